@@ -1,0 +1,124 @@
+//! Python 3.8. Measured on 3.8.18. `--with-pydebug` moves nothing that is read here.
+
+use crate::{
+    Arch, Attributes, Build, Bytecode, Bytes, Code, Dict, DictKeys, Frame, FrameObject, GcCollecting, Gil, GilPlace,
+    Interpreter, Leaf, LineTable, Long, LongLength, Object, Offsets, Runtime, Thread, TypeObject, Unicode,
+};
+
+pub(super) static BUILDS: [(Arch, Build, Offsets); 6] = [
+    (Arch::X86_64, Build::Release, RELEASE),
+    (Arch::X86_64, Build::Debug, RELEASE),
+    (Arch::X86_64, Build::TraceRefs, TRACE_REFS),
+    (Arch::Aarch64, Build::Release, AARCH64_RELEASE),
+    (Arch::Aarch64, Build::Debug, AARCH64_RELEASE),
+    (Arch::Aarch64, Build::TraceRefs, AARCH64_TRACE_REFS),
+];
+
+const RELEASE: Offsets = Offsets {
+    minor: 8,
+    runtime: Runtime {
+        size: 1464,
+        interpreters_head: 32,
+        interpreters_main: 40,
+        finalizing: 16,
+        initialized: 12,
+        main_thread: 72,
+    },
+    interpreter: Interpreter {
+        size: 2720,
+        next: 0,
+        id: 16,
+        threads_head: 8,
+        threads_main: None,
+        modules: 56,
+        sysdict: 72,
+        gc_collecting: GcCollecting::Runtime(544),
+        code_object_generation: None,
+        tlbc_generation: None,
+    },
+    gil: Gil {
+        place: GilPlace::Runtime(1152),
+        size: 208,
+        last_holder: 8,
+        locked: 16,
+        switch_number: 24,
+        enabled: None,
+    },
+    thread: Thread {
+        size: 264,
+        next: 8,
+        interp: 16,
+        leaf: Leaf::Direct(24),
+        base_frame: None,
+        thread_id: 176,
+        native_thread_id: None,
+        data_stack: None,
+        status: None,
+        holds_gil: None,
+        gil_requested: None,
+        state: None,
+        current_executor: None,
+    },
+    frame: Frame::Object(FrameObject { size: 108, back: 24, code: 32, lasti: 104, lasti_unit: 1 }),
+    code: Code {
+        size: 176,
+        filename: 104,
+        name: 112,
+        qualname: None,
+        firstlineno: 40,
+        flags: 36,
+        line_table: LineTable::Lnotab(120),
+        version: None,
+        bytecode: Bytecode::Pointer(48),
+        tlbc: None,
+    },
+    object: Object { size: 16, ob_type: 8, ob_size: 16 },
+    type_object: TypeObject { size: 416, name: 24, basicsize: 32, flags: 168, dictoffset: 288, cached_keys: 872 },
+    unicode: Unicode { length: 16, state: 32, kind_shift: 2, ascii_size: 48, compact_size: 72, data: 72 },
+    bytes: Bytes { ob_size: 16, ob_sval: 32 },
+    tuple_items: 24,
+    list_items: 24,
+    long: Long { length: LongLength::Signed(16), ob_digit: 24 },
+    dict: Dict {
+        used: 16,
+        keys: 32,
+        values: 40,
+        values_first: 0,
+        keys_header: DictKeys::Sized { size: 8, nentries: 32, header: 40 },
+    },
+    attributes: Attributes::DictOffset,
+};
+
+const TRACE_REFS: Offsets = Offsets {
+    frame: Frame::Object(FrameObject { size: 124, back: 40, code: 48, lasti: 120, lasti_unit: 1 }),
+    code: Code {
+        size: 192,
+        filename: 120,
+        name: 128,
+        firstlineno: 56,
+        flags: 52,
+        line_table: LineTable::Lnotab(136),
+        bytecode: Bytecode::Pointer(64),
+        ..RELEASE.code
+    },
+    object: Object { size: 32, ob_type: 24, ob_size: 32 },
+    type_object: TypeObject { size: 432, name: 40, basicsize: 48, flags: 184, dictoffset: 304, cached_keys: 888 },
+    unicode: Unicode { length: 32, state: 48, ascii_size: 64, compact_size: 88, data: 88, ..RELEASE.unicode },
+    bytes: Bytes { ob_size: 32, ob_sval: 48 },
+    tuple_items: 40,
+    list_items: 40,
+    long: Long { length: LongLength::Signed(32), ob_digit: 40 },
+    dict: Dict { used: 32, keys: 48, values: 56, ..RELEASE.dict },
+    ..RELEASE
+};
+
+// On aarch64 a `pthread_mutex_t` takes 48 bytes instead of 40: the GIL's structure grows by 16.
+
+const AARCH64_RELEASE: Offsets =
+    Offsets { runtime: Runtime { size: 1480, ..RELEASE.runtime }, gil: Gil { size: 224, ..RELEASE.gil }, ..RELEASE };
+
+const AARCH64_TRACE_REFS: Offsets = Offsets {
+    runtime: Runtime { size: 1480, ..TRACE_REFS.runtime },
+    gil: Gil { size: 224, ..TRACE_REFS.gil },
+    ..TRACE_REFS
+};

@@ -1,0 +1,217 @@
+//! How often each thread was seen in each stack.
+//!
+//! The events already spell stacks as a tree (a stack is a frame and the stack of its caller), so the tree is kept as it
+//! comes and only its nodes are counted.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use crate::sample::{Code, CodeId, Event, Frame, FrameId, Sample, StackId, Tally, Thread, ThreadId};
+
+/// How often one thread was seen in one stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    /// Whose stack.
+    pub thread: ThreadId,
+    /// Which stack, down to its innermost frame.
+    pub stack: StackId,
+    /// In how many samples.
+    pub samples: u64,
+}
+
+/// A recording, summed up.
+#[derive(Clone, Debug, Default)]
+pub struct CallTree {
+    codes: Vec<Code>,
+    frames: Vec<Frame>,
+    stacks: Vec<Node>,
+    threads: Vec<Thread>,
+    counts: HashMap<(ThreadId, StackId), u64>,
+    samples: u64,
+    frameless: u64,
+    progress: (Duration, Tally),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    caller: Option<StackId>,
+    frame: FrameId,
+}
+
+impl CallTree {
+    /// Takes the next event of a recording.
+    pub fn take(&mut self, event: Event) {
+        match event {
+            Event::Code(id, code) => define(&mut self.codes, id.index(), code),
+            Event::Frame(id, frame) => define(&mut self.frames, id.index(), frame),
+            Event::Stack { id, caller, frame } => {
+                // A caller is defined before what it calls; holding to that keeps the tree free of circles.
+                let caller = caller.filter(|caller| caller.0 < id.0);
+                define(&mut self.stacks, id.index(), Node { caller, frame });
+            }
+            Event::Thread(id, thread) => define(&mut self.threads, id.index(), thread),
+            Event::Sample(sample) => self.count(&sample),
+            Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
+        }
+    }
+
+    fn count(&mut self, sample: &Sample) {
+        match sample.stack {
+            Some(stack) => {
+                *self.counts.entry((sample.thread, stack)).or_default() += 1;
+                self.samples += 1;
+            }
+            None => self.frameless += 1,
+        }
+    }
+
+    /// Every count, by thread, then by stack.
+    pub fn counts(&self) -> Vec<Count> {
+        let mut counts: Vec<Count> =
+            self.counts.iter().map(|(&(thread, stack), &samples)| Count { thread, stack, samples }).collect();
+        counts.sort_unstable();
+        counts
+    }
+
+    /// The thread stacks counted: the sum of all [`CallTree::counts`].
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// The samples of threads that had no Python frame; they are in no count.
+    pub fn frameless(&self) -> u64 {
+        self.frameless
+    }
+
+    /// The stacks that were seen at least once, in whatever thread.
+    pub fn distinct_stacks(&self) -> usize {
+        self.counts.keys().map(|(_, stack)| stack).collect::<HashSet<_>>().len()
+    }
+
+    /// The threads heard of, by id.
+    pub fn threads(&self) -> &[Thread] {
+        &self.threads
+    }
+
+    /// The time and the account as last told by the sampler.
+    pub fn progress(&self) -> (Duration, Tally) {
+        self.progress
+    }
+
+    /// The frames heard of, by id.
+    pub fn frames(&self) -> &[Frame] {
+        &self.frames
+    }
+
+    /// The code object, if it was defined.
+    pub fn code(&self, id: CodeId) -> Option<&Code> {
+        self.codes.get(id.index())
+    }
+
+    /// The thread, if it was defined.
+    pub fn thread(&self, id: ThreadId) -> Option<&Thread> {
+        self.threads.get(id.index())
+    }
+
+    /// A stack's innermost frame and the stack of its caller, if it was defined.
+    pub fn stack(&self, id: StackId) -> Option<(FrameId, Option<StackId>)> {
+        self.stacks.get(id.index()).map(|node| (node.frame, node.caller))
+    }
+}
+
+/// Defines an entry of a dense table, or replaces it.
+///
+/// An id beyond the table's end would mean that a definition was lost. Nothing is made up for it: whatever refers to it
+/// finds nothing.
+fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
+    if index == table.len() {
+        table.push(value);
+    } else if let Some(entry) = table.get_mut(index) {
+        *entry = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{GilState, ThreadState, Tid};
+
+    fn code(name: &str) -> Code {
+        Code { function: name.into(), file: "/srv/app.py".into(), first_line: 1 }
+    }
+
+    fn thread(name: &str) -> Thread {
+        Thread { interpreter: 0, os_thread_id: Some(Tid(7)), python_thread_id: 1, name: Some(name.into()) }
+    }
+
+    fn sample(thread: u32, stack: Option<u32>) -> Event {
+        Event::Sample(Sample {
+            at: Duration::ZERO,
+            thread: ThreadId(thread),
+            state: ThreadState::Running,
+            gil: GilState::Held,
+            stack: stack.map(StackId),
+        })
+    }
+
+    fn tree(events: impl IntoIterator<Item = Event>) -> CallTree {
+        let mut tree = CallTree::default();
+        events.into_iter().for_each(|event| tree.take(event));
+        tree
+    }
+
+    #[test]
+    fn samples_of_one_stack_in_one_thread_are_one_count() {
+        let tree = tree([sample(0, Some(3)), sample(1, Some(3)), sample(0, Some(3)), sample(0, Some(1))]);
+        let counts: Vec<_> = tree.counts().iter().map(|c| (c.thread.0, c.stack.0, c.samples)).collect();
+        assert_eq!(counts, [(0, 1, 1), (0, 3, 2), (1, 3, 1)]);
+        assert_eq!((tree.samples(), tree.distinct_stacks()), (4, 2));
+    }
+
+    #[test]
+    fn a_thread_without_python_frames_is_counted_apart() {
+        let tree = tree([sample(0, None), sample(0, Some(0)), sample(0, None)]);
+        assert_eq!((tree.samples(), tree.frameless()), (1, 2));
+    }
+
+    #[test]
+    fn a_thread_that_is_defined_again_has_its_new_name() {
+        let tree = tree([Event::Thread(ThreadId(0), thread("Thread-1")), Event::Thread(ThreadId(0), thread("worker"))]);
+        assert_eq!(tree.threads().len(), 1);
+        assert_eq!(tree.thread(ThreadId(0)).unwrap().name.as_deref(), Some("worker"));
+    }
+
+    #[test]
+    fn a_stack_is_its_innermost_frame_and_its_caller() {
+        let tree = tree([
+            Event::Code(CodeId(0), code("f")),
+            Event::Frame(FrameId(0), Frame { code: CodeId(0), line: Some(3) }),
+            Event::Stack { id: StackId(0), caller: None, frame: FrameId(0) },
+            Event::Stack { id: StackId(1), caller: Some(StackId(0)), frame: FrameId(0) },
+        ]);
+        assert_eq!(tree.stack(StackId(1)), Some((FrameId(0), Some(StackId(0)))));
+        assert_eq!(tree.code(CodeId(0)), Some(&code("f")));
+    }
+
+    #[test]
+    fn a_stack_that_would_call_itself_is_cut() {
+        let tree = tree([Event::Stack { id: StackId(0), caller: Some(StackId(0)), frame: FrameId(0) }]);
+        assert_eq!(tree.stack(StackId(0)), Some((FrameId(0), None)));
+    }
+
+    #[test]
+    fn what_was_never_defined_is_not_found() {
+        let tree = tree([sample(4, Some(9))]);
+        assert_eq!((tree.stack(StackId(9)), tree.thread(ThreadId(4))), (None, None));
+    }
+
+    #[test]
+    fn the_last_progress_is_kept() {
+        let tally = Tally { asked: 5, taken: 4, late: 1, ..Tally::default() };
+        let tree = tree([
+            Event::Progress(Duration::from_secs(1), Tally::default()),
+            Event::Progress(Duration::from_secs(2), tally),
+        ]);
+        assert_eq!(tree.progress(), (Duration::from_secs(2), tally));
+    }
+}

@@ -1,0 +1,6 @@
+//! Events to totals: what a recording said, summed up. Memory grows with distinct stacks, not with samples. How anything
+//! is named or written is left to `export` and `view`.
+
+mod call_tree;
+
+pub use call_tree::{CallTree, Count};

@@ -1,0 +1,184 @@
+//! What was typed. What it means, and whether it can be, is [`crate::plan`]'s business.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Examples:
+  Where does process 4242 spend its time? Ten seconds, as a flame graph:
+      pysample record --pid 4242 -d 10 -o profile.svg
+  The same for a program, from its start to its end:
+      pysample record -o profile.svg -- python3 app.py
+  What is every thread doing right now?
+      pysample dump --pid 4242
+
+To read another process takes its user's rights or root's: sudo pysample ...";
+
+const RECORD_EXAMPLES: &str = "\
+Examples:
+  Until Ctrl-C, to a name made of program, process id and time:
+      pysample record --pid 4242
+  Ten seconds, as a flame graph to open in a browser:
+      pysample record --pid 4242 -d 10 -o profile.svg
+  Every thread apart, those that wait included:
+      pysample record --pid 4242 -t -i -o threads.svg
+  A short look at a high rate, as collapsed stacks to sort and search:
+      pysample record --pid 4242 -d 1.5 -r 1khz -f collapsed -o - | sort
+  A program from its start to its end:
+      pysample record -o profile.svg -- python3 app.py
+
+The target is never changed and never killed. With `-- COMMAND` the command's
+exit status becomes pysample's; when -d is over, the command runs on.";
+
+const DUMP_EXAMPLES: &str = "\
+Examples:
+  As text, innermost frame first:
+      pysample dump --pid 4242
+  Which threads run?
+      pysample dump --pid 4242 --json |
+          jq -r '.interpreters[].threads[] | select(.state == \"running\").name'";
+
+/// A sampling profiler that attaches to running Python processes and only reads.
+#[derive(Debug, Parser)]
+#[command(name = "pysample", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record where a program spends its time, to a flame graph or collapsed stacks
+    Record(Record),
+    /// Show what every thread is doing right now
+    Dump(Dump),
+    /// Print a script that completes pysample's arguments in a shell
+    Completions(Completions),
+}
+
+/// `record`, as typed.
+#[derive(Debug, Args)]
+#[command(after_help = RECORD_EXAMPLES)]
+pub struct Record {
+    /// The process to record
+    #[arg(short, long, value_name = "PID", allow_negative_numbers = true, conflicts_with = "command")]
+    pub pid: Option<String>,
+
+    /// The command to run and record
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+
+    /// Where to write; `-` is standard output. The ending tells the format: .svg, or .txt, .folded, .collapsed
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// The format, whatever the file's name: svg (or flamegraph), collapsed
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+
+    /// Samples a second
+    #[arg(short, long, value_name = "HZ", default_value = "100", allow_negative_numbers = true)]
+    pub rate: String,
+
+    /// How long, in seconds (1.5 is fine); without it until Ctrl-C or the end of the program
+    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub duration: Option<String>,
+
+    /// Merge the lines of a function; the line shown is its first
+    #[arg(short = 'F', long)]
+    pub function: bool,
+
+    /// Show file names in full, not from their entry of sys.path on
+    #[arg(long)]
+    pub full_filenames: bool,
+
+    /// Keep threads apart: name and id at the root of each stack
+    #[arg(short, long)]
+    pub threads: bool,
+
+    /// Count threads that wait, too, not only those that run
+    #[arg(short, long)]
+    pub idle: bool,
+}
+
+/// `dump`, as typed.
+#[derive(Debug, Args)]
+#[command(after_help = DUMP_EXAMPLES)]
+pub struct Dump {
+    /// The process to look at
+    #[arg(short, long, value_name = "PID", allow_negative_numbers = true)]
+    pub pid: String,
+
+    /// Print JSON for programs instead of text for people
+    #[arg(short, long)]
+    pub json: bool,
+}
+
+/// `completions`, as typed.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// What is wrong with what was typed, in one line, and what would be right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// What is wrong.
+    pub what: String,
+    /// What would be right.
+    pub hint: String,
+}
+
+/// What was typed; or a complaint; or the text that was asked for instead (help, version).
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
+    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Asked(error),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Refusal::Nothing(error),
+        _ => Refusal::Complaint(complaint(&error)),
+    })
+}
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Help or the version was asked for; printing the error prints it.
+    Asked(clap::Error),
+    /// Nothing was typed at all; printing the error prints the help.
+    Nothing(clap::Error),
+    /// What was typed cannot be.
+    Complaint(Complaint),
+}
+
+/// clap's several lines as two of ours.
+fn complaint(error: &clap::Error) -> Complaint {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n");
+    let first = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
+    let what = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let tip = tip.filter(|tip| tip.contains("similar"));
+    let hint = match (bare_word(error), tip) {
+        (Some(word), _) if word.bytes().all(|b| b.is_ascii_digit()) => format!("for a process: --pid {word}"),
+        (Some(word), _) => format!("to run a command, put -- before it: pysample record -- {word} ..."),
+        (None, Some(tip)) => tip.to_owned(),
+        (None, None) => "`pysample --help` tells by example what can be typed".into(),
+    };
+    Complaint { what, hint }
+}
+
+/// The argument that was not expected, if it is no option.
+fn bare_word(error: &clap::Error) -> Option<&str> {
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) => {
+            Some(word.as_str()).filter(|word| !word.starts_with('-'))
+        }
+        _ => None,
+    }
+}

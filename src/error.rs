@@ -1,0 +1,136 @@
+//! What ends a run: each error says what was tried and what the answer was, and carries a hint that mends it.
+//!
+//! Failing reads of a living target are no errors in this sense; they are counted (see [`crate::sample::Tally`]).
+
+use std::io;
+use std::path::PathBuf;
+
+use python_offsets::{NEWEST_MINOR, OLDEST_MINOR};
+use thiserror::Error;
+
+/// Why a run cannot go on.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A value on the command line that cannot be.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong with it.
+        what: String,
+        /// What would be right.
+        hint: Option<String>,
+    },
+    /// No process has the id.
+    #[error("there is no process {pid}")]
+    NoSuchProcess {
+        /// The id.
+        pid: u32,
+    },
+    /// The process has ended, but its parent has not yet asked how.
+    #[error("process {pid} is a zombie: it has ended and only its exit status is left")]
+    Zombie {
+        /// The id.
+        pid: u32,
+    },
+    /// The process ended while it was being looked at.
+    #[error("process {pid} ended before it could be read")]
+    Ended {
+        /// The id.
+        pid: u32,
+    },
+    /// No CPython is mapped in the process.
+    #[error("process {pid} is not a Python process: {why}")]
+    NotPython {
+        /// The id.
+        pid: u32,
+        /// What was looked for, or what the process is instead.
+        why: String,
+    },
+    /// The kernel refuses to let us read.
+    #[error("not permitted to read the memory of process {pid}: {rule}")]
+    NotPermitted {
+        /// The id.
+        pid: u32,
+        /// The rule that refused.
+        rule: String,
+        /// The command that mends it.
+        hint: String,
+    },
+    /// A Python whose version is out of range.
+    #[error(
+        "process {pid} runs Python {version}, which is not supported yet (supported: 3.{OLDEST_MINOR} to 3.{NEWEST_MINOR})"
+    )]
+    Unsupported {
+        /// The id.
+        pid: u32,
+        /// The version as far as it is known.
+        version: String,
+    },
+    /// A Python of a version in range whose memory is not as expected.
+    #[error("process {pid} runs Python {version}, but its memory does not look as that version's should: {why}")]
+    Unrecognised {
+        /// The id.
+        pid: u32,
+        /// The version as far as it is known.
+        version: String,
+        /// The check that failed.
+        why: String,
+    },
+    /// A Python that has not finished starting, or has begun to end.
+    #[error("the Python of process {pid} is not running yet or no longer: {why}")]
+    NotRunning {
+        /// The id.
+        pid: u32,
+        /// The check that failed.
+        why: String,
+    },
+    /// The command could not be started.
+    #[error("cannot run {program}: {source}")]
+    Spawn {
+        /// What was to be run.
+        program: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The output file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A recorded memory image cannot be used.
+    #[error("cannot read the memory image {}: {why}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Anything else that the kernel refused.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What the user can do about it, in one line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Usage { hint, .. } => hint.clone(),
+            Error::NotPermitted { hint, .. } => Some(hint.clone()),
+            Error::NoSuchProcess { .. } => Some("`pgrep -af python` lists the Python processes".into()),
+            Error::NotPython { pid, .. } => {
+                Some(format!("if it started Python as a child, `pgrep -aP {pid}` shows the child's id"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A result whose error ends the run.
+pub type Result<T> = std::result::Result<T, Error>;

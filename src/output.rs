@@ -1,0 +1,179 @@
+//! Where a profile goes. It is checked before anything is recorded, and a file appears whole or not at all: what is
+//! written goes to a temporary file beside it that then takes its name. What is written is left to `export`.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, ErrorKind, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, NamedTempFile};
+
+use crate::error::{Error, Result};
+
+/// So many symbolic links in a row make a circle, as for the kernel.
+const MOST_LINKS: usize = 40;
+
+/// What standard output is also called. It is written to as it is open: it may be a file that others write to, too.
+const STDOUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
+/// A place that a profile can be written to, as far as can be known beforehand.
+#[derive(Debug)]
+pub struct Output {
+    /// As the user spelled it, for messages.
+    path: PathBuf,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// Standard output.
+    Stdout,
+    /// A regular file or none yet: a temporary file takes this name.
+    Replace(PathBuf),
+    /// A regular file in a folder that takes no new ones: written over.
+    Overwrite(PathBuf),
+    /// A device, a pipe: opened at once, written through.
+    Through(File),
+}
+
+impl Output {
+    /// Standard output.
+    pub fn stdout() -> Output {
+        Output { path: "standard output".into(), way: Way::Stdout }
+    }
+
+    /// Checks that `path` can be written, and leaves no trace of that. Waits for a reader if it is a FIFO.
+    pub fn file(path: &Path) -> Result<Output> {
+        if STDOUT.iter().any(|name| path == Path::new(name)) {
+            return Ok(Output::stdout());
+        }
+        match way_to(path) {
+            Ok(way) => Ok(Output { path: path.into(), way }),
+            Err(source) => Err(Error::Output { path: path.into(), source }),
+        }
+    }
+
+    /// Checks that new files can be made in `folder`, for a name that is not known yet.
+    pub fn check_folder(folder: &Path) -> Result<()> {
+        probe(folder).map_err(|source| Error::Output { path: folder.into(), source })
+    }
+
+    /// As the user spelled it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes what `fill` writes. A reader of standard output that has seen enough is no failure.
+    pub fn write(self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let written = match self.way {
+            Way::Stdout => until_closed(fill_buffered(&mut io::stdout().lock(), fill)),
+            Way::Replace(target) => replace(&target, fill),
+            Way::Overwrite(target) => overwrite(&target, fill),
+            Way::Through(mut file) => fill_buffered(&mut file, fill),
+        };
+        written.map_err(|source| Error::Output { path: self.path, source })
+    }
+}
+
+/// A closed pipe is no failure: whoever read from it has seen enough.
+pub fn until_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn way_to(path: &Path) -> io::Result<Way> {
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    let target = follow(path)?;
+    match fs::metadata(&target) {
+        Ok(there) if there.is_dir() => Err(rustix::io::Errno::ISDIR.into()),
+        Ok(there) if there.is_file() => way_to_existing(target),
+        Ok(_) => OpenOptions::new().write(true).open(&target).map(Way::Through),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            probe(folder_of(&target))?;
+            Ok(Way::Replace(target))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A file that must not be written is not replaced either, even where the folder would allow it.
+fn way_to_existing(target: PathBuf) -> io::Result<Way> {
+    OpenOptions::new().write(true).open(&target)?;
+    Ok(match probe(folder_of(&target)) {
+        Ok(()) => Way::Replace(target),
+        Err(_) => Way::Overwrite(target),
+    })
+}
+
+/// Where `path` leads if it is a symbolic link, be there a file yet or not.
+///
+/// Links below `/proc` lead to what is open, whatever the name says that they have; they are opened as they are.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        match fs::symlink_metadata(&path) {
+            Ok(there) if there.is_symlink() && fs::metadata(&path).is_ok_and(|end| !end.is_file()) => return Ok(path),
+            Ok(there) if there.is_symlink() => path = folder_of(&path).join(fs::read_link(&path)?),
+            _ => return Ok(path),
+        }
+    }
+    Err(rustix::io::Errno::LOOP.into())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a temporary file in `folder` and removes it again.
+fn probe(folder: &Path) -> io::Result<()> {
+    temporary(folder)?.close()
+}
+
+/// A file with the permissions that a new file gets here: `umask` is the kernel's to apply.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let make = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(0o666).open(path);
+    Builder::new().prefix(".pysample-").make_in(folder, make)
+}
+
+fn replace(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut file = temporary(folder_of(target))?;
+    fill_buffered(file.as_file_mut(), fill)?;
+    if let Ok(old) = fs::metadata(target) {
+        // The new file is as readable as the one it replaces. To give it to the old one's owner takes privilege.
+        let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
+        file.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
+    }
+    file.as_file().sync_all()?;
+    match file.persist(target) {
+        Ok(_) => Ok(()),
+        // A file that is a mount point or belongs to another user in a sticky folder cannot be renamed over.
+        Err(refused) if target.exists() => copy_over(refused.file, target),
+        Err(refused) => Err(refused.error),
+    }
+}
+
+fn copy_over(mut from: NamedTempFile, target: &Path) -> io::Result<()> {
+    from.as_file_mut().rewind()?;
+    overwrite(target, |out| io::copy(from.as_file_mut(), out).map(drop))
+}
+
+fn overwrite(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).truncate(true).open(target)?;
+    fill_buffered(&mut file, fill)?;
+    file.sync_all()
+}
+
+fn fill_buffered(out: &mut impl Write, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    fill(&mut out)?;
+    out.flush()?;
+    out.get_mut().flush()
+}

@@ -1,0 +1,339 @@
+//! Code objects: their names and lines, resolved once and proven to be still the same at every later use.
+//!
+//! A code object can be freed and its address used again by another, whose strings may even lie where the old ones
+//! lay. So an entry counts only while its proof holds, and the proof is read in the same gather as the frames: the
+//! fields of the code object, and from 3.12 on its `co_version`, which no two code objects share. Before 3.12 the
+//! contents of its name, file name and line table are compared as well.
+
+use std::sync::Arc;
+
+use python_offsets::{Bytecode, LineTable, Offsets};
+use rustc_hash::FxHashMap;
+
+use super::lines::Lines;
+use super::objects::{ObjectError, Objects};
+use crate::memory::{Addr, Copies, Fields, Found};
+use crate::sample::{Code, CodeId, Frame, FrameId};
+
+/// How much of a str or a line table is compared.
+const COMPARED: usize = 256;
+/// After how many samples in which it was not met a code object is no longer foreseen.
+const FORGET_AFTER: u8 = 32;
+/// How many code objects are remembered before those not met lately are dropped.
+const MOST_ENTRIES: usize = 1 << 14;
+/// How many copies of a code object's bytecode are looked at (free-threaded builds make one for each thread).
+const MOST_COPIES: u64 = 1 << 14;
+
+/// What a code object was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// A code object, with its place in the cache.
+    Code(Entry),
+    /// Something else: a shim or a frame of a C extension.
+    NotCode,
+    /// Gone or changed before it could be read.
+    Unreadable,
+}
+
+/// A code object in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Entry(u32);
+
+/// Every code object met so far.
+#[derive(Default)]
+pub struct Codes {
+    /// `PyCode_Type`, once a code object has been seen.
+    code_type: Option<Addr>,
+    by_addr: FxHashMap<Addr, Entry>,
+    entries: Vec<Known>,
+    free: Vec<Entry>,
+    ids: FxHashMap<Code, CodeId>,
+    frame_ids: FxHashMap<Frame, FrameId>,
+    /// Definitions not yet taken by [`Codes::take_new`].
+    new_codes: Vec<(CodeId, Code)>,
+    new_frames: Vec<(FrameId, Frame)>,
+}
+
+struct Known {
+    addr: Addr,
+    proof: Proof,
+    id: CodeId,
+    code: Code,
+    lines: Lines,
+    /// Bytes of bytecode; `None` where it is not known (up to 3.10).
+    size: Option<u64>,
+    frames: FxHashMap<i64, FrameId>,
+    unmet: u8,
+}
+
+/// What must be the same for a code object to be the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Proof {
+    fields: [u64; 6],
+    version: u32,
+    contents: Vec<Content>,
+}
+
+/// Remembered bytes of an object that the code object points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Content {
+    addr: Addr,
+    /// Bytes of the object that are compared, counted from its start; the header (reference count, type) is not.
+    len: usize,
+    bytes: Vec<u8>,
+}
+
+impl Codes {
+    /// Asks for the proofs of the code objects that were met lately.
+    pub fn foresee(&mut self, offsets: &Offsets, copies: &mut Copies) {
+        for known in &mut self.entries {
+            if known.unmet < FORGET_AFTER {
+                known.unmet += 1;
+                known.proof.want(known.addr, offsets, copies);
+            }
+        }
+    }
+
+    /// Asks for what [`Codes::resolve`] will need of a code object.
+    pub fn want(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
+        match self.by_addr.get(&addr) {
+            Some(&entry) => self.entries[entry.0 as usize].proof.want(addr, offsets, copies),
+            None => drop(copies.want(addr, offsets.code.size)),
+        }
+    }
+
+    /// Finds out what a code object is called, from the cache where its proof holds.
+    pub fn resolve(&mut self, addr: Addr, objects: &Objects, copies: &Copies) -> Resolved {
+        let Found::Read(bytes) = copies.find(addr) else { return Resolved::Unreadable };
+        match self.is_code(bytes, objects) {
+            Some(true) => {}
+            Some(false) => return Resolved::NotCode,
+            None => return Resolved::Unreadable,
+        }
+        let Some((fields, version)) = proof_fields(bytes, objects.offsets) else { return Resolved::Unreadable };
+        if let Some(&entry) = self.by_addr.get(&addr) {
+            let known = &mut self.entries[entry.0 as usize];
+            if known.proof.holds(fields, version, objects.offsets, copies) {
+                known.unmet = 0;
+                return Resolved::Code(entry);
+            }
+        }
+        match self.read(addr, bytes, fields, version, objects) {
+            Ok(known) => Resolved::Code(self.remember(known)),
+            Err(_) => Resolved::Unreadable,
+        }
+    }
+
+    /// Whether the copy is of a code object; `None` if it cannot be told.
+    fn is_code(&mut self, bytes: &[u8], objects: &Objects) -> Option<bool> {
+        let type_object = bytes.addr_at(objects.offsets.object.ob_type)?;
+        if let Some(code_type) = self.code_type {
+            return Some(type_object == code_type);
+        }
+        let is_code = objects.type_name(type_object).ok()? == "code";
+        if is_code {
+            self.code_type = Some(type_object);
+        }
+        Some(is_code)
+    }
+
+    fn read(
+        &mut self,
+        addr: Addr,
+        bytes: &[u8],
+        fields: [u64; 6],
+        version: u32,
+        objects: &Objects,
+    ) -> Result<Known, ObjectError> {
+        let shape = &objects.offsets.code;
+        let pointer = |at| bytes.addr_at(at).ok_or(ObjectError::Invalid("code"));
+        let name = pointer(shape.qualname.unwrap_or(shape.name))?;
+        let filename = pointer(shape.filename)?;
+        let table = pointer(table_at(shape.line_table))?;
+        let first_line = bytes.u32_at(shape.firstlineno).ok_or(ObjectError::Invalid("code"))?;
+        let line_table = objects.bytes(table)?;
+        let code = Code { function: objects.str(name)?.into(), file: objects.str(filename)?.into(), first_line };
+        let contents = match version {
+            0 => vec![content(name, objects)?, content(filename, objects)?, content(table, objects)?],
+            _ => Vec::new(),
+        };
+        Ok(Known {
+            addr,
+            proof: Proof { fields, version, contents },
+            id: self.intern(&code),
+            lines: Lines::decode(shape.line_table, first_line, &line_table),
+            size: match shape.bytecode {
+                Bytecode::Inline(_) => bytes.u64_at(objects.offsets.object.ob_size).map(|units| units.wrapping_mul(2)),
+                Bytecode::Pointer(_) => None,
+            },
+            code,
+            frames: FxHashMap::default(),
+            unmet: 0,
+        })
+    }
+
+    fn remember(&mut self, known: Known) -> Entry {
+        if let Some(&entry) = self.by_addr.get(&known.addr) {
+            self.entries[entry.0 as usize] = known;
+            return entry;
+        }
+        if self.free.is_empty() && self.entries.len() >= MOST_ENTRIES {
+            self.forget_unmet();
+        }
+        let addr = known.addr;
+        let entry = match self.free.pop() {
+            Some(entry) => {
+                self.entries[entry.0 as usize] = known;
+                entry
+            }
+            None => {
+                self.entries.push(known);
+                Entry(self.entries.len() as u32 - 1)
+            }
+        };
+        self.by_addr.insert(addr, entry);
+        entry
+    }
+
+    /// Forgets where code objects lie, and keeps the ids of those met: the target executed another program.
+    pub fn forget_addresses(&mut self) {
+        self.code_type = None;
+        self.by_addr.clear();
+        self.entries.clear();
+        self.free.clear();
+    }
+
+    fn forget_unmet(&mut self) {
+        for (i, known) in self.entries.iter().enumerate() {
+            if known.unmet >= FORGET_AFTER {
+                self.by_addr.remove(&known.addr);
+                self.free.push(Entry(i as u32));
+            }
+        }
+    }
+
+    fn intern(&mut self, code: &Code) -> CodeId {
+        if let Some(&id) = self.ids.get(code) {
+            return id;
+        }
+        let id = CodeId(self.ids.len() as u32);
+        self.ids.insert(code.clone(), id);
+        self.new_codes.push((id, code.clone()));
+        id
+    }
+
+    /// Function, file and first line of an entry.
+    pub fn code(&self, entry: Entry) -> &Code {
+        &self.entries[entry.0 as usize].code
+    }
+
+    /// The line of an instruction; see [`super::frames::RawFrame`] for `offset` and `copy`.
+    pub fn line(&self, entry: Entry, offset: i64, copy: u32, objects: &Objects) -> Option<u32> {
+        let known = &self.entries[entry.0 as usize];
+        let in_range = known.size.is_none_or(|size| offset < 0 && offset >= -2 || (offset as u64) < size);
+        match in_range {
+            true => known.lines.at(offset),
+            false => known.lines.at(offset_in_copy(known, offset, copy, objects)?),
+        }
+    }
+
+    /// The frame for an instruction of an entry.
+    pub fn frame(&mut self, entry: Entry, offset: i64, copy: u32, objects: &Objects) -> FrameId {
+        let known = &self.entries[entry.0 as usize];
+        if let Some(&frame) = known.frames.get(&offset) {
+            return frame;
+        }
+        let line = self.line(entry, offset, copy, objects);
+        let frame = self.intern_frame(Frame { code: self.entries[entry.0 as usize].id, line });
+        self.entries[entry.0 as usize].frames.insert(offset, frame);
+        frame
+    }
+
+    /// A frame that stands for something else than Python code.
+    pub fn synthetic(&mut self, name: &str) -> FrameId {
+        let code = self.intern(&Code { function: name.into(), file: Arc::from(""), first_line: 0 });
+        self.intern_frame(Frame { code, line: None })
+    }
+
+    fn intern_frame(&mut self, frame: Frame) -> FrameId {
+        let next = FrameId(self.frame_ids.len() as u32);
+        *self.frame_ids.entry(frame).or_insert_with(|| {
+            self.new_frames.push((next, frame));
+            next
+        })
+    }
+
+    /// The definitions made since the last time, code objects before the frames that name them.
+    pub fn take_new(&mut self) -> (std::vec::Drain<'_, (CodeId, Code)>, std::vec::Drain<'_, (FrameId, Frame)>) {
+        (self.new_codes.drain(..), self.new_frames.drain(..))
+    }
+}
+
+impl Proof {
+    fn want(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
+        copies.want(addr, offsets.code.size);
+        for content in &self.contents {
+            copies.want(content.addr, content.len);
+        }
+    }
+
+    fn holds(&self, fields: [u64; 6], version: u32, offsets: &Offsets, copies: &Copies) -> bool {
+        let header = offsets.object.size;
+        let same = |content: &Content| match copies.find(content.addr) {
+            Found::Read(bytes) => bytes.get(header..content.len) == Some(&content.bytes[..]),
+            Found::NotAsked => false,
+        };
+        self.fields == fields && self.version == version && self.contents.iter().all(same)
+    }
+}
+
+/// The fields of a code object that never change during its life.
+fn proof_fields(bytes: &[u8], offsets: &Offsets) -> Option<([u64; 6], u32)> {
+    let shape = &offsets.code;
+    let pointer = |at| bytes.u64_at(at);
+    let fields = [
+        pointer(shape.filename)?,
+        pointer(shape.name)?,
+        pointer(shape.qualname.unwrap_or(shape.name))?,
+        pointer(table_at(shape.line_table))?,
+        u64::from(bytes.u32_at(shape.firstlineno)?) << 32 | u64::from(bytes.u32_at(shape.flags)?),
+        match shape.bytecode {
+            Bytecode::Inline(_) => pointer(offsets.object.ob_size)?,
+            Bytecode::Pointer(at) => pointer(at)?,
+        },
+    ];
+    let version = match shape.version {
+        Some(at) => bytes.u32_at(at)?,
+        None => 0,
+    };
+    Some((fields, version))
+}
+
+fn table_at(table: LineTable) -> usize {
+    match table {
+        LineTable::Lnotab(at) | LineTable::Pep626(at) | LineTable::Locations(at) => at,
+    }
+}
+
+fn content(object: Addr, objects: &Objects) -> Result<Content, ObjectError> {
+    let header = objects.offsets.object.size;
+    let bytes = objects.memory.read_prefix(object, header + COMPARED)?;
+    let rest = bytes.get(header..).ok_or(ObjectError::Invalid("code"))?;
+    Ok(Content { addr: object, len: bytes.len(), bytes: rest.to_vec() })
+}
+
+/// The offset of an instruction in the copy of the bytecode that it lies in: `co_tlbc` points to the number of copies
+/// and then their addresses. `None` if it lies in none of them.
+fn offset_in_copy(known: &Known, offset: i64, copy: u32, objects: &Objects) -> Option<i64> {
+    let shape = &objects.offsets.code;
+    let Bytecode::Inline(bytecode) = shape.bytecode else { return None };
+    let instr = known.addr.offset(bytecode).0.wrapping_add(offset as u64);
+    let array = objects.memory.read_addr(known.addr.offset(shape.tlbc?)).ok()?;
+    let count = objects.memory.read_u64(array).ok().filter(|&n| n <= MOST_COPIES)?;
+    if u64::from(copy) >= count {
+        return None;
+    }
+    let base = objects.memory.read_u64(array.offset(8 + 8 * copy as usize)).ok()?;
+    let offset = instr.wrapping_sub(base);
+    (offset < known.size?).then_some(offset as i64)
+}

@@ -1,0 +1,367 @@
+//! The frames of one thread, walked in local copies of its memory.
+//!
+//! A [`Stack`] is kept for each thread from one sample to the next. It remembers where the frames were, and so it can
+//! ask for nearly everything a sample will need before the sample begins ([`Stack::foresee`]): chunks of the data
+//! stack (3.11 and later), frames inside generators, shims on the C stack, frame objects (3.10 and earlier). What was
+//! not foreseen is asked for when the walk meets it, and the walk goes on after the next fetch.
+
+use python_offsets::{DataStack, Frame, FrameObject, InterpreterFrame, Leaf, Offsets};
+use rustc_hash::FxHashMap;
+
+use crate::memory::{Addr, Copies, CopyId, Fields, Found};
+use crate::sample::Unreadable;
+
+/// The deepest stack that is walked; deeper ones are cut.
+const DEEPEST: usize = 1 << 19;
+/// The largest chunk of a data stack that is believed.
+const LARGEST_CHUNK: usize = 32 << 20;
+/// How many chunks a data stack has at most.
+const MOST_CHUNKS: usize = 1 << 14;
+/// The size of a chunk that has not been seen yet: CPython's `DATA_STACK_CHUNK_SIZE`.
+const USUAL_CHUNK: usize = 16 << 10;
+/// Bytes read past the used part of the newest chunk, for the frames that the next sample may find there.
+const SLACK: usize = 1 << 10;
+/// After how many samples in which it was not met an address is no longer foreseen.
+const FORGET_AFTER: u8 = 16;
+/// The tag bits of a `_PyStackRef`. Objects are aligned to 8 bytes at least.
+const TAG: u64 = 3;
+
+/// A frame as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RawFrame {
+    /// What it executes: a code object, unless C code pushed something else.
+    pub code: Addr,
+    /// Bytes from the start of the code object's bytecode to the instruction; negative before the first. In a copy of
+    /// the bytecode (free-threaded builds) it is out of the code object's range.
+    pub offset: i64,
+    /// Which copy of the bytecode it runs, 0 for the code object's own.
+    pub copy: u32,
+}
+
+/// How far a walk came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// To the end.
+    Whole,
+    /// To the limit of depth or memory; the outermost frames are missing.
+    Truncated,
+    /// It needs what it has asked for; fetch and go on.
+    Needs,
+    /// No further.
+    Failed(Unreadable),
+}
+
+/// The stack of one thread.
+#[derive(Default)]
+pub struct Stack {
+    frames: Vec<RawFrame>,
+    step: Step,
+    next: Addr,
+    base: Option<Addr>,
+    /// The chunks of the data stack, newest first, and their copies.
+    chunks: Vec<Chunk>,
+    /// The chunks of the sample before.
+    last_chunks: Vec<Chunk>,
+    /// Index in `chunks` of the one that the last frame was found in, and that frame.
+    within: Option<(usize, Addr)>,
+    /// Frames outside the data stack, and for how many samples they have not been met.
+    outside: FxHashMap<Addr, u8>,
+    cframe: Addr,
+    cycle: Cycle,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    Leaf,
+    Chunks,
+    Frames,
+}
+
+#[derive(Clone, Copy)]
+struct Chunk {
+    addr: Addr,
+    /// Bytes of it that are in use.
+    used: usize,
+    copy: CopyId,
+}
+
+/// Finds out, in constant memory, that a chain of addresses goes in a circle (Brent's algorithm).
+#[derive(Default)]
+struct Cycle {
+    mark: Addr,
+    steps: usize,
+    next_mark: usize,
+}
+
+impl Cycle {
+    fn closes_at(&mut self, addr: Addr) -> bool {
+        if addr == self.mark && self.steps > 0 {
+            return true;
+        }
+        if self.steps >= self.next_mark {
+            self.mark = addr;
+            self.next_mark = self.steps * 2 + 1;
+        }
+        self.steps += 1;
+        false
+    }
+}
+
+impl Stack {
+    /// The frames found, innermost first.
+    pub fn frames(&self) -> &[RawFrame] {
+        &self.frames
+    }
+
+    /// Asks for what the next walk will most likely need.
+    pub fn foresee(&self, offsets: &Offsets, copies: &mut Copies) {
+        if let Leaf::ThroughCFrame { current_frame, .. } = offsets.thread.leaf
+            && !self.cframe.is_null()
+        {
+            copies.want(self.cframe, current_frame + 8);
+        }
+        for (i, chunk) in self.chunks.iter().enumerate() {
+            copies.want(chunk.addr, if i == 0 { chunk.used + SLACK } else { chunk.used });
+        }
+        let size = frame_size(&offsets.frame);
+        for addr in self.outside.keys() {
+            copies.want(*addr, size);
+        }
+    }
+
+    /// Begins a new walk.
+    pub fn begin(&mut self) {
+        self.frames.clear();
+        self.step = Step::Leaf;
+        self.within = None;
+        self.cycle = Cycle::default();
+        std::mem::swap(&mut self.chunks, &mut self.last_chunks);
+        self.chunks.clear();
+        self.outside.retain(|_, unmet| {
+            *unmet += 1;
+            *unmet <= FORGET_AFTER
+        });
+    }
+
+    /// Walks as far as the copies reach. `thread` is the copy of the thread state.
+    pub fn walk(&mut self, offsets: &Offsets, thread: &[u8], copies: &mut Copies) -> Walk {
+        loop {
+            let outcome = match self.step {
+                Step::Leaf => self.find_leaf(offsets, thread, copies),
+                Step::Chunks => self.find_chunks(offsets, thread, copies),
+                Step::Frames => self.walk_frames(offsets, copies),
+            };
+            match (outcome, self.step) {
+                (Some(stop), _) => return stop,
+                (None, Step::Leaf) => self.step = Step::Chunks,
+                (None, Step::Chunks) => self.step = Step::Frames,
+                (None, Step::Frames) => return Walk::Whole,
+            }
+        }
+    }
+
+    /// Finds the innermost frame. `None` when done.
+    fn find_leaf(&mut self, offsets: &Offsets, thread: &[u8], copies: &mut Copies) -> Option<Walk> {
+        self.base = offsets.thread.base_frame.and_then(|at| thread.addr_at(at));
+        let leaf = match offsets.thread.leaf {
+            Leaf::Direct(at) => thread.addr_at(at),
+            Leaf::ThroughCFrame { cframe, current_frame } => {
+                let Some(cframe) = thread.addr_at(cframe) else { return Some(Walk::Failed(Unreadable::Invalid)) };
+                self.cframe = cframe;
+                match copies.find(cframe) {
+                    Found::Read(bytes) => bytes.addr_at(current_frame),
+                    Found::NotAsked => return Some(ask(copies, cframe, current_frame + 8)),
+                }
+            }
+        };
+        match leaf {
+            Some(leaf) => {
+                self.next = leaf;
+                None
+            }
+            None => Some(Walk::Failed(Unreadable::Unmapped)),
+        }
+    }
+
+    /// Copies the chunks of the data stack. `None` when done.
+    fn find_chunks(&mut self, offsets: &Offsets, thread: &[u8], copies: &mut Copies) -> Option<Walk> {
+        let stack = offsets.thread.data_stack.as_ref()?;
+        if self.next.is_null() || Some(self.next) == self.base {
+            return None;
+        }
+        if self.chunks.is_empty()
+            && let Err(failed) = self.push_newest_chunk(stack, thread, copies)
+        {
+            return Some(failed);
+        }
+        loop {
+            let oldest = self.chunks.last()?;
+            let header = copies.get(oldest.copy);
+            if header.is_empty() {
+                return Some(if copies.is_pending() { Walk::Needs } else { Walk::Failed(Unreadable::Unmapped) });
+            }
+            if self.chunks.len() > 1 && self.settle_oldest(stack, copies) {
+                return Some(Walk::Needs);
+            }
+            let previous = copies.get(self.chunks.last()?.copy).addr_at(stack.chunk_previous)?;
+            if previous.is_null() {
+                return None;
+            }
+            if self.chunks.len() >= MOST_CHUNKS || self.chunks.iter().rev().take(8).any(|c| c.addr == previous) {
+                return Some(Walk::Failed(Unreadable::Invalid));
+            }
+            let expected = self.last_chunks.iter().find(|c| c.addr == previous).map_or(USUAL_CHUNK, |c| c.used);
+            let Some(copy) = copies.want(previous, expected) else { return Some(Walk::Truncated) };
+            self.chunks.push(Chunk { addr: previous, used: expected, copy });
+        }
+    }
+
+    fn push_newest_chunk(&mut self, stack: &DataStack, thread: &[u8], copies: &mut Copies) -> Result<(), Walk> {
+        let invalid = Walk::Failed(Unreadable::Invalid);
+        let addr = thread.addr_at(stack.chunk).ok_or(invalid)?;
+        if addr.is_null() {
+            return Ok(());
+        }
+        let top = thread.addr_at(stack.top).ok_or(invalid)?;
+        let used = top.since(addr).filter(|&n| n >= stack.chunk_data && n <= LARGEST_CHUNK).ok_or(invalid)?;
+        let copy = copies.want(addr, used).ok_or(Walk::Truncated)?;
+        self.chunks.push(Chunk { addr, used, copy });
+        Ok(())
+    }
+
+    /// Sets the used part of the oldest chunk so far from its own header; true if more of it had to be asked for.
+    fn settle_oldest(&mut self, stack: &DataStack, copies: &mut Copies) -> bool {
+        let Some(oldest) = self.chunks.last_mut() else { return false };
+        let Some(words) = copies.get(oldest.copy).u64_at(stack.chunk_top) else { return false };
+        let used = usize::try_from(words).ok().and_then(|n| n.checked_mul(8)?.checked_add(stack.chunk_data));
+        let Some(used) = used.filter(|&n| n <= LARGEST_CHUNK) else { return false };
+        oldest.used = used;
+        if copies.get(oldest.copy).len() >= used {
+            return false;
+        }
+        match copies.want(oldest.addr, used) {
+            Some(copy) if copy != oldest.copy => {
+                oldest.copy = copy;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Follows the chain of frames. `None` when done.
+    fn walk_frames(&mut self, offsets: &Offsets, copies: &mut Copies) -> Option<Walk> {
+        let size = frame_size(&offsets.frame);
+        loop {
+            if Some(self.next) == self.base {
+                return None;
+            }
+            if self.next.is_null() {
+                // From 3.15 on every chain ends in the base frame: another end is a chain that changed meanwhile.
+                return self.base.filter(|base| !base.is_null()).map(|_| Walk::Failed(Unreadable::Torn));
+            }
+            if self.frames.len() >= DEEPEST {
+                return Some(Walk::Truncated);
+            }
+            let bytes = match self.frame_bytes(self.next, size, copies) {
+                Ok(bytes) => bytes,
+                Err(stop) => return Some(stop),
+            };
+            let decoded = match &offsets.frame {
+                Frame::Object(shape) => decode_object(shape, bytes),
+                Frame::Interpreter(shape) => decode_interpreter_frame(shape, &offsets.code.bytecode, bytes),
+            };
+            let Some((frame, previous)) = decoded else { return Some(Walk::Failed(Unreadable::Invalid)) };
+            if self.cycle.closes_at(self.next) {
+                return Some(Walk::Failed(Unreadable::Torn));
+            }
+            self.frames.extend(frame);
+            self.next = previous;
+        }
+    }
+
+    /// The copy of a frame: in a chunk, or outside.
+    fn frame_bytes<'c>(&mut self, addr: Addr, size: usize, copies: &'c mut Copies) -> Result<&'c [u8], Walk> {
+        let from = self.within.map_or(0, |(index, _)| index);
+        let holds = |chunk: &Chunk| addr.since(chunk.addr).is_some_and(|at| at + size <= chunk.used);
+        let found = self.chunks[from..].iter().position(holds).map(|i| i + from);
+        if let Some(index) = found {
+            // Frames are pushed upwards: in one chunk, a caller lies below what it called.
+            if self.within.is_some_and(|(last, below)| last == index && addr >= below) {
+                return Err(Walk::Failed(Unreadable::Torn));
+            }
+            self.within = Some((index, addr));
+            let chunk = &self.chunks[index];
+            let at = addr.since(chunk.addr).unwrap_or(0);
+            return copies.get(chunk.copy).get(at..at + size).ok_or(Walk::Failed(Unreadable::Torn));
+        }
+        if copies.find(addr) == Found::NotAsked {
+            return Err(ask(copies, addr, size));
+        }
+        self.outside.insert(addr, 0);
+        match copies.find(addr) {
+            Found::Read(bytes) if bytes.len() >= size => Ok(bytes),
+            _ => Err(Walk::Failed(Unreadable::Unmapped)),
+        }
+    }
+}
+
+fn ask(copies: &mut Copies, addr: Addr, len: usize) -> Walk {
+    match copies.want(addr, len) {
+        Some(_) => Walk::Needs,
+        None => Walk::Truncated,
+    }
+}
+
+fn frame_size(frame: &Frame) -> usize {
+    match frame {
+        Frame::Object(shape) => shape.size,
+        Frame::Interpreter(shape) => shape.size,
+    }
+}
+
+/// A frame and its caller's address.
+type Decoded = Option<(Option<RawFrame>, Addr)>;
+
+fn decode_object(shape: &FrameObject, bytes: &[u8]) -> Decoded {
+    let code = bytes.addr_at(shape.code)?;
+    let offset = i64::from(bytes.i32_at(shape.lasti)?) * shape.lasti_unit as i64;
+    Some((Some(RawFrame { code, offset, copy: 0 }), bytes.addr_at(shape.back)?))
+}
+
+/// `None` for what cannot be a frame; no [`RawFrame`] for a shim and for a frame that is being cleared.
+fn decode_interpreter_frame(shape: &InterpreterFrame, code: &python_offsets::Bytecode, bytes: &[u8]) -> Decoded {
+    /// The highest value of `owner` in any version.
+    const LAST_OWNER: u8 = 4;
+    let owner = bytes.u8_at(shape.owner)?;
+    let previous = bytes.addr_at(shape.previous)?;
+    if owner > LAST_OWNER || previous.0 % 8 != 0 {
+        return None;
+    }
+    let executable = Addr(bytes.u64_at(shape.executable)? & !TAG);
+    if owner >= shape.first_shim_owner || executable.is_null() {
+        return Some((None, previous));
+    }
+    let python_offsets::Bytecode::Inline(bytecode) = *code else { return None };
+    let instr = bytes.addr_at(shape.instr)?;
+    let offset = instr.0.wrapping_sub(executable.offset(bytecode).0) as i64;
+    let copy = shape.tlbc_index.and_then(|at| bytes.u32_at(at)).unwrap_or(0);
+    (executable.0 % 8 == 0).then_some((Some(RawFrame { code: executable, offset, copy }), previous))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_that_goes_in_a_circle_is_noticed_and_a_long_one_is_not() {
+        let mut cycle = Cycle::default();
+        assert!((0..10_000).all(|i| !cycle.closes_at(Addr(8 * i + 8))));
+        for length in 1..20 {
+            let mut cycle = Cycle::default();
+            let chain = (0..5).map(|i| i + 1000).chain((0..).map(|i| i % length));
+            let noticed = chain.take(200).position(|i| cycle.closes_at(Addr(8 * i + 8)));
+            assert!(noticed.is_some_and(|steps| steps < 100), "a circle of {length}");
+        }
+    }
+}

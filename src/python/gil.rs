@@ -1,0 +1,44 @@
+//! Who holds the GIL of an interpreter.
+
+use python_offsets::{GilPlace, Offsets};
+
+use crate::memory::{Addr, Fields, Memory, MemoryError};
+
+/// What the words of a GIL say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The thread state at this address holds it.
+    Thread(Addr),
+    /// Nobody does.
+    Nobody,
+    /// It is not in use: a free-threaded build.
+    Disabled,
+    /// They could not be read, or are not what they can be.
+    Unknown,
+}
+
+/// Where the GIL of an interpreter is. It stays there for the life of the interpreter; interpreters may share one.
+pub fn locate(memory: &dyn Memory, offsets: &Offsets, runtime: Addr, interpreter: Addr) -> Result<Addr, MemoryError> {
+    match offsets.gil.place {
+        GilPlace::Runtime(at) => Ok(runtime.offset(at)),
+        GilPlace::InterpreterPointer(at) => memory.read_addr(interpreter.offset(at)),
+    }
+}
+
+/// How many bytes of a GIL [`holder`] needs.
+pub fn size(offsets: &Offsets) -> usize {
+    (offsets.gil.last_holder + 8).max(offsets.gil.locked + 4)
+}
+
+/// The holder, from a copy of the GIL's first bytes.
+pub fn holder(offsets: &Offsets, gil: &[u8]) -> Holder {
+    let shape = &offsets.gil;
+    if shape.enabled.is_some_and(|at| gil.i32_at(at) == Some(0)) {
+        return Holder::Disabled;
+    }
+    match (gil.i32_at(shape.locked), gil.addr_at(shape.last_holder)) {
+        (Some(1), Some(holder)) if !holder.is_null() => Holder::Thread(holder),
+        (Some(0 | -1), Some(_)) => Holder::Nobody,
+        _ => Holder::Unknown,
+    }
+}

@@ -1,0 +1,121 @@
+//! One short function per subcommand: source, aggregate, sink.
+
+mod notices;
+mod record;
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use pysample::error::{Error, Result};
+use pysample::output::until_closed;
+use pysample::printable::printable;
+use pysample::python::{self, Interpreter};
+use pysample::sampler;
+use pysample::target::Target;
+use pysample::view::dump::{Colour, Process, Python, Report};
+
+use crate::cli::Cli;
+use crate::plan::{Dump, Plan, Shape};
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// What was asked is done.
+    Done,
+    /// It was interrupted before there was anything to show.
+    Interrupted,
+    /// The command that was recorded ended with this status.
+    Command(u8),
+}
+
+/// For how long a Python that is still starting is waited for.
+const STARTING: Duration = Duration::from_secs(2);
+/// How often to look again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Does what was planned.
+pub fn run(plan: Plan) -> Result<Exit> {
+    match plan {
+        Plan::Record(plan) => record::record(&plan),
+        Plan::Dump(plan) => dump(plan),
+        Plan::Completions(shell) => completions(shell),
+    }
+}
+
+fn dump(plan: Dump) -> Result<Exit> {
+    let (target, interpreter) = attach(plan.pid)?;
+    let snapshot = sampler::snapshot(&target, &interpreter)?;
+    let report = Report::new(process(&target, &interpreter), snapshot, |file, line| target.source_line(file, line));
+    print(|out| match plan.shape {
+        Shape::Json => report.write_json(out),
+        Shape::Text => report.write_text(colour(), out),
+    })
+}
+
+fn completions(shell: Shell) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "pysample", &mut script);
+    print(|out| out.write_all(&script))
+}
+
+/// Writes to standard output.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = write(&mut out).and_then(|()| out.flush());
+    match until_closed(written) {
+        Ok(()) => Ok(Exit::Done),
+        Err(source) => Err(Error::Output { path: "standard output".into(), source }),
+    }
+}
+
+/// The process and its interpreter. One that is just starting is waited for.
+fn attach(pid: u32) -> Result<(Target, Interpreter)> {
+    let until = Instant::now() + STARTING;
+    loop {
+        match look(pid) {
+            Err(Error::NotRunning { .. }) if Instant::now() < until => thread::sleep(LOOK_AGAIN),
+            Ok((target, interpreter)) => {
+                warn(&interpreter);
+                return Ok((target, interpreter));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn look(pid: u32) -> Result<(Target, Interpreter)> {
+    let target = Target::attach(pid)?;
+    let interpreter = python::locate(&target)?;
+    Ok((target, interpreter))
+}
+
+fn warn(interpreter: &Interpreter) {
+    if let Some(warning) = interpreter.warning() {
+        tell(&format!("pysample: warning: {}", printable(&warning)));
+    }
+}
+
+/// Writes a line to standard error; if nobody can hear it, nobody can.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn process(target: &Target, interpreter: &Interpreter) -> Process {
+    Process {
+        pid: target.pid(),
+        command: target.command().to_vec(),
+        python: Python { version: interpreter.version_text(), build: interpreter.build(), found: interpreter.found() },
+    }
+}
+
+fn colour() -> Colour {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    match io::stdout().is_terminal() && !unwanted && !dumb {
+        true => Colour::Ansi,
+        false => Colour::None,
+    }
+}

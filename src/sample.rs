@@ -1,0 +1,281 @@
+//! What a sample is made of: plain data, shared by everything right of the sampler.
+//!
+//! Two shapes carry the same facts. A [`Snapshot`] is one moment spelled out, for `dump`. A stream of [`Event`]s is a
+//! recording: names, frames and stacks are defined once and then spoken of by id, so that a sample is a few words.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// An OS thread id (`gettid`) as this process sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tid(pub u32);
+
+impl fmt::Display for Tid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// The id as an index into a table that holds one entry for each id, in order.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A code object of the target, as defined by [`Event::Code`]. Ids count up from 0.
+    CodeId,
+    /// A line of a code object, as defined by [`Event::Frame`]. Ids count up from 0.
+    FrameId,
+    /// A stack, as defined by [`Event::Stack`]: its innermost frame and the stack of its caller. Ids count up from 0.
+    StackId,
+    /// A Python thread, as defined by [`Event::Thread`]. Ids count up from 0.
+    ThreadId
+}
+
+/// A code object: a function, a class body, a module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
+    /// `co_qualname` from Python 3.11 on, else `co_name`.
+    pub function: Arc<str>,
+    /// `co_filename`, as the target spells it.
+    pub file: Arc<str>,
+    /// `co_firstlineno`.
+    pub first_line: u32,
+}
+
+/// A place in a code object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// The code object.
+    pub code: CodeId,
+    /// The line, where the code object tells one for the instruction.
+    pub line: Option<u32>,
+}
+
+/// A thread of one interpreter. An OS thread that runs code in two interpreters is two of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// `PyInterpreterState.id`: 0 for the main interpreter.
+    pub interpreter: i64,
+    /// The OS thread, where it is known.
+    pub os_thread_id: Option<Tid>,
+    /// `threading.get_ident()`.
+    pub python_thread_id: u64,
+    /// `threading.Thread.name`; `None` where Python knows no such thread.
+    pub name: Option<Arc<str>>,
+}
+
+/// Whether a thread used a processor at the moment of the sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ThreadState {
+    /// On a processor, or ready for one.
+    Running,
+    /// Waiting in the kernel.
+    Idle,
+    /// Not known.
+    Unknown,
+}
+
+/// What a thread has to do with the GIL of its interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GilState {
+    /// Holds it.
+    Held,
+    /// Does not hold it.
+    NotHeld,
+    /// The interpreter runs without a GIL (free-threaded build).
+    None,
+    /// Not known.
+    Unknown,
+}
+
+/// One thread at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Since the recording began.
+    pub at: Duration,
+    /// Whose stack it is.
+    pub thread: ThreadId,
+    /// What the thread did.
+    pub state: ThreadState,
+    /// Whether it held the GIL.
+    pub gil: GilState,
+    /// Its stack; `None` for a thread without Python frames.
+    pub stack: Option<StackId>,
+}
+
+/// What the sampler tells. An id is defined before it is first used, and ids are dense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Defines a code object.
+    Code(CodeId, Code),
+    /// Defines a frame.
+    Frame(FrameId, Frame),
+    /// Defines a stack: `frame` called by the stack `caller` (`None` for an outermost frame).
+    Stack {
+        /// The id defined.
+        id: StackId,
+        /// The stack without its innermost frame.
+        caller: Option<StackId>,
+        /// The innermost frame.
+        frame: FrameId,
+    },
+    /// Defines a thread, or tells its new name.
+    Thread(ThreadId, Thread),
+    /// One thread of one sample.
+    Sample(Sample),
+    /// How far the recording is; sent a few times a second and once at the end.
+    Progress(Duration, Tally),
+}
+
+/// Why a thread could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unreadable {
+    /// It changed while it was being read.
+    Torn,
+    /// Memory that it points to is not mapped.
+    Unmapped,
+    /// What was read cannot be what CPython keeps there.
+    Invalid,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unreadable::Torn => "changed while being read",
+            Unreadable::Unmapped => "memory not mapped",
+            Unreadable::Invalid => "not valid",
+        })
+    }
+}
+
+/// The account of a recording. Everything asked is either taken, late or failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Moments at which a sample was due.
+    pub asked: u64,
+    /// Moments at which one was taken.
+    pub taken: u64,
+    /// Moments that passed while the sampler was still busy; no sample was taken for them.
+    pub late: u64,
+    /// Moments at which nothing of the interpreter could be read.
+    pub failed: u64,
+    /// Thread stacks that were taken and then lost because the receiver did not keep up.
+    pub dropped: u64,
+    /// Thread stacks left out because they changed while they were being read.
+    pub torn: u64,
+    /// Thread stacks left out because memory was not mapped.
+    pub unmapped: u64,
+    /// Thread stacks left out because what was read was not valid.
+    pub invalid: u64,
+    /// Thread stacks cut because they were too deep to copy.
+    pub truncated: u64,
+}
+
+impl Tally {
+    /// Counts a thread that could not be read.
+    pub fn unreadable(&mut self, reason: Unreadable) {
+        match reason {
+            Unreadable::Torn => self.torn += 1,
+            Unreadable::Unmapped => self.unmapped += 1,
+            Unreadable::Invalid => self.invalid += 1,
+        }
+    }
+
+    /// Thread stacks left out, for whatever reason, and moments at which nothing could be read.
+    pub fn errors(&self) -> u64 {
+        self.torn + self.unmapped + self.invalid + self.failed
+    }
+}
+
+/// Every interpreter of a process at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// The main interpreter first, then in order of creation.
+    pub interpreters: Vec<InterpreterSnapshot>,
+}
+
+/// One interpreter at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InterpreterSnapshot {
+    /// `PyInterpreterState.id`: 0 for the main interpreter.
+    pub id: i64,
+    /// Who holds its GIL.
+    pub gil: GilHolder,
+    /// In order of creation.
+    pub threads: Vec<ThreadSnapshot>,
+}
+
+/// Who holds a GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum GilHolder {
+    /// A thread of this interpreter, or of another one that shares the GIL.
+    Held {
+        /// The holder's OS thread id, where it is known.
+        os_thread_id: Option<Tid>,
+    },
+    /// Nobody.
+    Free,
+    /// There is no GIL: a free-threaded build.
+    None,
+    /// Not known.
+    Unknown,
+}
+
+/// One thread at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ThreadSnapshot {
+    /// `threading.Thread.name`; `None` where Python knows no such thread.
+    pub name: Option<Arc<str>>,
+    /// The OS thread id, where it is known.
+    pub os_thread_id: Option<Tid>,
+    /// `threading.get_ident()`.
+    pub python_thread_id: u64,
+    /// Whether it uses a processor.
+    pub state: ThreadState,
+    /// Whether it holds the GIL.
+    pub gil: GilState,
+    /// Innermost first. Empty for a thread without Python frames.
+    pub frames: Vec<FrameSnapshot>,
+    /// Why `frames` is not the whole stack, if it is not.
+    pub incomplete: Option<Incomplete>,
+}
+
+/// Why a stack is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Incomplete {
+    /// Too deep to copy: the outermost frames are missing.
+    Truncated,
+    /// Could not be read.
+    Unreadable(Unreadable),
+}
+
+/// One frame of a [`ThreadSnapshot`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FrameSnapshot {
+    /// `co_qualname` from Python 3.11 on, else `co_name`.
+    pub function: Arc<str>,
+    /// `co_filename`.
+    pub file: Arc<str>,
+    /// The line, where the code object tells one for the instruction.
+    pub line: Option<u32>,
+}

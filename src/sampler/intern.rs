@@ -1,0 +1,217 @@
+//! From raw frames to events: every name, frame and stack gets an id the first time it is met.
+//!
+//! Stacks are kept as a tree that shares its trunk, so memory grows with the number of distinct stacks, not with time.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError};
+use rustc_hash::FxHashMap;
+
+use super::moment::{Interp, Names, Reader, ThreadTrack};
+use crate::memory::{Addr, Copies, Memory};
+use crate::python::Interpreter;
+use crate::python::code::{Codes, Resolved};
+use crate::python::frames::Walk;
+use crate::python::objects::Objects;
+use crate::python::threads::Identity;
+use crate::sample::{Event, FrameId, Sample, StackId, Tally, Thread, ThreadId, Unreadable};
+
+/// How often names are read again: while a thread has none, and otherwise.
+const NAMES_WHILE_MISSING: Duration = Duration::from_millis(100);
+const NAMES_OTHERWISE: Duration = Duration::from_secs(2);
+/// The outermost frame of a stack whose outermost frames are missing.
+const TRUNCATED: &str = "<truncated>";
+
+/// Gives out ids and sends events.
+pub struct Interner {
+    sender: Sender<Event>,
+    /// Definitions that wait for room in the channel.
+    pending: VecDeque<Event>,
+    interpreter: Interpreter,
+    stacks: FxHashMap<(Option<StackId>, FrameId), StackId>,
+    threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
+    names: Names,
+    names_read: Option<Instant>,
+}
+
+impl Interner {
+    /// Sends to `sender`.
+    pub fn new(sender: Sender<Event>, interpreter: Interpreter) -> Interner {
+        Interner {
+            sender,
+            pending: VecDeque::new(),
+            interpreter,
+            stacks: FxHashMap::default(),
+            threads: FxHashMap::default(),
+            names: Names::default(),
+            names_read: None,
+        }
+    }
+
+    /// The target executed another Python.
+    pub fn change_interpreter(&mut self, interpreter: Interpreter) {
+        self.interpreter = interpreter;
+        self.names_read = None;
+    }
+
+    /// Tells what the reader saw.
+    pub fn tell(&mut self, at: Duration, reader: &mut Reader, memory: &dyn Memory, tally: &mut Tally) {
+        self.read_names(reader, memory);
+        let (interpreters, threads, codes, copies, offsets) = reader.parts();
+        let view = View { codes, copies, objects: Objects { memory, offsets } };
+        self.tell_threads(at, interpreters, threads, view, tally);
+    }
+
+    fn tell_threads(
+        &mut self,
+        at: Duration,
+        interpreters: &[Interp],
+        threads: &[ThreadTrack],
+        mut view: View,
+        tally: &mut Tally,
+    ) {
+        for thread in threads {
+            let Some(walk) = thread.walk else { continue };
+            let stack = match self.stack(thread, walk, &mut view) {
+                Ok(stack) => stack,
+                Err(reason) => {
+                    tally.unreadable(reason);
+                    continue;
+                }
+            };
+            if walk == Walk::Truncated {
+                tally.truncated += 1;
+            }
+            let id = self.thread(interpreters, thread);
+            self.define(view.codes);
+            let sample = Sample { at, thread: id, state: thread.state, gil: thread.gil, stack };
+            self.send(Event::Sample(sample), tally);
+        }
+    }
+
+    /// The id of a thread's stack; `None` for one without frames.
+    fn stack(&mut self, thread: &ThreadTrack, walk: Walk, view: &mut View) -> Result<Option<StackId>, Unreadable> {
+        let mut stack = match walk {
+            Walk::Whole => None,
+            Walk::Truncated => {
+                let frame = view.codes.synthetic(TRUNCATED);
+                Some(self.push(None, frame))
+            }
+            Walk::Needs => return Err(Unreadable::Unmapped),
+            Walk::Failed(reason) => return Err(reason),
+        };
+        for frame in thread.stack.frames().iter().rev() {
+            match view.codes.resolve(frame.code, &view.objects, view.copies) {
+                Resolved::Code(entry) => {
+                    let frame = view.codes.frame(entry, frame.offset, frame.copy, &view.objects);
+                    stack = Some(self.push(stack, frame));
+                }
+                Resolved::NotCode => {}
+                Resolved::Unreadable => return Err(Unreadable::Torn),
+            }
+        }
+        Ok(stack)
+    }
+
+    fn push(&mut self, caller: Option<StackId>, frame: FrameId) -> StackId {
+        let next = StackId(self.stacks.len() as u32);
+        *self.stacks.entry((caller, frame)).or_insert_with(|| {
+            self.pending.push_back(Event::Stack { id: next, caller, frame });
+            next
+        })
+    }
+
+    /// The id of a thread, which is defined when it is new and again when its name changes.
+    fn thread(&mut self, interpreters: &[Interp], thread: &ThreadTrack) -> ThreadId {
+        let interpreter = interpreter_id(interpreters, thread.interpreter);
+        let key = (interpreter, thread.identity);
+        if let Some((id, known)) = self.threads.get_mut(&key) {
+            let name = self.names.get(thread.interpreter, thread.identity.thread_id);
+            if known.name == name || name.is_none() {
+                return *id;
+            }
+            known.name = name;
+            self.pending.push_back(Event::Thread(*id, known.clone()));
+            return *id;
+        }
+        let id = ThreadId(self.threads.len() as u32);
+        let known = Thread {
+            interpreter,
+            os_thread_id: thread.tid,
+            python_thread_id: thread.identity.thread_id,
+            name: self.names.get(thread.interpreter, thread.identity.thread_id),
+        };
+        self.pending.push_back(Event::Thread(id, known.clone()));
+        self.threads.insert(key, (id, known));
+        id
+    }
+
+    fn read_names(&mut self, reader: &Reader, memory: &dyn Memory) {
+        let is_missing =
+            |t: &ThreadTrack| t.walk.is_some() && self.names.get(t.interpreter, t.identity.thread_id).is_none();
+        let every = match reader.threads().iter().any(is_missing) {
+            true => NAMES_WHILE_MISSING,
+            false => NAMES_OTHERWISE,
+        };
+        if self.names_read.is_none_or(|read| read.elapsed() >= every) {
+            self.names.refresh(&self.interpreter.objects(memory), reader.interpreters());
+            self.names_read = Some(Instant::now());
+        }
+    }
+
+    /// Puts new definitions in line: code objects, then frames, before the stacks that use them.
+    fn define(&mut self, codes: &mut Codes) {
+        let (new_codes, new_frames) = codes.take_new();
+        let definitions = new_codes
+            .map(|(id, code)| Event::Code(id, code))
+            .chain(new_frames.map(|(id, frame)| Event::Frame(id, frame)));
+        let before: Vec<Event> = definitions.collect();
+        for event in before.into_iter().rev() {
+            self.pending.push_front(event);
+        }
+    }
+
+    /// Sends as many pending definitions as there is room for; true if that was all.
+    fn flush(&mut self) -> bool {
+        while let Some(event) = self.pending.pop_front() {
+            if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
+                self.pending.push_front(event);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn send(&mut self, event: Event, tally: &mut Tally) {
+        if !self.flush() || matches!(self.sender.try_send(event), Err(TrySendError::Full(_))) {
+            tally.dropped += 1;
+        }
+    }
+
+    /// Tells how far the recording is, if there is room.
+    pub fn progress(&mut self, at: Duration, tally: &mut Tally) {
+        if self.flush() {
+            let _ = self.sender.try_send(Event::Progress(at, *tally));
+        }
+    }
+
+    /// Sends what is left. The receiver is still there or it has chosen not to be: this may wait for it.
+    pub fn finish(&mut self, at: Duration, tally: &mut Tally) {
+        for event in self.pending.drain(..) {
+            let _ = self.sender.send(event);
+        }
+        let _ = self.sender.send(Event::Progress(at, *tally));
+    }
+}
+
+/// What is needed to ask about code objects.
+struct View<'a> {
+    codes: &'a mut Codes,
+    copies: &'a Copies,
+    objects: Objects<'a>,
+}
+
+fn interpreter_id(interpreters: &[Interp], addr: Addr) -> i64 {
+    interpreters.iter().find(|interpreter| interpreter.addr == addr).map_or(-1, |interpreter| interpreter.id)
+}

@@ -1,0 +1,239 @@
+//! The sampler: one thread that owns the clock, reads moments, and tells what it saw as events.
+//!
+//! It never waits for whoever receives the events: the channel is bounded, and what does not fit is counted as
+//! dropped. Definitions (names, frames, stacks) are never dropped; they wait until there is room, and samples that
+//! would come before them are dropped instead.
+
+mod clock;
+mod intern;
+mod moment;
+mod snapshot;
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::error::{Error, Result};
+use crate::python::{Interpreter, locate};
+use crate::sample::{Event, Tally};
+use crate::target::{Binary, Target};
+
+use clock::{Clock, Tick};
+use intern::Interner;
+use moment::{Failure, Reader};
+
+pub use moment::Wanted;
+pub use snapshot::snapshot;
+
+/// Events that the channel holds.
+const CHANNEL: usize = 1 << 14;
+/// How often progress is told.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// How often a runtime that was lost is looked for.
+const LOCATE_EVERY: Duration = Duration::from_millis(20);
+
+/// How to record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Samples a second.
+    pub rate: f64,
+    /// How long; `None` until it is stopped or the target ends.
+    pub duration: Option<Duration>,
+    /// Which threads.
+    pub wanted: Wanted,
+}
+
+/// Why a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its time was over.
+    Duration,
+    /// It was stopped.
+    Stopped,
+    /// The target ended.
+    TargetExited,
+    /// The target executed a program that is not Python.
+    TargetReplaced,
+}
+
+/// The account of a recording.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// What was asked, taken and lost.
+    pub tally: Tally,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// A recording under way.
+pub struct Recording {
+    events: Receiver<Event>,
+    stop: Option<Sender<()>>,
+    thread: JoinHandle<Outcome>,
+}
+
+/// Stops a recording when it is used or dropped together with the recording's own.
+#[derive(Clone, Debug)]
+pub struct Stopper(Sender<()>);
+
+impl Stopper {
+    /// Ends the recording after the sample it is at.
+    pub fn stop(&self) {
+        // The channel holds one message; if it is full, somebody has stopped the recording already.
+        let _ = self.0.try_send(());
+    }
+}
+
+impl Recording {
+    /// What is seen, as it is seen. The channel closes when the recording ends.
+    pub fn events(&self) -> &Receiver<Event> {
+        &self.events
+    }
+
+    /// Something to stop the recording with, from any thread.
+    pub fn stopper(&self) -> Stopper {
+        match &self.stop {
+            Some(stop) => Stopper(stop.clone()),
+            None => unreachable!("the sender is taken only when the recording is consumed"),
+        }
+    }
+
+    /// Waits for the end and returns the account. Events not yet received are lost.
+    pub fn finish(self) -> Outcome {
+        drop(self.events);
+        match self.thread.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Starts to record a target on a thread of its own.
+pub fn start(target: Target, interpreter: Interpreter, settings: Settings) -> Result<Recording> {
+    let (sender, events) = bounded(CHANNEL);
+    let (stop, stopped) = bounded(1);
+    let sampler = Sampler::new(target, &interpreter, settings, sender, stopped);
+    let thread = std::thread::Builder::new()
+        .name("sampler".into())
+        .spawn(move || sampler.run())
+        .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+    Ok(Recording { events, stop: Some(stop), thread })
+}
+
+struct Sampler {
+    target: Target,
+    binaries: Vec<Binary>,
+    reader: Reader,
+    settings: Settings,
+    interner: Interner,
+    clock: Clock,
+    tally: Tally,
+    told: Instant,
+    looked: Instant,
+}
+
+impl Sampler {
+    fn new(
+        target: Target,
+        interpreter: &Interpreter,
+        settings: Settings,
+        sender: Sender<Event>,
+        stopped: Receiver<()>,
+    ) -> Sampler {
+        Sampler {
+            binaries: target.binaries(),
+            reader: Reader::new(interpreter),
+            interner: Interner::new(sender, interpreter.clone()),
+            clock: Clock::new(settings.rate, settings.duration, stopped),
+            tally: Tally::default(),
+            told: Instant::now(),
+            looked: Instant::now(),
+            target,
+            settings,
+        }
+    }
+
+    fn run(mut self) -> Outcome {
+        clock::ask_for_precise_timers();
+        self.clock.start();
+        let end = loop {
+            match self.clock.next() {
+                Tick::Stopped => break End::Stopped,
+                Tick::Over { late } => {
+                    self.count_late(late);
+                    break End::Duration;
+                }
+                Tick::Due { late } => {
+                    self.count_late(late);
+                    if let Some(end) = self.sample() {
+                        break end;
+                    }
+                }
+            }
+            if self.told.elapsed() >= PROGRESS_EVERY {
+                self.told = Instant::now();
+                self.interner.progress(self.clock.elapsed(), &mut self.tally);
+            }
+        };
+        let elapsed = self.clock.elapsed();
+        self.interner.finish(elapsed, &mut self.tally);
+        Outcome { tally: self.tally, elapsed, end }
+    }
+
+    fn count_late(&mut self, late: u64) {
+        self.tally.asked += late;
+        self.tally.late += late;
+    }
+
+    /// Takes one sample. `Some` if there is nothing more to sample.
+    fn sample(&mut self) -> Option<End> {
+        self.tally.asked += 1;
+        let at = self.clock.elapsed();
+        match self.reader.take(&self.target, self.settings.wanted) {
+            Ok(()) => {
+                self.tally.taken += 1;
+                self.interner.tell(at, &mut self.reader, self.target.memory(), &mut self.tally);
+                None
+            }
+            Err(failure) => {
+                let end = self.find_again(failure);
+                match end {
+                    Some(_) => self.tally.asked -= 1,
+                    None => self.tally.failed += 1,
+                }
+                end
+            }
+        }
+    }
+
+    /// After a moment that could not be read: has the target ended, or executed another program?
+    fn find_again(&mut self, failure: Failure) -> Option<End> {
+        if !self.target.is_alive() {
+            return Some(End::TargetExited);
+        }
+        if failure == Failure::Lost && self.looked.elapsed() < LOCATE_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        if self.target.refresh().is_err() {
+            return (!self.target.is_alive()).then_some(End::TargetExited);
+        }
+        let binaries = self.target.binaries();
+        if binaries.is_empty() || binaries.first() == self.binaries.first() {
+            return None;
+        }
+        match locate(&self.target) {
+            Ok(interpreter) => {
+                self.binaries = binaries;
+                self.reader = self.reader.again(&interpreter);
+                self.interner.change_interpreter(interpreter);
+                None
+            }
+            Err(Error::NotPython { .. } | Error::Unsupported { .. }) => Some(End::TargetReplaced),
+            Err(_) => None,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One moment spelled out, for those who want to see now and not to record.
+
+use super::moment::{Failure, Interp, Names, Reader, ThreadTrack, Wanted};
+use crate::error::{Error, Result};
+use crate::python::Interpreter;
+use crate::python::code::Resolved;
+use crate::python::frames::Walk;
+use crate::python::gil::Holder;
+use crate::python::objects::Objects;
+use crate::sample::{FrameSnapshot, GilHolder, Incomplete, InterpreterSnapshot, Snapshot, ThreadSnapshot, Unreadable};
+use crate::target::Target;
+
+/// How often a moment is taken again while some of its threads could not be read.
+const TRIES: usize = 4;
+
+/// Reads every thread of every interpreter.
+///
+/// Errors: the target has ended, or its interpreter is being torn down.
+pub fn snapshot(target: &Target, interpreter: &Interpreter) -> Result<Snapshot> {
+    let pid = target.pid();
+    let mut reader = Reader::new(interpreter);
+    let mut names = Names::default();
+    let mut best: Option<Snapshot> = None;
+    for _ in 0..TRIES {
+        match reader.take(target, Wanted::All) {
+            Ok(()) => {}
+            Err(_) if best.is_some() => break,
+            Err(Failure::Lost) if target.is_alive() => {
+                return Err(Error::NotRunning { pid, why: "its list of interpreters cannot be read".into() });
+            }
+            Err(_) => return Err(Error::Ended { pid }),
+        }
+        names.refresh(&interpreter.objects(target.memory()), reader.interpreters());
+        let taken = spell_out(&mut reader, &names, target);
+        let flaws = |snapshot: &Snapshot| threads(snapshot).filter(|thread| thread.incomplete.is_some()).count();
+        let found = flaws(&taken);
+        if best.as_ref().is_none_or(|best| found < flaws(best)) {
+            best = Some(taken);
+        }
+        if found == 0 {
+            break;
+        }
+    }
+    best.ok_or(Error::Ended { pid })
+}
+
+fn threads(snapshot: &Snapshot) -> impl Iterator<Item = &ThreadSnapshot> {
+    snapshot.interpreters.iter().flat_map(|interpreter| &interpreter.threads)
+}
+
+fn spell_out(reader: &mut Reader, names: &Names, target: &Target) -> Snapshot {
+    let mut found: Vec<Interp> = reader.interpreters().to_vec();
+    found.sort_by_key(|interpreter| interpreter.id);
+    let interpreters = found.iter().map(|interpreter| InterpreterSnapshot {
+        id: interpreter.id,
+        gil: gil_holder(interpreter, reader.threads()),
+        threads: threads_of(interpreter, reader, names, target),
+    });
+    Snapshot { interpreters: interpreters.collect() }
+}
+
+fn gil_holder(interpreter: &Interp, threads: &[ThreadTrack]) -> GilHolder {
+    match interpreter.holder {
+        Holder::Thread(addr) => {
+            let holder = threads.iter().find(|thread| thread.identity.addr == addr);
+            GilHolder::Held { os_thread_id: holder.and_then(|thread| thread.tid) }
+        }
+        Holder::Nobody => GilHolder::Free,
+        Holder::Disabled => GilHolder::None,
+        Holder::Unknown => GilHolder::Unknown,
+    }
+}
+
+fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: &Target) -> Vec<ThreadSnapshot> {
+    let (_, threads, codes, copies, offsets) = reader.parts();
+    let objects = Objects { memory: target.memory(), offsets };
+    let own = threads.iter().filter(|thread| thread.interpreter == interpreter.addr).rev();
+    own.map(|thread| {
+        let mut frames = Vec::with_capacity(thread.stack.frames().len());
+        let mut incomplete = match thread.walk {
+            Some(Walk::Whole) => None,
+            Some(Walk::Truncated) => Some(Incomplete::Truncated),
+            Some(Walk::Failed(reason)) => Some(Incomplete::Unreadable(reason)),
+            Some(Walk::Needs) | None => Some(Incomplete::Unreadable(Unreadable::Unmapped)),
+        };
+        for frame in thread.stack.frames() {
+            match codes.resolve(frame.code, &objects, copies) {
+                Resolved::Code(entry) => frames.push(FrameSnapshot {
+                    function: codes.code(entry).function.clone(),
+                    file: codes.code(entry).file.clone(),
+                    line: codes.line(entry, frame.offset, frame.copy, &objects),
+                }),
+                Resolved::NotCode => {}
+                Resolved::Unreadable => {
+                    incomplete = Some(Incomplete::Unreadable(Unreadable::Torn));
+                    break;
+                }
+            }
+        }
+        ThreadSnapshot {
+            name: names.get(interpreter.addr, thread.identity.thread_id),
+            os_thread_id: thread.tid,
+            python_thread_id: thread.identity.thread_id,
+            state: thread.state,
+            gil: thread.gil,
+            frames,
+            incomplete,
+        }
+    })
+    .collect()
+}
