@@ -182,3 +182,59 @@ fn bare_word(error: &clap::Error) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn complaint_about(arguments: &str) -> Complaint {
+        let words = std::iter::once("pysample").chain(arguments.split_whitespace()).map(OsString::from);
+        match parse(words) {
+            Err(Refusal::Complaint(complaint)) => complaint,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_complaint_is_one_line() {
+        for arguments in
+            ["dump", "record --bogus", "record -p 1 -- x", "record -p", "frob", "completions", "completions x"]
+        {
+            let Complaint { what, hint } = complaint_about(arguments);
+            assert!(!what.contains('\n') && !hint.contains('\n'), "{arguments}: {what} / {hint}");
+            assert!(!what.starts_with("error"), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_number_alone_is_taken_for_a_process() {
+        assert_eq!(complaint_about("record 4242").hint, "for a process: --pid 4242");
+        assert_eq!(complaint_about("dump 4242").hint, "for a process: --pid 4242");
+    }
+
+    #[test]
+    fn a_word_alone_is_taken_for_a_command() {
+        let hint = complaint_about("record python3 app.py").hint;
+        assert_eq!(hint, "to run a command, put -- before it: pysample record -- python3 ...");
+    }
+
+    #[test]
+    fn a_typing_error_is_told_what_it_may_have_been() {
+        assert_eq!(complaint_about("recrod").hint, "a similar subcommand exists: 'record'");
+        assert_eq!(complaint_about("record --formt x").hint, "a similar argument exists: '--format'");
+    }
+
+    #[test]
+    fn the_examples_fit_a_terminal() {
+        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES].iter().flat_map(|text| text.lines()) {
+            assert!(line.len() <= 80, "{line}");
+        }
+    }
+}

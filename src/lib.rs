@@ -1,10 +1,38 @@
-//! wip
+//! Look at running CPython processes from outside: attach, read their memory, and tell what they are doing.
+//!
+//! Nothing is written into the target, no code runs in it, and nothing needs to be installed in it. This is the
+//! library behind the program `pysample`; everything the program does can be done with it.
+//!
+//! One moment, spelled out:
+//!
+//! ```no_run
+//! let (target, interpreter) = pysample::attach(4242)?;
+//! let snapshot = pysample::sampler::snapshot(&target, &interpreter)?;
+//! for thread in &snapshot.interpreters[0].threads {
+//!     println!("{:?}: {:?}", thread.name, thread.frames.first());
+//! }
+//! # Ok::<(), pysample::Error>(())
+//! ```
+//!
+//! A recording is a stream of [`sample::Event`]s that [`sampler::start`] sends, [`aggregate`] adds up and [`export`]
+//! writes. The folder `examples` of the repository has short programs for both.
+//!
+//! How the parts know each other, from the bottom up: [`memory`] reads many ranges at a time; [`target`] is a process
+//! or a recorded image of one; [`python`] turns bytes into threads, frames and names by the numbers of
+//! [`python_offsets`]; [`sampler`] owns the clock and puts moments into [`sample`]'s plain data; [`aggregate`] counts;
+//! [`export`] and [`view`] write for programs and for people.
+
+pub mod aggregate;
 pub mod error;
+pub mod export;
 pub mod memory;
+pub mod output;
+pub mod printable;
 pub mod python;
 pub mod sample;
 pub mod sampler;
 pub mod target;
+pub mod view;
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +46,9 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// Opens a process and finds its interpreter. One that is still starting is waited for, a few seconds at most.
 ///
-/// Errors: everything that [`Target::attach`] and [`python::locate`] say.
+/// # Errors
+///
+/// Everything that [`Target::attach`] and [`python::locate()`] say.
 pub fn attach(pid: u32) -> Result<(Target, Interpreter)> {
     let begun = Instant::now();
     let mut target = Target::attach(pid)?;

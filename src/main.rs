@@ -78,3 +78,27 @@ fn exit_code(error: &Error) -> u8 {
         _ => 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_status_tells_what_went_wrong() {
+        let (version, why) = (String::new, String::new);
+        for (error, status) in [
+            (Error::Usage { what: why(), hint: None }, 2),
+            (Error::NoSuchProcess { pid: 1 }, 3),
+            (Error::Zombie { pid: 1 }, 3),
+            (Error::Ended { pid: 1 }, 3),
+            (Error::NotPython { pid: 1, why: why() }, 4),
+            (Error::NotPermitted { pid: 1, rule: why(), hint: why() }, 5),
+            (Error::Unsupported { pid: 1, version: version() }, 6),
+            (Error::Unrecognised { pid: 1, version: version(), why: why() }, 6),
+            (Error::Output { path: "x".into(), source: io::ErrorKind::StorageFull.into() }, 1),
+            (Error::Spawn { program: why(), source: io::ErrorKind::NotFound.into() }, 1),
+        ] {
+            assert_eq!(exit_code(&error), status, "{error}");
+        }
+    }
+}

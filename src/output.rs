@@ -59,6 +59,11 @@ impl Output {
         probe(folder).map_err(|source| Error::Output { path: folder.into(), source })
     }
 
+    /// Whether writing may take as long as somebody who reads at the other end.
+    pub fn may_wait(&self) -> bool {
+        matches!(self.way, Way::Stdout | Way::Through(_))
+    }
+
     /// As the user spelled it.
     pub fn path(&self) -> &Path {
         &self.path
@@ -176,4 +181,144 @@ fn fill_buffered(out: &mut impl Write, fill: impl FnOnce(&mut dyn Write) -> io::
     fill(&mut out)?;
     out.flush()?;
     out.get_mut().flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn write(path: &Path, text: &str) -> Result<()> {
+        Output::file(path)?.write(|out| out.write_all(text.as_bytes()))
+    }
+
+    fn refused(path: &Path) -> String {
+        Output::file(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn checking_leaves_nothing_behind() {
+        let folder = folder();
+        Output::file(&folder.path().join("new.txt")).unwrap();
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_is_made_and_replaced() {
+        let folder = folder();
+        let path = folder.path().join("a.txt");
+        write(&path, "one, which is longer").unwrap();
+        write(&path, "two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_failure_half_way_leaves_the_old_file_and_nothing_else() {
+        let folder = folder();
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "old").unwrap();
+        let failed = Output::file(&path).unwrap().write(|out| {
+            out.write_all(&[b'x'; 1 << 20])?;
+            Err(ErrorKind::StorageFull.into())
+        });
+        assert!(matches!(failed, Err(Error::Output { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_failure_half_way_makes_no_file() {
+        let folder = folder();
+        let output = Output::file(&folder.path().join("a.txt")).unwrap();
+        output.write(|_| Err(ErrorKind::StorageFull.into())).unwrap_err();
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_permissions() {
+        let folder = folder();
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        write(&path, "new").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn a_symbolic_link_stays_and_its_target_is_written() {
+        let folder = folder();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        symlink("sub/b.txt", folder.path().join("a.txt")).unwrap();
+        for text in ["new", "newer"] {
+            write(&folder.path().join("a.txt"), text).unwrap();
+            assert!(fs::symlink_metadata(folder.path().join("a.txt")).unwrap().is_symlink());
+            assert_eq!(fs::read_to_string(folder.path().join("sub/b.txt")).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn links_in_a_circle_are_refused() {
+        let folder = folder();
+        symlink("b.txt", folder.path().join("a.txt")).unwrap();
+        symlink("a.txt", folder.path().join("b.txt")).unwrap();
+        assert!(refused(&folder.path().join("a.txt")).contains("symbolic links"));
+    }
+
+    #[test]
+    fn a_folder_is_refused() {
+        let folder = folder();
+        assert!(refused(folder.path()).contains("Is a directory"));
+        assert!(refused(&folder.path().join("a.txt/")).contains("directory"));
+    }
+
+    #[test]
+    fn a_missing_folder_is_refused_in_the_users_words() {
+        assert_eq!(
+            refused(Path::new("/nonexistent/a.txt")),
+            "cannot write /nonexistent/a.txt: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let folder = folder();
+        fs::write(folder.path().join("a"), "").unwrap();
+        assert!(refused(&folder.path().join("a/b.txt")).contains("Not a directory"));
+    }
+
+    #[test]
+    fn a_full_device_is_told() {
+        let error = write(Path::new("/dev/full"), "text").unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /dev/full: No space left on device (os error 28)");
+    }
+
+    #[test]
+    fn a_device_is_written_through_and_stays() {
+        write(Path::new("/dev/null"), "text").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn standard_output_has_its_names() {
+        assert!(matches!(Output::file(Path::new("/dev/stdout")).unwrap().way, Way::Stdout));
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_no_failure() {
+        assert!(until_closed(Err(ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(until_closed(Err(ErrorKind::StorageFull.into())).is_err());
+    }
 }

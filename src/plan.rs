@@ -186,7 +186,9 @@ fn duration(typed: &str) -> Result<Duration> {
     let number = typed.trim().trim_end_matches('s').trim_end();
     let hint = "seconds, more than 0, as in -d 10 or -d 1.5; without -d until Ctrl-C";
     match number.parse::<f64>() {
-        Ok(seconds) if seconds > LONGEST => wrong(format!("a duration of {typed} is more than a year"), hint),
+        Ok(seconds) if seconds.is_finite() && seconds > LONGEST => {
+            wrong(format!("a duration of {typed} is more than a year"), hint)
+        }
         Ok(seconds) if seconds.is_finite() => match Duration::try_from_secs_f64(seconds) {
             Ok(duration) if !duration.is_zero() => Ok(duration),
             _ => wrong(format!("a duration of {typed} is not more than 0"), hint),
@@ -237,4 +239,152 @@ fn format_of(path: &Path) -> Result<Format> {
 
 fn wrong<T>(what: impl Into<String>, hint: impl Into<String>) -> Result<T> {
     Err(Error::Usage { what: what.into(), hint: Some(hint.into()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(arguments: &str) -> Result<Plan> {
+        let words = std::iter::once("pysample").chain(arguments.split_whitespace()).map(OsString::from);
+        Plan::new(cli::parse(words).unwrap_or_else(|refusal| panic!("{arguments}: {refusal:?}")))
+    }
+
+    fn recording(arguments: &str) -> Record {
+        match plan(&format!("record {arguments}")) {
+            Ok(Plan::Record(record)) => record,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    fn refused(arguments: &str) -> String {
+        match plan(arguments) {
+            Err(error @ Error::Usage { hint: Some(_), .. }) => error.to_string(),
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_process_is_recorded_a_hundred_times_a_second_until_something_ends_it() {
+        let record = recording("--pid 42");
+        assert_eq!(record.subject, Subject::Process(42));
+        assert_eq!((record.rate, record.duration), (100.0, None));
+        assert_eq!((record.destination, record.format), (Destination::Named, Format::Flamegraph));
+        assert!(matches!(record.wanted, Wanted::Running));
+        assert_eq!((record.lines, record.files, record.threads), (Lines::Running, Files::Short, Threads::Merged));
+    }
+
+    #[test]
+    fn every_switch_chooses() {
+        let record = recording("-p 42 -F -t -i --full-filenames");
+        assert!(matches!(record.wanted, Wanted::All));
+        assert_eq!((record.lines, record.files, record.threads), (Lines::First, Files::Full, Threads::Apart));
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_command_whatever_it_looks_like() {
+        let record = recording("-o x.svg -- python3 -d --pid 7 -- x");
+        let words = ["python3", "-d", "--pid", "7", "--", "x"].map(OsString::from);
+        assert_eq!(record.subject, Subject::Command(words.into()));
+    }
+
+    #[test]
+    fn the_ending_tells_the_format() {
+        for (name, format) in [
+            ("a.svg", Format::Flamegraph),
+            ("a.SVG", Format::Flamegraph),
+            ("a.txt", Format::Collapsed),
+            ("a.folded", Format::Collapsed),
+            ("dir.svg/a.collapsed", Format::Collapsed),
+        ] {
+            let record = recording(&format!("-p 1 -o {name}"));
+            assert_eq!((record.destination, record.format), (Destination::File(name.into()), format));
+        }
+    }
+
+    #[test]
+    fn a_format_that_is_named_wins_over_the_ending() {
+        assert_eq!(recording("-p 1 -o a.txt -f svg").format, Format::Flamegraph);
+        assert_eq!(recording("-p 1 -o a.dat -f flamegraph").format, Format::Flamegraph);
+        assert_eq!(recording("-p 1 -o a.svg -f Collapsed").format, Format::Collapsed);
+        assert_eq!(recording("-p 1 -f collapsed").format, Format::Collapsed);
+    }
+
+    #[test]
+    fn a_dash_is_standard_output_and_takes_collapsed_stacks() {
+        let record = recording("-p 1 -o -");
+        assert_eq!((record.destination, record.format), (Destination::Stdout, Format::Collapsed));
+        assert_eq!(recording("-p 1 -o - -f svg").format, Format::Flamegraph);
+    }
+
+    #[test]
+    fn devices_and_folders_need_no_ending() {
+        assert_eq!(recording("-p 1 -o /dev/full").format, Format::Collapsed);
+        assert_eq!(recording("-p 1 -o /").format, Format::Collapsed);
+    }
+
+    #[test]
+    fn a_format_that_is_not_known_is_refused() {
+        assert_eq!(refused("record -p 1 -f pdf"), "there is no format 'pdf'");
+        assert_eq!(refused("record -p 1 -o a.pdf"), "no format goes with the ending .pdf");
+        assert_eq!(refused("record -p 1 -o profile"), "the name profile does not tell a format");
+    }
+
+    #[test]
+    fn rates_are_numbers_with_or_without_a_unit() {
+        for (typed, hertz) in [("1", 1.0), ("2.5", 2.5), ("1e3", 1000.0), ("1khz", 1000.0), ("10k", 10_000.0)] {
+            assert_eq!(recording(&format!("-p 1 -r {typed}")).rate, hertz, "{typed}");
+        }
+        for (typed, hertz) in [("99hz", 99.0), ("0.2kHz", 200.0), ("200000", 200_000.0), ("200K", 200_000.0)] {
+            assert_eq!(recording(&format!("-p 1 -r {typed}")).rate, hertz, "{typed}");
+        }
+    }
+
+    #[test]
+    fn rates_that_cannot_be_are_refused() {
+        for typed in ["0", "-5", "0.9", "1e9", "200001", "201k"] {
+            assert_eq!(refused(&format!("record -p 1 -r {typed}")), format!("a rate of {typed} is out of range"));
+        }
+        for typed in ["inf", "nan", "fast", "k", "hz", "10mhz", "1e999"] {
+            assert_eq!(refused(&format!("record -p 1 -r {typed}")), format!("'{typed}' is not a rate"));
+        }
+    }
+
+    #[test]
+    fn durations_may_have_fractions() {
+        for (typed, milliseconds) in [("1.5", 1500), ("10", 10_000), ("2s", 2000), ("0.001", 1), ("1e1", 10_000)] {
+            let duration = recording(&format!("-p 1 -d {typed}")).duration;
+            assert_eq!(duration, Some(Duration::from_millis(milliseconds)), "{typed}");
+        }
+    }
+
+    #[test]
+    fn durations_that_cannot_be_are_refused() {
+        for typed in ["0", "-1", "-0.5", "1e-12", "0s"] {
+            let told = refused(&format!("record -p 1 -d {typed}"));
+            assert_eq!(told, format!("a duration of {typed} is not more than 0"));
+        }
+        assert_eq!(refused("record -p 1 -d 1e18"), "a duration of 1e18 is more than a year");
+        for typed in ["nan", "inf", "soon", "s"] {
+            assert_eq!(refused(&format!("record -p 1 -d {typed}")), format!("'{typed}' is not a duration"));
+        }
+    }
+
+    #[test]
+    fn process_ids_are_positive_numbers() {
+        for typed in ["0", "-1", "x", "1.5", "4294967296"] {
+            assert_eq!(refused(&format!("dump -p {typed}")), format!("'{typed}' is not a process id"));
+        }
+    }
+
+    #[test]
+    fn a_process_id_that_no_kernel_gives_is_no_process() {
+        assert!(matches!(plan("dump -p 4294967295"), Err(Error::NoSuchProcess { pid: u32::MAX })));
+    }
+
+    #[test]
+    fn there_must_be_something_to_record() {
+        assert_eq!(refused("record"), "there is nothing to record");
+        assert_eq!(refused("record --"), "there is nothing to record");
+    }
 }

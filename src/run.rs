@@ -4,8 +4,6 @@ mod notices;
 mod record;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -30,11 +28,6 @@ pub enum Exit {
     /// The command that was recorded ended with this status.
     Command(u8),
 }
-
-/// For how long a Python that is still starting is waited for.
-const STARTING: Duration = Duration::from_secs(2);
-/// How often to look again.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Does what was planned.
 pub fn run(plan: Plan) -> Result<Exit> {
@@ -71,19 +64,11 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit> {
     }
 }
 
-/// The process and its interpreter. One that is just starting is waited for.
+/// The process and its interpreter; what there is to say of it is said.
 fn attach(pid: u32) -> Result<(Target, Interpreter)> {
-    let until = Instant::now() + STARTING;
-    loop {
-        match look(pid) {
-            Err(Error::NotRunning { .. }) if Instant::now() < until => thread::sleep(LOOK_AGAIN),
-            Ok((target, interpreter)) => {
-                warn(&interpreter);
-                return Ok((target, interpreter));
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let (target, interpreter) = pysample::attach(pid)?;
+    warn(&interpreter);
+    Ok((target, interpreter))
 }
 
 fn look(pid: u32) -> Result<(Target, Interpreter)> {

@@ -71,8 +71,8 @@ pub enum DwarfError {
     /// The minor version is older than every table.
     #[error("Python 3.{0} is not supported")]
     Unsupported(u8),
-    /// A structure is not described.
-    #[error("the debug information does not define `{0}`")]
+    /// A structure is not described, or only in a type unit or a separate `.dwo` file.
+    #[error("the debug information does not define `{0}` (type units and split files are not looked into)")]
     NoStructure(&'static str),
     /// A structure is described without its size.
     #[error("the debug information gives no size for `{0}`")]

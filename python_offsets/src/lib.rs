@@ -6,7 +6,7 @@
 //!
 //! This crate knows no process: it takes bytes and returns numbers. Three sources give an [`Offsets`]:
 //! [`Offsets::of`] (a compiled-in table), [`published`] (the block that CPython 3.13 and later carries about itself)
-//! and, with feature `dwarf`, [`dwarf`] (an ELF file's debug information).
+//! and, with feature `dwarf`, module `dwarf` (an ELF file's debug information; `elf` tells what there is without it).
 //!
 //! All offsets are bytes from the start of the structure that the group is named after; all sizes are bytes. Field
 //! names in the docs are CPython's own (`struct.member`), so that each can be found in its headers.

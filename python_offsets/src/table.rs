@@ -1,7 +1,8 @@
 //! The compiled-in tables: one file for each minor version, and in it one constant for each build.
 //!
 //! The numbers are what the C compiler makes of the version's own headers. Only x86-64 release builds are written out;
-//! every other constant shows what differs from the one that it is made of.
+//! every other constant shows what differs from the one that it is made of. `python-offsets print --rust` makes such a
+//! constant from a build with debug information, and `python-offsets check` compares a build with its table.
 
 use crate::{Arch, Build, Offsets};
 

@@ -60,3 +60,87 @@ fn write_empty(heading: &Heading, out: &mut dyn Write) -> io::Result<()> {
 fn xml(text: &str) -> String {
     printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
+
+#[cfg(test)]
+mod tests {
+    use roxmltree::{Document, ParsingOptions};
+
+    use super::*;
+    use crate::aggregate::CallTree;
+    use crate::export::Labels;
+    use crate::export::folded::tests::tree;
+
+    fn svg(tree: &CallTree, title: &str) -> String {
+        let heading = Heading { title: title.into(), subtitle: "5 stacks".into() };
+        let mut out = Vec::new();
+        write(&Folded::new(tree, &Labels::default()), &heading, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn parsed(svg: &str) -> Document<'_> {
+        let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+        Document::parse_with_options(svg, options).unwrap()
+    }
+
+    fn texts<'a>(document: &'a Document<'_>, tag: &str) -> Vec<&'a str> {
+        document
+            .descendants()
+            .filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", tag)))
+            .filter_map(|node| node.text())
+            .collect()
+    }
+
+    #[test]
+    fn a_frame_tells_its_samples_and_its_share() {
+        let svg = svg(&tree(&[(0, &[("main", 1), ("f", 2)], 3), (0, &[("main", 1)], 1)]), "app.py");
+        let document = parsed(&svg);
+        let titles = texts(&document, "title");
+        assert!(titles.contains(&"main (app.py:1) (4 samples, 100.00%)"), "{titles:?}");
+        assert!(titles.contains(&"f (app.py:2) (3 samples, 75.00%)"), "{titles:?}");
+    }
+
+    #[test]
+    fn the_graph_has_a_title_a_subtitle_and_a_search() {
+        let svg = svg(&tree(&[(0, &[("main", 1)], 1)]), "app.py (pid 4242) · Python 3.11.7");
+        let document = parsed(&svg);
+        let texts = texts(&document, "text");
+        assert!(texts.contains(&"app.py (pid 4242) · Python 3.11.7") && texts.contains(&"5 stacks"), "{texts:?}");
+        assert!(texts.contains(&"Search") && svg.contains("function search("));
+    }
+
+    #[test]
+    fn no_stack_makes_a_picture_that_says_so() {
+        let svg = svg(&CallTree::default(), "<app & \x1b[31m>");
+        let document = parsed(&svg);
+        assert_eq!(
+            texts(&document, "text"),
+            ["<app & \\x1b[31m>", "5 stacks", "No samples: no Python stack was seen while recording."]
+        );
+    }
+
+    #[test]
+    fn hostile_names_make_no_markup() {
+        let names = ["<script>alert(1)</script>", "\"'&]]>", "\x1b[31m\0\u{fffe}", "--", "_[k]", "a\u{202e}b"];
+        for name in names {
+            let svg = svg(&tree(&[(0, &[(name, 1)], 2)]), name);
+            let document = parsed(&svg);
+            let scripts = document.descendants().filter(|node| node.tag_name().name() == "script").count();
+            assert_eq!(scripts, 1, "{name:?}");
+            let shown = format!("{} (app.py:1) (2 samples, 100.00%)", printable(name));
+            assert!(texts(&document, "title").contains(&shown.as_str()), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_sort_between_a_frame_and_its_callees_are_no_problem() {
+        let stacks: &[_] = &[(0, &[("f", 1), ("x", 1)][..], 1), (0, &[("f (app.py:1) g", 1)], 1), (0, &[("f", 1)], 1)];
+        assert!(svg(&tree(stacks), "app.py").contains("total_samples=\"3\""));
+    }
+
+    #[test]
+    fn the_same_totals_make_the_same_bytes() {
+        let one = tree(&[(0, &[("a", 1)], 1), (0, &[("b", 1)], 2)]);
+        let other = tree(&[(0, &[("b", 1)], 2), (0, &[("a", 1)], 1)]);
+        assert_eq!(svg(&one, "x"), svg(&other, "x"));
+    }
+}

@@ -16,7 +16,7 @@ use crate::memory::{Addr, Copies, Fields, Found};
 use crate::sample::{Code, CodeId, Frame, FrameId};
 
 /// How much of a str or a line table is compared.
-const COMPARED: usize = 256;
+const COMPARED: usize = 512;
 /// After how many samples in which it was not met a code object is no longer foreseen.
 const FORGET_AFTER: u8 = 32;
 /// How many code objects are remembered before those not met lately are dropped.
@@ -45,6 +45,8 @@ pub struct Codes {
     /// `PyCode_Type`, once a code object has been seen.
     code_type: Option<Addr>,
     by_addr: FxHashMap<Addr, Entry>,
+    /// Counts samples; what was proven in this one need not be proven again.
+    sample: u64,
     entries: Vec<Known>,
     free: Vec<Entry>,
     ids: FxHashMap<Code, CodeId>,
@@ -63,6 +65,8 @@ struct Known {
     /// Bytes of bytecode; `None` where it is not known (up to 3.10).
     size: Option<u64>,
     frames: FxHashMap<i64, FrameId>,
+    /// The sample in which it was last read or proven.
+    proven: u64,
     unmet: u8,
 }
 
@@ -84,8 +88,9 @@ struct Content {
 }
 
 impl Codes {
-    /// Asks for the proofs of the code objects that were met lately.
+    /// Begins a sample: asks for the proofs of the code objects that were met lately.
     pub fn foresee(&mut self, offsets: &Offsets, copies: &mut Copies) {
+        self.sample += 1;
         for known in &mut self.entries {
             if known.unmet < FORGET_AFTER {
                 known.unmet += 1;
@@ -104,6 +109,10 @@ impl Codes {
 
     /// Finds out what a code object is called, from the cache where its proof holds.
     pub fn resolve(&mut self, addr: Addr, objects: &Objects, copies: &Copies) -> Resolved {
+        let cached = self.by_addr.get(&addr).copied();
+        if let Some(entry) = cached.filter(|entry| self.entries[entry.0 as usize].proven == self.sample) {
+            return Resolved::Code(entry);
+        }
         let Found::Read(bytes) = copies.find(addr) else { return Resolved::Unreadable };
         match self.is_code(bytes, objects) {
             Some(true) => {}
@@ -111,10 +120,11 @@ impl Codes {
             None => return Resolved::Unreadable,
         }
         let Some((fields, version)) = proof_fields(bytes, objects.offsets) else { return Resolved::Unreadable };
-        if let Some(&entry) = self.by_addr.get(&addr) {
+        if let Some(entry) = cached {
             let known = &mut self.entries[entry.0 as usize];
             if known.proof.holds(fields, version, objects.offsets, copies) {
                 known.unmet = 0;
+                known.proven = self.sample;
                 return Resolved::Code(entry);
             }
         }
@@ -154,7 +164,11 @@ impl Codes {
         let line_table = objects.bytes(table)?;
         let code = Code { function: objects.str(name)?.into(), file: objects.str(filename)?.into(), first_line };
         let contents = match version {
-            0 => vec![content(name, objects)?, content(filename, objects)?, content(table, objects)?],
+            0 => vec![
+                content(name, objects.str_size(name)?, objects)?,
+                content(filename, objects.str_size(filename)?, objects)?,
+                content(table, objects.bytes_size(table)?, objects)?,
+            ],
             _ => Vec::new(),
         };
         Ok(Known {
@@ -168,6 +182,7 @@ impl Codes {
             },
             code,
             frames: FxHashMap::default(),
+            proven: self.sample,
             unmet: 0,
         })
     }
@@ -315,10 +330,10 @@ fn table_at(table: LineTable) -> usize {
     }
 }
 
-fn content(object: Addr, objects: &Objects) -> Result<Content, ObjectError> {
-    let header = objects.offsets.object.size;
-    let bytes = objects.memory.read_prefix(object, header + COMPARED)?;
-    let rest = bytes.get(header..).ok_or(ObjectError::Invalid("code"))?;
+/// The first bytes of an object of `size` bytes.
+fn content(object: Addr, size: usize, objects: &Objects) -> Result<Content, ObjectError> {
+    let bytes = objects.memory.read_vec(object, size.min(COMPARED))?;
+    let rest = bytes.get(objects.offsets.object.size..).ok_or(ObjectError::Invalid("code"))?;
     Ok(Content { addr: object, len: bytes.len(), bytes: rest.to_vec() })
 }
 

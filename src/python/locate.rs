@@ -88,13 +88,29 @@ impl Interpreter {
     }
 
     /// The kind of build, in words.
-    pub fn build(&self) -> &'static str {
-        match (self.abiflags.contains('t'), self.abiflags.contains('d')) {
+    pub fn build(&self) -> String {
+        let build = match (self.abiflags.contains('t'), self.abiflags.contains('d')) {
             (false, false) => "release",
             (false, true) => "debug",
             (true, false) => "free-threaded",
             (true, true) => "free-threaded debug",
-        }
+        };
+        build.into()
+    }
+
+    /// How it was found, in words.
+    pub fn found(&self) -> String {
+        self.found.to_string()
+    }
+
+    /// What the user should know before trusting what is read.
+    pub fn warning(&self) -> Option<String> {
+        self.warning.clone()
+    }
+
+    /// `sys.path`.
+    pub fn search_path(&self) -> Vec<String> {
+        self.search_path.clone()
     }
 
     /// Reads its objects.
@@ -313,7 +329,7 @@ impl<'a> Search<'a> {
         tables.sort_by_key(|table| candidate.size != Some(table.runtime.size as u64));
         let mut first = None;
         for table in tables {
-            match self.validate(candidate, *table, None) {
+            match self.validate(candidate, *table, hint) {
                 Ok(interpreter) => return Ok(interpreter),
                 Err(refusal) => drop(first.get_or_insert(refusal)),
             }
@@ -358,17 +374,18 @@ impl<'a> Search<'a> {
         let file = self.target.open_binary(&self.binaries[candidate.binary])?;
         let bytes = contents(file)?;
         let read = dwarf::read(&bytes, hint.map(|v| v.minor)).ok()?;
-        let mut interpreter = self.validate(candidate, read.offsets, None).ok()?;
+        let mut interpreter = self.validate(candidate, read.offsets, hint).ok()?;
         interpreter.warning = Some("an unusual build; its debug information was used to read it".into());
         Some(interpreter)
     }
 
-    /// Follows the runtime to its main interpreter, a thread of it, and `sys`.
+    /// Follows the runtime to its main interpreter, a thread of it, and `sys`. `known` is the exact version, where the
+    /// file or the block that it publishes tells.
     fn validate(
         &self,
         candidate: &Candidate,
         offsets: Offsets,
-        version: Option<Version>,
+        known: Option<Version>,
     ) -> std::result::Result<Interpreter, Refusal> {
         let runtime = candidate.addr;
         let not_running = |what: &str| Refusal::NotRunning(what.into());
@@ -392,7 +409,8 @@ impl<'a> Search<'a> {
         if sys.is_null() {
             return Err(not_running("it has no sys module"));
         }
-        let version = check_version(&objects, sys, offsets.minor, version)?;
+        let finalizing = self.memory.read_addr(runtime.offset(offsets.runtime.finalizing))?;
+        let version = check_version(&objects, sys, known, !finalizing.is_null())?;
         Ok(Interpreter {
             runtime,
             offsets,
@@ -438,22 +456,27 @@ fn tables(arch: Option<Arch>, minor: Option<u8>) -> impl Iterator<Item = &'stati
         .filter_map(move |(minor, build)| Offsets::of(minor, arch?, build))
 }
 
-/// The version that `sys` tells. It must be the one that the offsets are for.
+/// The version that `sys` tells, which must be the one that the offsets are for. A Python that shuts down has emptied
+/// `sys`; then the version that the file tells has to do.
 fn check_version(
     objects: &Objects,
     sys: Addr,
-    minor: u8,
-    published: Option<Version>,
+    known: Option<Version>,
+    is_finalizing: bool,
 ) -> std::result::Result<Version, Refusal> {
-    let Some(hex) = objects.dict_get(sys, "hexversion")? else {
-        return Err(Refusal::NotRunning("its sys module is not complete".into()));
-    };
-    let version = Version::from_hex(objects.unsigned(hex)?);
-    let expected = |version: &Version| match published {
-        Some(published) => *version == published,
-        None => version.major == 3 && version.minor == minor,
-    };
-    version.filter(expected).ok_or_else(|| Refusal::Wrong("sys.hexversion is that of another version".into()))
+    let told = objects.dict_get(sys, "hexversion")?.map(|hex| objects.unsigned(hex));
+    match (told, known, is_finalizing) {
+        (Some(Ok(hex)), known, _) => Version::from_hex(hex)
+            .filter(|told| match known {
+                Some(known) => *told == known,
+                None => told.major == 3 && told.minor == objects.offsets.minor,
+            })
+            .ok_or_else(|| Refusal::Wrong("sys.hexversion is that of another version".into())),
+        (_, Some(known), true) => Ok(known),
+        (_, None, true) => Err(Refusal::NotRunning("it is shutting down".into())),
+        (Some(Err(e)), _, false) => Err(e.into()),
+        (None, _, false) => Err(Refusal::NotRunning("its sys module is not complete".into())),
+    }
 }
 
 fn sys_str(objects: &Objects, sys: Addr, name: &str) -> Option<String> {

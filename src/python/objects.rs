@@ -6,9 +6,10 @@
 use std::fmt::Write;
 
 use python_offsets::{Attributes, DictKeys, LongLength, Offsets};
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
-use crate::memory::{Addr, Fields, Memory, MemoryError};
+use crate::memory::{Addr, Fields, Memory, MemoryError, Span};
 
 /// The longest str that is read, in code points.
 const LONGEST_STR: usize = 1 << 16;
@@ -31,6 +32,27 @@ pub enum ObjectError {
 }
 
 type Result<T> = std::result::Result<T, ObjectError>;
+
+/// Where a str has its code points.
+struct Text {
+    data: Addr,
+    /// Code points.
+    length: usize,
+    /// Bytes of each.
+    kind: usize,
+}
+
+/// Where an instance has its attributes.
+enum Place {
+    /// In a dict, which may be null.
+    Dict(Addr),
+    /// In an array that goes with the keys that the type keeps.
+    Values(Addr),
+}
+
+/// Where instances of the types met so far have one attribute, see [`Objects::attribute`].
+#[derive(Default)]
+pub struct Slots(FxHashMap<Addr, Option<usize>>);
 
 /// Reads objects of one build of CPython.
 #[derive(Clone, Copy)]
@@ -55,6 +77,12 @@ impl Objects<'_> {
 
     /// A str. What has no place in UTF-8 (lone surrogates) is written as an escape, `\udc80`.
     pub fn str(&self, object: Addr) -> Result<String> {
+        let Text { data, length, kind } = self.text(object)?;
+        Ok(decode_str(kind, &self.memory.read_vec(data, length * kind)?))
+    }
+
+    /// Where a str has its code points.
+    fn text(&self, object: Addr) -> Result<Text> {
         let u = &self.offsets.unicode;
         let head = self.memory.read_prefix(object, u.compact_size.max(u.data + 8))?;
         let invalid = || ObjectError::Invalid("str");
@@ -69,14 +97,28 @@ impl Objects<'_> {
             (true, false) => object.offset(u.compact_size),
             (false, _) => head.addr_at(u.data).ok_or_else(invalid)?,
         };
-        Ok(decode_str(kind, &self.memory.read_vec(data, length * kind)?))
+        Ok(Text { data, length, kind })
+    }
+
+    /// Bytes that a str takes from its start, header and content. Of one whose content lies elsewhere, the header.
+    pub fn str_size(&self, object: Addr) -> Result<usize> {
+        let text = self.text(object)?;
+        let header = self.offsets.unicode.compact_size;
+        let end = text.data.offset(text.length * text.kind).since(object);
+        Ok(end.filter(|&end| end <= header + 4 * LONGEST_STR).unwrap_or(header))
+    }
+
+    /// Bytes that a bytes object takes, header and content.
+    pub fn bytes_size(&self, object: Addr) -> Result<usize> {
+        let size = self.memory.read_u64(object.offset(self.offsets.bytes.ob_size))?;
+        let size = usize::try_from(size).ok().filter(|&n| n <= LONGEST_BYTES).ok_or(ObjectError::Invalid("bytes"))?;
+        Ok(self.offsets.bytes.ob_sval + size)
     }
 
     /// The content of a bytes object.
     pub fn bytes(&self, object: Addr) -> Result<Vec<u8>> {
-        let size = self.memory.read_u64(object.offset(self.offsets.bytes.ob_size))?;
-        let size = usize::try_from(size).ok().filter(|&n| n <= LONGEST_BYTES).ok_or(ObjectError::Invalid("bytes"))?;
-        Ok(self.memory.read_vec(object.offset(self.offsets.bytes.ob_sval), size)?)
+        let start = self.offsets.bytes.ob_sval;
+        Ok(self.memory.read_vec(object.offset(start), self.bytes_size(object)? - start)?)
     }
 
     /// An int from 0 to 2^64, for thread identifiers.
@@ -155,26 +197,31 @@ impl Objects<'_> {
 
     /// The value of a str key in a dict.
     pub fn dict_get(&self, dict: Addr, name: &str) -> Result<Option<Addr>> {
-        self.named(self.dict(dict)?, name)
+        self.named(&self.dict(dict)?, name)
     }
 
-    /// The value whose key is the str `name`; keys of other types are passed over.
-    fn named(&self, items: Vec<(Addr, Addr)>, name: &str) -> Result<Option<Addr>> {
-        let wanted = self.key_probe(name);
-        Ok(items.into_iter().find(|(key, _)| self.is_key(*key, &wanted)).map(|(_, value)| value))
+    /// The value whose key is the str `name`.
+    fn named(&self, items: &[(Addr, Addr)], name: &str) -> Result<Option<Addr>> {
+        Ok(self.position(items, name)?.map(|index| items[index].1))
     }
 
-    /// What a compact ASCII str with the text `name` looks like, for one read per key.
-    fn key_probe<'n>(&self, name: &'n str) -> KeyProbe<'n> {
-        KeyProbe { name, state: 1 | 8 | 16, end: self.offsets.unicode.ascii_size + name.len() }
+    /// Which of the keys is the str `name`, in one gather. Keys that are null or of other types are passed over.
+    fn position(&self, items: &[(Addr, Addr)], name: &str) -> Result<Option<usize>> {
+        let len = self.offsets.unicode.ascii_size + name.len();
+        let mut spans: Vec<Span> = items.iter().map(|(key, _)| Span::new(*key, len)).collect();
+        let mut bytes = vec![0; len * spans.len()];
+        self.memory.gather(&mut spans, &mut bytes)?;
+        Ok((0..spans.len()).find(|&i| spans[i].got == len && self.is_str(&bytes[i * len..(i + 1) * len], name)))
     }
 
-    fn is_key(&self, key: Addr, wanted: &KeyProbe) -> bool {
+    /// Whether these bytes are a compact ASCII str with the text `name`.
+    fn is_str(&self, bytes: &[u8], name: &str) -> bool {
+        /// kind 1, compact, ascii.
+        const COMPACT_ASCII: u32 = 1 | 8 | 16;
         let u = &self.offsets.unicode;
-        let Ok(head) = self.memory.read_prefix(key, wanted.end) else { return false };
-        head.u64_at(u.length) == Some(wanted.name.len() as u64)
-            && head.u32_at(u.state).map(|state| state >> u.kind_shift & 31) == Some(wanted.state)
-            && head.get(u.ascii_size..) == Some(wanted.name.as_bytes())
+        bytes.u64_at(u.length) == Some(name.len() as u64)
+            && bytes.u32_at(u.state).map(|state| state >> u.kind_shift & 31) == Some(COMPACT_ASCII)
+            && bytes.get(u.ascii_size..) == Some(name.as_bytes())
     }
 
     /// The dict of a module.
@@ -182,51 +229,56 @@ impl Objects<'_> {
         Ok(self.memory.read_addr(module.offset(self.offsets.object.size))?)
     }
 
-    /// An attribute in the instance's own dict or values.
-    pub fn attribute(&self, object: Addr, name: &str) -> Result<Option<Addr>> {
-        let items = self.attributes(object)?;
-        self.named(items, name)
-    }
-
-    fn attributes(&self, object: Addr) -> Result<Vec<(Addr, Addr)>> {
+    /// An attribute in the instance's own dict or values. `slots` spares a second look at the keys that all instances
+    /// of a type share; it is for one name.
+    pub fn attribute(&self, object: Addr, name: &str, slots: &mut Slots) -> Result<Option<Addr>> {
         let type_object = self.type_of(object)?;
-        match self.offsets.attributes {
-            Attributes::DictOffset => {
-                let at = self.memory.read_u64(type_object.offset(self.offsets.type_object.dictoffset))? as i64;
-                let at = usize::try_from(at).ok().filter(|&n| n > 0 && n < 1 << 20);
-                let dict = self.memory.read_addr(object.offset(at.ok_or(ObjectError::Invalid("instance"))?))?;
-                self.dict_or_nothing(dict)
-            }
-            Attributes::ValuesAndDict { values_before, dict_before } => {
-                let values = self.memory.read_addr(object.before(values_before))?;
-                if values.is_null() {
-                    return self.dict_or_nothing(self.memory.read_addr(object.before(dict_before))?);
-                }
-                self.split_values(&self.shared_keys(type_object)?, values)
-            }
-            Attributes::Tagged { before } => {
-                let word = self.memory.read_addr(object.before(before))?;
-                if word.0 & 1 == 0 {
-                    return self.dict_or_nothing(word);
-                }
-                self.split_values(&self.shared_keys(type_object)?, word.offset(1))
-            }
-            Attributes::Inline { valid, values, dict_before } => {
-                if let Some(inline) = self.inline_values(object, type_object, valid)? {
-                    return self.split_values(&self.shared_keys(type_object)?, inline.offset(values));
-                }
-                self.dict_or_nothing(self.memory.read_addr(object.before(dict_before))?)
+        match self.attributes(object, type_object)? {
+            Place::Dict(dict) if dict.is_null() => Ok(None),
+            Place::Dict(dict) => self.dict_get(dict, name),
+            Place::Values(values) => {
+                let Some(slot) = self.slot(type_object, name, slots)? else { return Ok(None) };
+                let value = self.memory.read_addr(values.offset(8 * slot))?;
+                Ok((!value.is_null()).then_some(value))
             }
         }
     }
 
-    fn dict_or_nothing(&self, dict: Addr) -> Result<Vec<(Addr, Addr)>> {
-        if dict.is_null() { Ok(Vec::new()) } else { self.dict(dict) }
+    /// The index of a name among the keys that the instances of a type share.
+    fn slot(&self, type_object: Addr, name: &str, slots: &mut Slots) -> Result<Option<usize>> {
+        if let Some(slot) = slots.0.get(&type_object) {
+            return Ok(*slot);
+        }
+        let keys = self.memory.read_addr(type_object.offset(self.offsets.type_object.cached_keys))?;
+        let slot = self.position(&self.keys(keys)?, name)?;
+        slots.0.insert(type_object, slot);
+        Ok(slot)
     }
 
-    fn shared_keys(&self, type_object: Addr) -> Result<Vec<(Addr, Addr)>> {
-        let keys = self.memory.read_addr(type_object.offset(self.offsets.type_object.cached_keys))?;
-        self.keys(keys)
+    /// Where an instance has its attributes.
+    fn attributes(&self, object: Addr, type_object: Addr) -> Result<Place> {
+        let word = |before| self.memory.read_addr(object.before(before));
+        Ok(match self.offsets.attributes {
+            Attributes::DictOffset => {
+                let at = self.memory.read_u64(type_object.offset(self.offsets.type_object.dictoffset))? as i64;
+                let at = usize::try_from(at).ok().filter(|&n| n > 0 && n < 1 << 20);
+                Place::Dict(self.memory.read_addr(object.offset(at.ok_or(ObjectError::Invalid("instance"))?))?)
+            }
+            Attributes::ValuesAndDict { values_before, dict_before } => match word(values_before)? {
+                Addr::NULL => Place::Dict(word(dict_before)?),
+                values => Place::Values(values),
+            },
+            Attributes::Tagged { before } => match word(before)? {
+                values if values.0 & 1 == 1 => Place::Values(values.offset(1)),
+                dict => Place::Dict(dict),
+            },
+            Attributes::Inline { valid, values, dict_before } => {
+                match self.inline_values(object, type_object, valid)? {
+                    Some(inline) => Place::Values(inline.offset(values)),
+                    None => Place::Dict(word(dict_before)?),
+                }
+            }
+        })
     }
 
     /// Where an instance's inline values begin, if they are in use.
@@ -244,13 +296,6 @@ impl Objects<'_> {
         self.memory.read(inline.offset(valid), &mut flag)?;
         Ok((flag == [1]).then_some(inline))
     }
-}
-
-struct KeyProbe<'n> {
-    name: &'n str,
-    /// kind 1, compact, ascii.
-    state: u32,
-    end: usize,
 }
 
 /// The shape of a dict entry.

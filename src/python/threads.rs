@@ -3,7 +3,7 @@
 use python_offsets::Offsets;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::objects::{ObjectError, Objects};
+use super::objects::{ObjectError, Objects, Slots};
 use crate::memory::{Addr, Fields, Memory};
 
 /// Threads of an interpreter beyond this number are not believed.
@@ -136,11 +136,12 @@ pub fn names(objects: &Objects, interpreter: Addr) -> Result<FxHashMap<u64, Stri
         return Ok(FxHashMap::default());
     };
     let items = objects.dict(active)?;
-    Ok(items.into_iter().filter_map(|(ident, thread)| name(objects, ident, thread)).collect())
+    let mut slots = Slots::default();
+    Ok(items.into_iter().filter_map(|(ident, thread)| name(objects, ident, thread, &mut slots)).collect())
 }
 
 /// One entry of `threading._active`; `None` if it changed while it was being read.
-fn name(objects: &Objects, ident: Addr, thread: Addr) -> Option<(u64, String)> {
-    let name = objects.attribute(thread, "_name").ok()??;
+fn name(objects: &Objects, ident: Addr, thread: Addr, slots: &mut Slots) -> Option<(u64, String)> {
+    let name = objects.attribute(thread, "_name", slots).ok()??;
     Some((objects.unsigned(ident).ok()?, objects.str(name).ok()?))
 }

@@ -8,6 +8,7 @@ use pysample::target::command::Watch;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::emulate_default_handler;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
 /// Something that happened.
@@ -69,8 +70,9 @@ impl Notices {
     /// Listens to signals from now on.
     pub fn listen(listen: Listen) -> Result<Notices> {
         let (sender, receiver) = unbounded();
-        let mut signals =
-            signals(listen).map_err(|source| Error::Io { what: "cannot listen to signals".into(), source })?;
+        let wanted = listened_to(listen, ignored_signals());
+        let mut signals = SignalsInfo::<WithOrigin>::new(wanted)
+            .map_err(|source| Error::Io { what: "cannot listen to signals".into(), source })?;
         let told = sender.clone();
         thread::spawn(move || {
             for origin in signals.forever() {
@@ -89,23 +91,44 @@ impl Notices {
         });
     }
 
+    /// From now on a signal that would end a recording ends us.
+    ///
+    /// For when the recording is over and what remains may take as long as somebody else pleases.
+    pub fn let_signals_end_us(self) {
+        thread::spawn(move || {
+            for notice in self.receiver {
+                if let Notice::Signal(signal) = notice
+                    && signal.ends()
+                {
+                    let _ = emulate_default_handler(signal.number);
+                }
+            }
+        });
+    }
+
     /// Where the notices come out.
     pub fn receiver(&self) -> &Receiver<Notice> {
         &self.receiver
     }
 }
 
-fn signals(listen: Listen) -> std::io::Result<SignalsInfo<WithOrigin>> {
-    let ignored = ignored_signals();
-    // Whoever had us ignore hang-ups (nohup) wants that for the command, too.
-    let ends = ENDS.iter().filter(|&&signal| matches!(signal, SIGINT | SIGTERM) || ignored & bit(signal) == 0);
-    let forwarded = FORWARDED.iter().filter(|_| listen == Listen::Command);
-    SignalsInfo::new(ends.chain(forwarded))
+/// The signals to listen to. Whoever had us ignore hang-ups (nohup) wants that for the command, too.
+fn listened_to(listen: Listen, ignored: u64) -> Vec<i32> {
+    let always = |signal: i32| matches!(signal, SIGINT | SIGTERM);
+    let mut signals: Vec<i32> =
+        ENDS.into_iter().filter(|&signal| always(signal) || ignored & bit(signal) == 0).collect();
+    if listen == Listen::Command {
+        signals.extend(FORWARDED);
+    }
+    signals
 }
 
 /// The signals that we were told to ignore when we were started, as the kernel's mask of bits.
 fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_in(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+fn ignored_in(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
@@ -120,4 +143,35 @@ fn signal(origin: &Origin) -> Signal {
         _ => Sent::Process,
     };
     Signal { number: origin.signal, sender }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tpysample\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask() {
+        assert_eq!(ignored_in(STATUS), bit(SIGHUP) | bit(13));
+        assert_eq!(ignored_in(""), 0);
+    }
+
+    #[test]
+    fn a_hang_up_that_is_ignored_stays_ignored() {
+        assert_eq!(listened_to(Listen::Ourselves, 0), [SIGINT, SIGTERM, SIGHUP, SIGQUIT]);
+        assert_eq!(listened_to(Listen::Ourselves, bit(SIGHUP)), [SIGINT, SIGTERM, SIGQUIT]);
+    }
+
+    #[test]
+    fn an_interrupt_is_listened_to_even_where_a_shell_had_it_ignored() {
+        assert_eq!(listened_to(Listen::Ourselves, bit(SIGINT) | bit(SIGQUIT)), [SIGINT, SIGTERM, SIGHUP]);
+    }
+
+    #[test]
+    fn signals_without_a_meaning_for_us_are_listened_to_for_a_command() {
+        assert_eq!(listened_to(Listen::Command, 0), [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2]);
+        let ends = |number| Signal { number, sender: Sent::Process }.ends();
+        assert!(ends(SIGINT) && ends(SIGTERM) && !ends(SIGUSR1) && !ends(SIGUSR2));
+    }
 }

@@ -1,7 +1,10 @@
 //! A recording from its start to the file: of a process that runs, or of a command that is run for it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{TryRecvError, select};
 use pysample::aggregate::CallTree;
@@ -11,11 +14,11 @@ use pysample::export::{Folded, Labels, collapsed, flamegraph};
 use pysample::output::Output;
 use pysample::python::Interpreter;
 use pysample::sample::{Event, Tally};
-use pysample::sampler::{self, End, Recording, Settings};
+use pysample::sampler::{self, End, Recording, Settings, Wanted};
 use pysample::target::Target;
 use pysample::target::command::Command;
-use pysample::view::progress::Progress;
-use pysample::view::summary::{Ending, Summary, hertz};
+use pysample::view::progress::{Progress, Terminal};
+use pysample::view::summary::{Ending, Summary, hertz, threads};
 
 use super::notices::{Listen, Notice, Notices, Sent, Signal};
 use super::{Exit, attach, look, tell, warn};
@@ -23,6 +26,11 @@ use crate::plan::{Destination, Format, Record, Subject};
 
 /// The longest time between two looks at a command that does not run Python yet.
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
+/// When to look at `sys.path` again for the first time, and how long to wait at most between two looks.
+const FIRST_PATH_LOOK: Duration = Duration::from_millis(40);
+const LONGEST_PATH_LOOK: Duration = Duration::from_secs(30);
+/// For how long what looks wrong in a command may be a Python that is still starting.
+const STARTING: Duration = Duration::from_secs(2);
 /// After so many events in a row, look for signals.
 const EVENTS_IN_A_ROW: usize = 1024;
 
@@ -44,13 +52,16 @@ fn record_process(plan: &Record, pid: u32) -> Result<Exit> {
         (Ending::Stopped, 0) => Exit::Interrupted,
         _ => Exit::Done,
     };
+    if output.may_wait() {
+        notices.let_signals_end_us();
+    }
     finish(plan, &subject, recorded, output)?;
     Ok(exit)
 }
 
 /// Whatever becomes of the recording, the command runs on to its own end, and its exit status is ours. Where the command
 /// did well and the recording failed, the failure is told by the exit status.
-fn record_command(plan: &Record, words: &[std::ffi::OsString]) -> Result<Exit> {
+fn record_command(plan: &Record, words: &[OsString]) -> Result<Exit> {
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
     let checked = check(plan)?;
     let notices = Notices::listen(Listen::Command)?;
@@ -64,53 +75,35 @@ fn record_command(plan: &Record, words: &[std::ffi::OsString]) -> Result<Exit> {
     if let Err(error) = &written {
         crate::complain(error);
     }
-    let ended = written.as_ref().is_ok_and(|running| *running == Running::Ended);
-    if !ended {
-        forward_until_end(&command, &notices);
-    }
+    forward_until_end(&command, &notices);
     match (command.wait()?.0, written) {
         (0, Err(error)) => Ok(Exit::Command(crate::exit_code(&error))),
         (status, _) => Ok(Exit::Command(status)),
     }
 }
 
-/// Whether the command still runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Running {
-    Yes,
-    Ended,
-}
-
-fn record_spawned(
-    plan: &Record,
-    program: &str,
-    command: &Command,
-    notices: &Notices,
-    output: Output,
-) -> Result<Running> {
+fn record_spawned(plan: &Record, program: &str, command: &Command, notices: &Notices, output: Output) -> Result<()> {
     let (subject, recorded) = match search(command, notices)? {
         Search::Found(target, interpreter) => {
             let subject = Described::new(&target, &interpreter);
             (subject, follow(start(plan, *target, *interpreter)?, plan, notices, Some(command)))
         }
-        Search::Stopped => (Described::unseen(program, command.pid()), Recorded::nothing(Running::Yes)),
-        Search::Ended => (Described::unseen(program, command.pid()), Recorded::nothing(Running::Ended)),
+        Search::Over => (Described::unseen(program, command.pid()), Recorded::nothing()),
     };
-    let running = recorded.running;
-    finish(plan, &subject, recorded, output)?;
-    Ok(running)
+    finish(plan, &subject, recorded, output)
 }
 
 /// What came of looking for Python in a command.
 enum Search {
     Found(Box<Target>, Box<Interpreter>),
-    Stopped,
-    Ended,
+    /// A signal, or the end of the command.
+    Over,
 }
 
 /// Looks for Python in a command as long as it runs: it may be a script that becomes Python later.
 fn search(command: &Command, notices: &Notices) -> Result<Search> {
-    let progress = Progress::new(None);
+    let progress = Progress::new(None, terminal(Some(command)));
+    let began = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
         match look(command.pid()) {
@@ -118,15 +111,15 @@ fn search(command: &Command, notices: &Notices) -> Result<Search> {
                 warn(&interpreter);
                 return Ok(Search::Found(Box::new(target), Box::new(interpreter)));
             }
-            Err(error) if !may_change(&error) => return Err(error),
+            Err(error) if !may_change(&error, began.elapsed()) => return Err(error),
             Err(_) => progress.searching(),
         }
         match notices.receiver().recv_timeout(pause) {
-            Ok(Notice::CommandEnded) => return Ok(Search::Ended),
+            Ok(Notice::CommandEnded) => return Ok(Search::Over),
             Ok(Notice::Signal(signal)) => {
                 forward(signal, command);
                 if signal.ends() {
-                    return Ok(Search::Stopped);
+                    return Ok(Search::Over);
                 }
             }
             Err(_) => pause = (pause * 2).min(LONGEST_LOOK),
@@ -134,19 +127,20 @@ fn search(command: &Command, notices: &Notices) -> Result<Search> {
     }
 }
 
-/// Whether the next look at a command may find what this one did not. What has ended is told by a notice.
-fn may_change(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::NotPython { .. }
-            | Error::NotRunning { .. }
-            | Error::NoSuchProcess { .. }
-            | Error::Zombie { .. }
-            | Error::Ended { .. }
-    )
+/// Whether the next look at a command that was started so long ago may find what this one did not. What has ended is
+/// told by a notice.
+fn may_change(error: &Error, age: Duration) -> bool {
+    match error {
+        Error::NotPython { .. } | Error::NotRunning { .. } => true,
+        Error::NoSuchProcess { .. } | Error::Zombie { .. } | Error::Ended { .. } => true,
+        Error::Unrecognised { .. } => age < STARTING,
+        _ => false,
+    }
 }
 
+/// Watches the command once more: that it ended may have been told, and taken, before.
 fn forward_until_end(command: &Command, notices: &Notices) {
+    notices.watch(command.watch());
     while let Ok(Notice::Signal(signal)) = notices.receiver().recv() {
         forward(signal, command);
     }
@@ -160,47 +154,76 @@ fn forward(signal: Signal, command: &Command) {
 }
 
 fn start(plan: &Record, target: Target, interpreter: Interpreter) -> Result<Started> {
-    let search_path = interpreter.search_path();
+    let search_path = SearchPath::new(target.pid(), &interpreter);
     let settings = Settings { rate: plan.rate, duration: plan.duration, wanted: plan.wanted };
     Ok(Started { recording: sampler::start(target, interpreter, settings)?, search_path })
 }
 
 struct Started {
     recording: Recording,
-    search_path: Vec<String>,
+    search_path: SearchPath,
+}
+
+/// The entries that the target's `sys.path` had while it was recorded. It is empty in a Python that has just started, and
+/// programs add to it, so it is read again, at first often.
+struct SearchPath {
+    pid: u32,
+    entries: BTreeSet<String>,
+    pause: Duration,
+    next: Instant,
+}
+
+impl SearchPath {
+    fn new(pid: u32, interpreter: &Interpreter) -> SearchPath {
+        let entries = interpreter.search_path().into_iter().collect();
+        SearchPath { pid, entries, pause: FIRST_PATH_LOOK, next: Instant::now() + FIRST_PATH_LOOK }
+    }
+
+    fn wait(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    fn look_if_due(&mut self) {
+        if Instant::now() < self.next {
+            return;
+        }
+        if let Ok((_, interpreter)) = look(self.pid) {
+            self.entries.extend(interpreter.search_path());
+        }
+        self.pause = (self.pause * 2).min(LONGEST_PATH_LOOK);
+        self.next = Instant::now() + self.pause;
+    }
 }
 
 /// A recording that is over.
 struct Recorded {
     tree: CallTree,
-    search_path: Vec<String>,
+    search_path: BTreeSet<String>,
     tally: Tally,
     elapsed: Duration,
     end: Ending,
-    running: Running,
 }
 
 impl Recorded {
     /// The recording of a command that was never seen running Python.
-    fn nothing(running: Running) -> Recorded {
+    fn nothing() -> Recorded {
         Recorded {
             tree: CallTree::default(),
-            search_path: Vec::new(),
+            search_path: BTreeSet::new(),
             tally: Tally::default(),
             elapsed: Duration::ZERO,
             end: Ending::NeverPython,
-            running,
         }
     }
 }
 
 /// Sums up the recording until it is over; ends it when a signal or the command's end says so.
 fn follow(started: Started, plan: &Record, notices: &Notices, command: Option<&Command>) -> Recorded {
-    let Started { recording, search_path } = started;
-    let progress = Progress::new(plan.duration);
+    let Started { recording, mut search_path } = started;
+    let progress = Progress::new(plan.duration, terminal(command));
     let stopper = recording.stopper();
     let mut tree = CallTree::default();
-    let mut running = Running::Yes;
+    let mut exited = false;
     loop {
         select! {
             recv(recording.events()) -> event => match event {
@@ -215,23 +238,30 @@ fn follow(started: Started, plan: &Record, notices: &Notices, command: Option<&C
                     }
                 }
                 Ok(Notice::CommandEnded) => {
-                    running = Running::Ended;
+                    exited = true;
                     stopper.stop();
                 }
                 Err(_) => unreachable!("the notices hold a sender themselves"),
             },
+            default(search_path.wait()) => {}
         }
+        search_path.look_if_due();
         if take_waiting(&mut tree, &progress, &recording) == Waiting::Over {
             break;
         }
     }
     drop(progress);
     let outcome = recording.finish();
-    let end = match running {
-        Running::Ended => Ending::TargetExited,
-        Running::Yes => ending(outcome.end),
-    };
-    Recorded { tree, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end, running }
+    let end = if exited { Ending::TargetExited } else { ending(outcome.end) };
+    Recorded { tree, search_path: search_path.entries, tally: outcome.tally, elapsed: outcome.elapsed, end }
+}
+
+/// Whether a command writes to the terminal that the progress would be drawn on.
+fn terminal(command: Option<&Command>) -> Terminal {
+    match command.is_some() && stdout().is_terminal() {
+        true => Terminal::Shared,
+        false => Terminal::Ours,
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -270,8 +300,8 @@ fn ending(end: End) -> Ending {
 
 /// Writes the profile, then the account.
 fn finish(plan: &Record, subject: &Described, recorded: Recorded, output: Output) -> Result<()> {
-    let labels =
-        Labels { lines: plan.lines, files: plan.files, threads: plan.threads, search_path: recorded.search_path };
+    let search_path = recorded.search_path.into_iter().collect();
+    let labels = Labels { lines: plan.lines, files: plan.files, threads: plan.threads, search_path };
     let folded = Folded::new(&recorded.tree, &labels);
     let summary = Summary {
         subject: subject.to_text(),
@@ -290,6 +320,9 @@ fn finish(plan: &Record, subject: &Described, recorded: Recorded, output: Output
         Format::Flamegraph => flamegraph::write(&folded, &heading(subject, &summary), out),
     })?;
     tell(summary.to_string().trim_end());
+    if summary.stacks == 0 && summary.tally.taken > 0 && plan.wanted == Wanted::Running {
+        tell("  hint: no thread was seen running Python code; -i counts those that wait, too");
+    }
     Ok(())
 }
 
@@ -297,9 +330,9 @@ fn heading(subject: &Described, summary: &Summary) -> Heading {
     let Tally { taken, late, .. } = summary.tally;
     let achieved = hertz(taken as f64 / summary.elapsed.as_secs_f64());
     let subtitle = format!(
-        "{} stacks of {} threads · {taken} samples in {:.1} s at {achieved} ({} asked, {late} late, {} errors)",
+        "{} stacks of {} · {taken} samples in {:.1} s at {achieved} ({} asked, {late} late, {} errors)",
         summary.stacks,
-        summary.threads,
+        threads(summary.threads),
         summary.elapsed.as_secs_f64(),
         hertz(summary.rate),
         summary.tally.errors(),
@@ -371,4 +404,48 @@ fn file_name(program: &str, pid: u32, now: SystemTime, format: Format) -> PathBu
     let program = program.trim_start_matches(['-', '.']);
     let time = humantime::format_rfc3339_seconds(now).to_string().replace(':', "-");
     format!("{program}-{pid}-{time}.{}", format.ending()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(command: &[&str]) -> String {
+        program_of(&command.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_program_is_called_after_the_script_that_python_runs() {
+        assert_eq!(program(&["/usr/bin/python3.11", "/srv/app.py", "-v"]), "app.py");
+        assert_eq!(program(&["python3", "-m", "http.server"]), "http.server");
+        assert_eq!(program(&["python", "-c", "pass"]), "python");
+        assert_eq!(program(&["python3"]), "python3");
+        assert_eq!(program(&["/usr/bin/gunicorn", "app:app"]), "gunicorn");
+        assert_eq!(program(&[]), "unknown");
+    }
+
+    #[test]
+    fn a_file_is_named_after_program_process_and_time() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert_eq!(file_name("app.py", 42, now, Format::Flamegraph), Path::new("app.py-42-2023-11-14T22-13-20Z.svg"));
+        assert_eq!(file_name("x", 1, now, Format::Collapsed), Path::new("x-1-2023-11-14T22-13-20Z.txt"));
+    }
+
+    #[test]
+    fn a_hostile_program_makes_a_harmless_file_name() {
+        let now = SystemTime::UNIX_EPOCH;
+        let name = file_name("-../../\x1b[31m;rm \u{e9}", 1, now, Format::Collapsed);
+        assert_eq!(name, Path::new("_..___31m_rm__-1-1970-01-01T00-00-00Z.txt"));
+        assert!(file_name(&"x".repeat(1000), 1, now, Format::Collapsed).as_os_str().len() < 100);
+    }
+
+    #[test]
+    fn a_command_that_is_not_python_yet_may_become_it() {
+        let not_python = Error::NotPython { pid: 1, why: String::new() };
+        let not_permitted = Error::NotPermitted { pid: 1, rule: String::new(), hint: String::new() };
+        let odd = Error::Unrecognised { pid: 1, version: String::new(), why: String::new() };
+        assert!(may_change(&not_python, Duration::from_secs(3600)));
+        assert!(may_change(&odd, Duration::ZERO) && !may_change(&odd, Duration::from_secs(3600)));
+        assert!(!may_change(&not_permitted, Duration::ZERO));
+    }
 }

@@ -16,6 +16,9 @@ use crate::sample::{
 /// The version of the JSON's shape. It grows when a reader of the old one would be misled.
 pub const SCHEMA: u32 = 1;
 
+/// So many frames that are alike are shown as text, one after the other.
+const MOST_ALIKE: usize = 3;
+
 /// A process at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -142,6 +145,10 @@ impl Frame {
         let source = it.line.and_then(|line| sources.line(&it.file, line));
         Frame { function: it.function, file: it.file, line: it.line, source }
     }
+
+    fn is_like(&self, other: &Frame) -> bool {
+        (&self.function, &self.file, self.line) == (&other.function, &other.file, other.line)
+    }
 }
 
 /// Whether the text has colours.
@@ -194,7 +201,7 @@ impl Page<'_> {
         };
         let ids = self.paint(DIM, &format!("({}, Python thread {:#x})", os_thread(thread), thread.python_thread_id));
         writeln!(self.out, "\n{name} {ids}: {state}{}", gil_state(thread.gil))?;
-        thread.frames.iter().try_for_each(|frame| self.frame(frame))?;
+        thread.frames.chunk_by(Frame::is_like).try_for_each(|run| self.run(run))?;
         match (thread.incomplete, thread.frames.is_empty()) {
             (Some(why), _) => {
                 let why = self.paint(WARNING, incomplete(why));
@@ -202,6 +209,17 @@ impl Page<'_> {
             }
             (None, true) => writeln!(self.out, "  no Python frames"),
             (None, false) => Ok(()),
+        }
+    }
+
+    /// Frames that are alike, as a deep recursion has them. Python's tracebacks cut them in the same words.
+    fn run(&mut self, frames: &[Frame]) -> io::Result<()> {
+        let shown = frames.len().min(MOST_ALIKE);
+        frames[..shown].iter().try_for_each(|frame| self.frame(frame))?;
+        match frames.len() - shown {
+            0 => Ok(()),
+            1 => writeln!(self.out, "  [Previous line repeated 1 more time]"),
+            more => writeln!(self.out, "  [Previous line repeated {more} more times]"),
         }
     }
 
@@ -280,5 +298,282 @@ fn incomplete(why: Incomplete) -> &'static str {
         Incomplete::Unreadable(Unreadable::Torn) => "... the rest changed while it was being read",
         Incomplete::Unreadable(Unreadable::Unmapped) => "... the rest lies in memory that is not mapped",
         Incomplete::Unreadable(Unreadable::Invalid) => "... the rest could not be made sense of",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn process() -> Process {
+        Process {
+            pid: 4242,
+            command: vec!["python3".into(), "app.py".into(), "two words".into()],
+            python: Python {
+                version: "3.11.7".into(),
+                build: "release".into(),
+                found: "exported symbol _PyRuntime of /usr/bin/python3.11".into(),
+            },
+        }
+    }
+
+    fn frame(function: &str, file: &str, line: Option<u32>) -> FrameSnapshot {
+        FrameSnapshot { function: function.into(), file: file.into(), line }
+    }
+
+    fn thread(name: Option<&str>, id: u32, frames: Vec<FrameSnapshot>) -> ThreadSnapshot {
+        ThreadSnapshot {
+            name: name.map(Into::into),
+            os_thread_id: Some(Tid(id)),
+            python_thread_id: 0x7f00_0000_1000,
+            state: ThreadState::Idle,
+            gil: GilState::NotHeld,
+            frames,
+            incomplete: None,
+        }
+    }
+
+    fn interpreter(id: i64, gil: GilHolder, threads: Vec<ThreadSnapshot>) -> InterpreterSnapshot {
+        InterpreterSnapshot { id, gil, threads }
+    }
+
+    fn report(interpreters: Vec<InterpreterSnapshot>) -> Report {
+        let source = |file: &str, line| (file == "/srv/app.py").then(|| format!("    line_{line}()  \n"));
+        Report::new(process(), Snapshot { interpreters }, source)
+    }
+
+    fn text(report: &Report, colour: Colour) -> String {
+        let mut out = Vec::new();
+        report.write_text(colour, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn json(report: &Report) -> Value {
+        let mut out = Vec::new();
+        report.write_json(&mut out).unwrap();
+        assert!(out.ends_with(b"}\n"));
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    fn two_threads() -> Report {
+        let mut main = thread(
+            Some("MainThread"),
+            4242,
+            vec![frame("Job.run", "/srv/app.py", Some(12)), frame("<module>", "/gone.py", Some(3))],
+        );
+        (main.state, main.gil) = (ThreadState::Running, GilState::Held);
+        let worker = thread(None, 4243, vec![frame("wait", "/usr/lib/threading.py", None)]);
+        report(vec![interpreter(0, GilHolder::Held { os_thread_id: Some(Tid(4242)) }, vec![main, worker])])
+    }
+
+    #[test]
+    fn the_text_reads_like_a_traceback_from_the_innermost_frame() {
+        assert_eq!(
+            text(&two_threads(), Colour::None),
+            "\
+Process 4242: python3 app.py 'two words'
+Python 3.11.7 (release), found by exported symbol _PyRuntime of /usr/bin/python3.11
+
+GIL: held by OS thread 4242 (\"MainThread\")
+
+Thread \"MainThread\" (OS thread 4242, Python thread 0x7f0000001000): running, holds the GIL
+  File \"/srv/app.py\", line 12, in Job.run
+    line_12()
+  File \"/gone.py\", line 3, in <module>
+
+Thread without a name (OS thread 4243, Python thread 0x7f0000001000): idle
+  File \"/usr/lib/threading.py\", in wait
+"
+        );
+    }
+
+    #[test]
+    fn the_json_has_the_documented_shape() {
+        assert_eq!(
+            json(&two_threads()),
+            json!({
+                "schema": 1,
+                "pysample": env!("CARGO_PKG_VERSION"),
+                "pid": 4242,
+                "command": ["python3", "app.py", "two words"],
+                "python": {
+                    "version": "3.11.7",
+                    "build": "release",
+                    "found": "exported symbol _PyRuntime of /usr/bin/python3.11",
+                },
+                "interpreters": [{
+                    "id": 0,
+                    "gil": {"state": "held", "os_thread_id": 4242},
+                    "threads": [
+                        {
+                            "name": "MainThread",
+                            "os_thread_id": 4242,
+                            "python_thread_id": 139_637_976_731_648_u64,
+                            "state": "running",
+                            "gil": "held",
+                            "incomplete": null,
+                            "frames": [
+                                {"function": "Job.run", "file": "/srv/app.py", "line": 12, "source": "line_12()"},
+                                {"function": "<module>", "file": "/gone.py", "line": 3, "source": null},
+                            ],
+                        },
+                        {
+                            "name": null,
+                            "os_thread_id": 4243,
+                            "python_thread_id": 139_637_976_731_648_u64,
+                            "state": "idle",
+                            "gil": "not_held",
+                            "incomplete": null,
+                            "frames": [
+                                {"function": "wait", "file": "/usr/lib/threading.py", "line": null, "source": null},
+                            ],
+                        },
+                    ],
+                }],
+            })
+        );
+    }
+
+    #[test]
+    fn every_state_of_a_gil_has_its_word() {
+        for (gil, word, told) in [
+            (
+                GilHolder::Held { os_thread_id: Some(Tid(9)) },
+                json!({"state": "held", "os_thread_id": 9}),
+                "held by OS thread 9",
+            ),
+            (
+                GilHolder::Held { os_thread_id: None },
+                json!({"state": "held", "os_thread_id": null}),
+                "held by a thread that is not known",
+            ),
+            (GilHolder::Free, json!({"state": "free"}), "free"),
+            (GilHolder::None, json!({"state": "none"}), "there is none"),
+            (GilHolder::Unknown, json!({"state": "unknown"}), "unknown"),
+        ] {
+            let report = report(vec![interpreter(0, gil, Vec::new())]);
+            assert_eq!(json(&report)["interpreters"][0]["gil"], word);
+            let text = text(&report, Colour::None);
+            assert!(text.contains(&format!("\nGIL: {told}\nNo thread runs Python here.\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stack_that_is_not_whole_says_why() {
+        let mut cut = thread(Some("deep"), 7, vec![frame("f", "x.py", Some(1))]);
+        cut.incomplete = Some(Incomplete::Truncated);
+        let mut torn = thread(Some("fast"), 8, Vec::new());
+        torn.incomplete = Some(Incomplete::Unreadable(Unreadable::Torn));
+        let report = report(vec![interpreter(0, GilHolder::Free, vec![cut, torn, thread(Some("C"), 9, Vec::new())])]);
+        let told: Vec<_> = json(&report)["interpreters"][0]["threads"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|thread| thread["incomplete"].clone())
+            .collect();
+        assert_eq!(told, [json!("truncated"), json!({"unreadable": "torn"}), json!(null)]);
+        let text = text(&report, Colour::None);
+        assert!(text.contains("in f\n  ... the rest of the stack is too deep to show\n"), "{text}");
+        assert!(text.contains("idle\n  ... the rest changed while it was being read\n"), "{text}");
+        assert!(text.ends_with("idle\n  no Python frames\n"), "{text}");
+    }
+
+    #[test]
+    fn several_interpreters_are_told_apart() {
+        let worker = thread(Some("w"), 7, Vec::new());
+        let report =
+            report(vec![interpreter(0, GilHolder::Free, vec![]), interpreter(3, GilHolder::Unknown, vec![worker])]);
+        let text = text(&report, Colour::None);
+        assert!(
+            text.contains("\nInterpreter 0, GIL: free\n") && text.contains("\nInterpreter 3, GIL: unknown\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_is_called_so() {
+        let mut odd = thread(None, 7, Vec::new());
+        (odd.os_thread_id, odd.state, odd.gil) = (None, ThreadState::Unknown, GilState::Unknown);
+        let report = report(vec![interpreter(0, GilHolder::Unknown, vec![odd])]);
+        let text = text(&report, Colour::None);
+        assert!(
+            text.contains("(OS thread unknown, Python thread 0x7f0000001000): state unknown, GIL unknown\n"),
+            "{text}"
+        );
+        let thread = &json(&report)["interpreters"][0]["threads"][0];
+        assert_eq!(
+            (&thread["state"], &thread["gil"], &thread["os_thread_id"]),
+            (&json!("unknown"), &json!("unknown"), &json!(null))
+        );
+    }
+
+    #[test]
+    fn hostile_names_do_not_reach_the_terminal() {
+        let evil = "\x1b[2J\x1b]0;owned\x07\r\n\u{202e}";
+        let mut report = report(vec![interpreter(
+            0,
+            GilHolder::Held { os_thread_id: Some(Tid(7)) },
+            vec![thread(Some(evil), 7, vec![frame(evil, evil, Some(1))])],
+        )]);
+        report.process.command = vec![evil.into()];
+        report.process.python.found = evil.into();
+        report.interpreters[0].threads[0].frames[0].source = Some(evil.into());
+        let text = text(&report, Colour::None);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(text.contains("File \"\\x1b[2J\\x1b]0;owned\\x07\\r\\n\\u202e\", line 1"), "{text}");
+        assert_eq!(json(&report)["interpreters"][0]["threads"][0]["name"], evil);
+    }
+
+    #[test]
+    fn colours_change_nothing_but_the_colours() {
+        let report = two_threads();
+        let coloured = text(&report, Colour::Ansi);
+        assert!(coloured.contains("\x1b[1m"));
+        let mut plain = String::new();
+        let mut rest = coloured.as_str();
+        while let Some((before, sequence)) = rest.split_once('\x1b') {
+            plain.push_str(before);
+            rest = sequence.split_once('m').unwrap().1;
+        }
+        plain.push_str(rest);
+        assert_eq!(plain, text(&report, Colour::None));
+    }
+
+    #[test]
+    fn a_deep_recursion_is_cut_in_the_text_as_python_does() {
+        let frames = |times| vec![frame("f", "x.py", Some(2)); times];
+        for (times, told) in [
+            (
+                3,
+                "in f\n  File \"x.py\", line 2, in f\n  File \"x.py\", line 2, in f\n  File \"x.py\", line 9, in main\n",
+            ),
+            (4, "in f\n  [Previous line repeated 1 more time]\n  File \"x.py\", line 9, in main\n"),
+            (1000, "in f\n  [Previous line repeated 997 more times]\n  File \"x.py\", line 9, in main\n"),
+        ] {
+            let stack = [frames(times), vec![frame("main", "x.py", Some(9))]].concat();
+            let report = report(vec![interpreter(0, GilHolder::Free, vec![thread(None, 1, stack)])]);
+            assert!(text(&report, Colour::None).ends_with(told), "{}", text(&report, Colour::None));
+            assert_eq!(json(&report)["interpreters"][0]["threads"][0]["frames"].as_array().unwrap().len(), times + 1);
+        }
+    }
+
+    #[test]
+    fn a_source_line_is_read_once() {
+        let reads = std::cell::Cell::new(0);
+        let frames = vec![frame("f", "/srv/app.py", Some(5)); 1000];
+        let snapshot = Snapshot { interpreters: vec![interpreter(0, GilHolder::Free, vec![thread(None, 1, frames)])] };
+        let report = Report::new(process(), snapshot, |_, _| {
+            reads.set(reads.get() + 1);
+            Some("x".into())
+        });
+        assert_eq!((reads.get(), report.interpreters[0].threads[0].frames.len()), (1, 1000));
+    }
+
+    #[test]
+    fn a_command_line_shows_where_its_words_end() {
+        let words = ["a b", "", "c\nd", "e"].map(String::from);
+        assert_eq!(command_line(&words), "'a b' '' 'c\\nd' e");
     }
 }

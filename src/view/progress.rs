@@ -1,4 +1,5 @@
-//! One line on the terminal that tells how a recording goes. Without a terminal there is no line.
+//! One line on the terminal that tells how a recording goes. Without a terminal there is no line, nor where somebody
+//! else writes to the same one.
 
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
@@ -15,28 +16,35 @@ pub struct Progress {
     ends: Option<Duration>,
 }
 
+/// Who writes to the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// We alone, if it is one.
+    Ours,
+    /// A command writes there, too: a line that is drawn again and again would run through its output.
+    Shared,
+}
+
 impl Progress {
     /// A line on standard error, for a recording of a known length or not.
-    pub fn new(ends: Option<Duration>) -> Progress {
-        let target = match stderr().is_terminal() {
-            true => ProgressDrawTarget::stderr_with_hz(10),
-            false => ProgressDrawTarget::hidden(),
+    pub fn new(ends: Option<Duration>, terminal: Terminal) -> Progress {
+        let target = match terminal {
+            Terminal::Ours if stderr().is_terminal() => ProgressDrawTarget::stderr_with_hz(10),
+            _ => ProgressDrawTarget::hidden(),
         };
         let line = ProgressBar::with_draw_target(None, target);
-        line.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is constant"));
+        line.set_style(ProgressStyle::with_template("{msg}").expect("the template is constant"));
         Progress { line, ends }
     }
 
     /// Says that no Python was found in the command yet.
     pub fn searching(&self) {
         self.line.set_message("waiting for the command to run Python");
-        self.line.tick();
     }
 
     /// Says how far the recording is.
     pub fn show(&self, elapsed: Duration, tally: &Tally) {
         self.line.set_message(progress_text(elapsed, self.ends, tally));
-        self.line.tick();
     }
 }
 
@@ -55,12 +63,15 @@ fn progress_text(elapsed: Duration, ends: Option<Duration>, tally: &Tally) -> St
         0 => String::new(),
         late => format!(", {late} late"),
     };
+    let errors = match tally.errors() {
+        1 => "1 error".into(),
+        errors => format!("{errors} errors"),
+    };
     format!(
-        "{:.1}{until} | {} samples at {}{late}, {} errors",
+        "{:.1}{until} | {} samples at {}{late}, {errors}",
         elapsed.as_secs_f64(),
         tally.taken,
         hertz(tally.taken as f64 / elapsed.as_secs_f64()),
-        tally.errors(),
     )
 }
 
@@ -70,9 +81,9 @@ mod tests {
 
     #[test]
     fn the_line_tells_time_samples_rate_and_errors() {
-        let tally = Tally { asked: 250, taken: 249, late: 1, torn: 2, failed: 1, ..Tally::default() };
+        let tally = Tally { asked: 250, taken: 249, late: 1, torn: 1, ..Tally::default() };
         let text = progress_text(Duration::from_millis(2500), Some(Duration::from_secs(10)), &tally);
-        assert_eq!(text, "2.5 of 10.0 s | 249 samples at 99.6 Hz, 1 late, 3 errors");
+        assert_eq!(text, "2.5 of 10.0 s | 249 samples at 99.6 Hz, 1 late, 1 error");
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Summary {
     }
 
     fn stacks(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "  stacks      {} of {} threads, {} distinct", self.stacks, self.threads, self.distinct)?;
+        let threads = threads(self.threads);
+        write!(f, "  stacks      {} of {threads}, {} distinct", self.stacks, self.distinct)?;
         match self.frameless {
             0 => writeln!(f),
             frameless => writeln!(f, " ({frameless} more had no Python frames)"),
@@ -113,11 +114,116 @@ impl Summary {
     }
 }
 
+/// So many threads.
+pub fn threads(number: usize) -> String {
+    match number {
+        1 => "1 thread".into(),
+        number => format!("{number} threads"),
+    }
+}
+
 /// A rate, with a decimal where it tells something.
 pub fn hertz(rate: f64) -> String {
     match rate {
         rate if !rate.is_finite() => "0 Hz".into(),
         rate if rate.fract().abs() < 0.05 || rate >= 1000.0 => format!("{rate:.0} Hz"),
         rate => format!("{rate:.1} Hz"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        Summary {
+            subject: "app.py (pid 4242) · Python 3.11.7".into(),
+            elapsed: Duration::from_millis(5040),
+            rate: 100.0,
+            tally: Tally { asked: 504, taken: 502, late: 2, ..Tally::default() },
+            stacks: 1000,
+            distinct: 14,
+            frameless: 0,
+            threads: 2,
+            end: Ending::Duration,
+            written: "profile.svg".into(),
+        }
+    }
+
+    #[test]
+    fn a_good_recording_is_short_to_tell() {
+        assert_eq!(
+            summary().to_string(),
+            "\
+Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
+  samples     504 asked, 502 taken, 2 late (100 Hz asked, 99.6 Hz achieved)
+  stacks      1000 of 2 threads, 14 distinct
+  unreadable  0
+  written     profile.svg
+"
+        );
+    }
+
+    #[test]
+    fn every_loss_is_told() {
+        let tally = Tally {
+            asked: 20,
+            taken: 16,
+            late: 1,
+            failed: 3,
+            dropped: 9,
+            torn: 4,
+            unmapped: 5,
+            invalid: 6,
+            truncated: 2,
+        };
+        let summary = Summary { tally, frameless: 7, end: Ending::TargetExited, ..summary() };
+        assert_eq!(
+            summary.to_string(),
+            "\
+Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
+  samples     20 asked, 16 taken, 1 late, 3 failed (100 Hz asked, 3.2 Hz achieved)
+  stacks      1000 of 2 threads, 14 distinct (7 more had no Python frames)
+  unreadable  15 (4 changed while being read, 5 memory not mapped, 6 not valid)
+  dropped     9: they came faster than they could be counted
+  truncated   2: outer frames are missing
+  written     profile.svg
+"
+        );
+    }
+
+    #[test]
+    fn a_recording_without_samples_says_so_first() {
+        let tally = Tally { asked: 3, late: 3, ..Tally::default() };
+        let summary = Summary { tally, stacks: 0, distinct: 0, end: Ending::Stopped, ..summary() };
+        let told = summary.to_string();
+        assert!(told.starts_with("No sample was taken of app.py (pid 4242) · Python 3.11.7 in 5.0 s"), "{told}");
+    }
+
+    #[test]
+    fn a_command_that_never_was_python_has_nothing_to_count() {
+        let summary = Summary { subject: "sh (pid 7)".into(), end: Ending::NeverPython, ..summary() };
+        assert_eq!(
+            summary.to_string(),
+            "No sample was taken: sh (pid 7) was never seen running Python\n  written     profile.svg\n"
+        );
+    }
+
+    #[test]
+    fn a_hostile_name_does_not_reach_the_terminal() {
+        let summary = Summary { subject: "\x1b]0;x\x07".into(), written: "a\nb.svg".into(), ..summary() };
+        assert!(summary.to_string().chars().all(|c| c == '\n' || !c.is_control()));
+        assert!(summary.to_string().ends_with("  written     a\\nb.svg\n"));
+    }
+
+    #[test]
+    fn one_thread_is_no_threads() {
+        assert_eq!([0, 1, 2].map(threads), ["0 threads", "1 thread", "2 threads"]);
+    }
+
+    #[test]
+    fn a_rate_has_a_decimal_where_it_tells_something() {
+        let told: Vec<String> = [0.0, 100.0, 99.6, 1999.7, 2.5, f64::NAN, f64::INFINITY].map(hertz).into();
+        assert_eq!(told, ["0 Hz", "100 Hz", "99.6 Hz", "2000 Hz", "2.5 Hz", "0 Hz", "0 Hz"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Makes and verifies the tables: prints what ELF files say of the CPython in them, or checks the tables against it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -49,7 +49,9 @@ enum Command {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("cannot read the file: {0}")]
-    Read(#[from] io::Error),
+    Read(io::Error),
+    #[error("cannot write: {0}")]
+    Write(#[from] io::Error),
     #[error(transparent)]
     Elf(#[from] ElfError),
     #[error(transparent)]
@@ -69,17 +71,17 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Print { elf, minor, rust } => match print(&elf, minor, rust) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                eprintln!("{}: {failure}", elf.display());
-                ExitCode::FAILURE
-            }
-        },
-        Command::Check { elf, minor } => {
-            let outcomes = elf.iter().map(|path| reported(path, minor));
-            exit_code(outcomes.max().unwrap_or(Outcome::Unchecked))
+    let mut out = io::stdout().lock();
+    let result = match Arguments::parse().command {
+        Command::Print { elf, minor, rust } => print(&mut out, &elf, minor, rust).map(|()| ExitCode::SUCCESS),
+        Command::Check { elf, minor } => check_all(&mut out, &elf, minor).map(exit_code),
+    };
+    match result {
+        Ok(code) => code,
+        Err(Failure::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("python-offsets: {failure}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -92,19 +94,15 @@ fn exit_code(outcome: Outcome) -> ExitCode {
     }
 }
 
-fn print(path: &Path, minor: Option<u8>, rust: bool) -> Result<(), Failure> {
-    let bytes = fs::read(path)?;
+fn print(out: &mut impl Write, path: &Path, minor: Option<u8>, rust: bool) -> Result<(), Failure> {
+    let bytes = fs::read(path).map_err(Failure::Read)?;
     let found = Found::in_file(&bytes, minor)?;
     if let Some(dwarf) = &found.dwarf {
-        println!("{}", heading("debug information", dwarf));
-        print_offsets(&dwarf.offsets, dwarf.free_threaded, rust);
+        writeln!(out, "{}", heading(dwarf))?;
+        print_offsets(out, &dwarf.offsets, dwarf.free_threaded, rust)?;
     }
     if let Some(published) = &found.published {
-        println!("// published by Python {}{}", published.version, build_kind(published.free_threaded));
-        match rust {
-            true => print_offsets(&overlaid(published, found.arch)?, published.free_threaded, rust),
-            false => published.fields().for_each(|(name, value)| println!("{name:58} {value:>7}")),
-        }
+        print_published(out, published, found.arch, rust)?;
     }
     match found.is_empty() {
         true => Err(Failure::Nothing),
@@ -112,65 +110,86 @@ fn print(path: &Path, minor: Option<u8>, rust: bool) -> Result<(), Failure> {
     }
 }
 
-fn heading(source: &str, dwarf: &DwarfOffsets) -> String {
+fn heading(dwarf: &DwarfOffsets) -> String {
     let minor = format!("3.{}", dwarf.offsets.minor);
     let version = dwarf.version.map_or(minor, |version| version.to_string());
-    format!("// {source} of Python {version}{}, {:?}", build_kind(dwarf.free_threaded), dwarf.arch)
+    format!("// debug information of Python {version}{}, {:?}", threading(dwarf.free_threaded), dwarf.arch)
 }
 
-fn build_kind(free_threaded: bool) -> &'static str {
+fn threading(free_threaded: bool) -> &'static str {
     if free_threaded { ", free-threaded" } else { "" }
 }
 
-fn print_offsets(offsets: &Offsets, free_threaded: bool, rust: bool) {
+fn print_offsets(out: &mut impl Write, offsets: &Offsets, free_threaded: bool, rust: bool) -> io::Result<()> {
     let name = if free_threaded { "FREE_THREADED" } else { "RELEASE" };
     match rust {
-        true => print!("{}", offsets.source(name)),
-        false => offsets.fields().iter().for_each(|(name, field)| println!("{name:58} {field:>7}")),
+        true => write!(out, "{}", offsets.source(name)),
+        false => offsets.fields().iter().try_for_each(|(name, field)| writeln!(out, "{name:58} {field:>7}")),
     }
 }
 
-/// Checks a file and says how it went.
-fn reported(path: &Path, minor: Option<u8>) -> Outcome {
-    check(path, minor).unwrap_or_else(|failure| {
-        println!("{}: not checked: {failure}", path.display());
-        Outcome::Unchecked
-    })
+fn print_published(out: &mut impl Write, published: &Published, arch: Arch, rust: bool) -> Result<(), Failure> {
+    writeln!(out, "// published by Python {}{}", published.version, threading(published.free_threaded))?;
+    if rust {
+        print_offsets(out, &overlaid(published, arch)?, published.free_threaded, rust)?;
+        return Ok(());
+    }
+    Ok(published.fields().try_for_each(|(name, value)| writeln!(out, "{name:58} {value:>7}"))?)
 }
 
-fn check(path: &Path, minor: Option<u8>) -> Result<Outcome, Failure> {
-    let bytes = fs::read(path)?;
+/// Checks each file and says how it went; the worst outcome counts.
+fn check_all(out: &mut impl Write, paths: &[PathBuf], minor: Option<u8>) -> Result<Outcome, Failure> {
+    let mut worst = Outcome::Equal;
+    for path in paths {
+        worst = worst.max(match check(out, path, minor) {
+            Err(failure @ Failure::Write(_)) => return Err(failure),
+            Err(failure) => {
+                writeln!(out, "{}: not checked: {failure}", path.display())?;
+                Outcome::Unchecked
+            }
+            Ok(outcome) => outcome,
+        });
+    }
+    Ok(worst)
+}
+
+fn check(out: &mut impl Write, path: &Path, minor: Option<u8>) -> Result<Outcome, Failure> {
+    let bytes = fs::read(path).map_err(Failure::Read)?;
     let found = Found::in_file(&bytes, minor)?;
-    let mut outcome = if found.is_empty() { return Err(Failure::Nothing) } else { Outcome::Equal };
+    if found.is_empty() {
+        return Err(Failure::Nothing);
+    }
+    let mut outcome = Outcome::Equal;
     if let Some(dwarf) = &found.dwarf {
-        outcome = outcome.max(compare(path, "debug information", &dwarf.offsets, dwarf.free_threaded, found.arch));
+        write!(out, "{}: debug information", path.display())?;
+        outcome = outcome.max(compare(out, &dwarf.offsets, dwarf.free_threaded, found.arch)?);
     }
     if let Some(published) = &found.published {
         let offsets = overlaid(published, found.arch)?;
-        outcome = outcome.max(compare(path, "published offsets", &offsets, published.free_threaded, found.arch));
+        write!(out, "{}: published offsets", path.display())?;
+        outcome = outcome.max(compare(out, &offsets, published.free_threaded, found.arch)?);
         if let Some(dwarf) = &found.dwarf {
-            outcome = outcome.max(compare_sources(path, &offsets, &dwarf.offsets));
+            write!(out, "{}: published offsets against debug information: ", path.display())?;
+            outcome =
+                outcome.max(verdict(out, &offsets.differences(&dwarf.offsets), "published", "debug information")?);
         }
     }
     Ok(outcome)
 }
 
 /// Compares what a file says with the table of the build that comes nearest.
-fn compare(path: &Path, source: &str, offsets: &Offsets, free_threaded: bool, arch: Arch) -> Outcome {
+fn compare(out: &mut impl Write, offsets: &Offsets, free_threaded: bool, arch: Arch) -> io::Result<Outcome> {
     let Some((build, differences)) = nearest(offsets, free_threaded, arch) else {
-        println!("{}: {source}: no table for Python 3.{}", path.display(), offsets.minor);
-        return Outcome::Unchecked;
+        writeln!(out, " of Python 3.{}, which has no table", offsets.minor)?;
+        return Ok(Outcome::Unchecked);
     };
     let (drift, moved): (Vec<_>, Vec<_>) = differences.into_iter().partition(|d| d.is_patch_level(offsets.minor));
-    println!(
-        "{}: {source} of Python 3.{}, against the table for {build:?}: {}",
-        path.display(),
-        offsets.minor,
-        if moved.is_empty() { "equal" } else { "different" }
-    );
-    print_differences("table", "file", &moved);
-    drift.iter().for_each(|d| println!("    {} {} instead of {}, as patch levels differ", d.name, d.right, d.left));
-    if moved.is_empty() { Outcome::Equal } else { Outcome::Different }
+    write!(out, " of Python 3.{} against the table for {build:?}: ", offsets.minor)?;
+    let outcome = verdict(out, &moved, "table", "file")?;
+    for Difference { name, left, right } in drift {
+        writeln!(out, "    {name} {right} instead of {left}, as patch levels differ")?;
+    }
+    Ok(outcome)
 }
 
 /// The table with the fewest differences, and these (left: table).
@@ -180,18 +199,16 @@ fn nearest(offsets: &Offsets, free_threaded: bool, arch: Arch) -> Option<(Build,
     tables.map(|(build, table)| (build, table.differences(offsets))).min_by_key(|(_, differences)| differences.len())
 }
 
-fn compare_sources(path: &Path, published: &Offsets, dwarf: &Offsets) -> Outcome {
-    let differences = published.differences(dwarf);
-    let verdict = if differences.is_empty() { "equal" } else { "different" };
-    println!("{}: published offsets against debug information: {verdict}", path.display());
-    print_differences("published", "debug information", &differences);
-    if differences.is_empty() { Outcome::Equal } else { Outcome::Different }
-}
-
-fn print_differences(left: &str, right: &str, differences: &[Difference]) {
-    for difference in differences {
-        println!("    {}: {} in {left}, {} in {right}", difference.name, difference.left, difference.right);
+fn verdict(out: &mut impl Write, differences: &[Difference], left: &str, right: &str) -> io::Result<Outcome> {
+    if differences.is_empty() {
+        writeln!(out, "equal")?;
+        return Ok(Outcome::Equal);
     }
+    writeln!(out, "different")?;
+    for difference in differences {
+        writeln!(out, "    {}: {} in {left}, {} in {right}", difference.name, difference.left, difference.right)?;
+    }
+    Ok(Outcome::Different)
 }
 
 fn overlaid(published: &Published, arch: Arch) -> Result<Offsets, PublishedError> {

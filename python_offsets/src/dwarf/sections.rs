@@ -86,3 +86,62 @@ fn inflated<'a>(data: impl Read, size: u64, name: &'static str) -> Result<Cow<'a
     }
     Ok(Cow::Owned(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const PLAIN: &[u8] = b"a section, a section, a section, a section, a section";
+
+    fn deflated() -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(PLAIN).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// An `Elf64_Chdr` before `data`.
+    fn with_header(method: u32, size: u64, data: &[u8]) -> Vec<u8> {
+        let mut bytes = u64::from(method).to_le_bytes().to_vec();
+        bytes.extend(size.to_le_bytes());
+        bytes.extend(1u64.to_le_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    fn old(size: u64, data: &[u8]) -> Vec<u8> {
+        [b"ZLIB", &size.to_be_bytes()[..], data].concat()
+    }
+
+    #[test]
+    fn every_way_of_compressing_gives_the_section_back() {
+        let size = PLAIN.len() as u64;
+        let zstd = zstd::encode_all(PLAIN, 0).unwrap();
+        assert_eq!(standard(&with_header(ELFCOMPRESS_ZLIB, size, &deflated()), "s").unwrap(), PLAIN);
+        assert_eq!(standard(&with_header(ELFCOMPRESS_ZSTD, size, &zstd), "s").unwrap(), PLAIN);
+        assert_eq!(old_style(&old(size, &deflated()), "s").unwrap(), PLAIN);
+    }
+
+    #[test]
+    fn an_unknown_method_is_named() {
+        let error = standard(&with_header(7, 1, b"x"), ".debug_info").unwrap_err().to_string();
+        assert_eq!(error, "the section .debug_info is compressed by an unknown method (number 7)");
+    }
+
+    #[test]
+    fn damage_is_refused_and_not_believed() {
+        let damaged = [
+            standard(b"short", "s"),
+            standard(&with_header(ELFCOMPRESS_ZLIB, 10, b"no zlib"), "s"),
+            standard(&with_header(ELFCOMPRESS_ZSTD, 10, b"no zstd"), "s"),
+            standard(&with_header(ELFCOMPRESS_ZLIB, u64::MAX, &deflated()), "s"),
+            old_style(b"ZLIB", "s"),
+            old_style(&old(1 << 40, &deflated()), "s"),
+            old_style(b"no such header", "s"),
+        ];
+        for result in damaged {
+            assert!(matches!(result, Err(DwarfError::Section("s"))));
+        }
+    }
+}

@@ -13,8 +13,11 @@ use super::DwarfError;
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 type Entry<'a> = DebuggingInformationEntry<Slice<'a>>;
 
-/// Structures and typedefs nest far less; a deeper chain is a loop.
-const DEPTH: usize = 32;
+/// No name stands for a name so often; a longer chain is a circle.
+const LONGEST_CHAIN: usize = 32;
+
+/// No structure has unnamed ones nested so deep.
+const DEEPEST_UNNAMED: usize = 4;
 
 /// The structures that were looked for, by the name that each was asked for with.
 pub(super) struct Types<'a> {
@@ -153,7 +156,7 @@ impl<'a> Types<'a> {
         let mut base = 0u64;
         let mut names = path.split('.').peekable();
         while let Some(name) = names.next() {
-            let Some(member) = self.member(&at, name, DEPTH)? else { return Ok(None) };
+            let Some(member) = self.member(&at, name, DEEPEST_UNNAMED)? else { return Ok(None) };
             base = base.checked_add(member.offset).ok_or(DwarfError::Location)?;
             if names.peek().is_none() {
                 return Ok(Some(Member { offset: base, ..member }));
@@ -210,7 +213,7 @@ impl<'a> Types<'a> {
     }
 
     fn behind_names(&self, mut at: Type<'a>) -> Result<Option<Type<'a>>, DwarfError> {
-        for _ in 0..DEPTH {
+        for _ in 0..LONGEST_CHAIN {
             let entry = at.unit.entry(at.offset)?;
             let is_name = matches!(
                 entry.tag(),
@@ -285,5 +288,188 @@ fn plus_constant(mut expression: Slice) -> Result<u64, DwarfError> {
     match expression.read_u8()? {
         0x23 => Ok(expression.read_uleb128()?),
         _ => Err(DwarfError::Location),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gimli::write::{
+        Address, AttributeValue as Value, Dwarf as Writer, EndianVec, Expression, LineProgram, Sections,
+        Unit as NewUnit, UnitEntryId,
+    };
+    use gimli::{DwTag, Encoding, Format, SectionId};
+
+    use super::*;
+
+    const WANTED: &[&[&str]] = &[&["tag", "alias"]];
+
+    /// A unit to which types are added.
+    struct Source {
+        unit: NewUnit,
+    }
+
+    impl Source {
+        fn new(version: u16) -> Self {
+            let encoding = Encoding { format: Format::Dwarf32, version, address_size: 8 };
+            Source { unit: NewUnit::new(encoding, LineProgram::none()) }
+        }
+
+        fn entry(&mut self, tag: DwTag, name: &str) -> UnitEntryId {
+            let id = self.unit.add(self.unit.root(), tag);
+            if !name.is_empty() {
+                self.unit.get_mut(id).set(gimli::DW_AT_name, Value::String(name.into()));
+            }
+            id
+        }
+
+        fn structure(&mut self, name: &str, size: u8) -> UnitEntryId {
+            let id = self.entry(gimli::DW_TAG_structure_type, name);
+            self.unit.get_mut(id).set(gimli::DW_AT_byte_size, Value::Data1(size));
+            id
+        }
+
+        fn named(&mut self, tag: DwTag, name: &str, of: UnitEntryId) -> UnitEntryId {
+            let id = self.entry(tag, name);
+            self.unit.get_mut(id).set(gimli::DW_AT_type, Value::UnitRef(of));
+            id
+        }
+
+        fn member(&mut self, of: UnitEntryId, name: &str, at: u64, kind: Option<UnitEntryId>) -> UnitEntryId {
+            let id = self.unit.add(of, gimli::DW_TAG_member);
+            let entry = self.unit.get_mut(id);
+            if !name.is_empty() {
+                entry.set(gimli::DW_AT_name, Value::String(name.into()));
+            }
+            entry.set(gimli::DW_AT_data_member_location, Value::Udata(at));
+            if let Some(kind) = kind {
+                entry.set(gimli::DW_AT_type, Value::UnitRef(kind));
+            }
+            id
+        }
+
+        fn set(&mut self, id: UnitEntryId, name: DwAt, value: Value) {
+            self.unit.get_mut(id).set(name, value);
+        }
+    }
+
+    fn written(units: Vec<Source>) -> HashMap<SectionId, Vec<u8>> {
+        let mut dwarf = Writer::new();
+        for types in units {
+            dwarf.units.add(types.unit);
+        }
+        let mut sections = Sections::new(EndianVec::new(LittleEndian));
+        dwarf.write(&mut sections).unwrap();
+        let mut written = HashMap::new();
+        let keep = |id, data: &EndianVec<LittleEndian>| -> Result<(), gimli::write::Error> {
+            written.insert(id, data.slice().to_vec());
+            Ok(())
+        };
+        sections.for_each(keep).unwrap();
+        written
+    }
+
+    /// What `ask` learns from the types in `units`.
+    fn asked<T>(units: Vec<Source>, ask: impl Fn(&Types) -> Result<T, DwarfError>) -> Result<T, DwarfError> {
+        let sections = written(units);
+        let section = |id| Ok(EndianSlice::new(sections.get(&id).map_or(&[][..], Vec::as_slice), LittleEndian));
+        let dwarf = Dwarf::load(section).map_err(|error: gimli::Error| error)?;
+        ask(&Types::find(&dwarf, WANTED)?)
+    }
+
+    #[test]
+    fn a_structure_is_found_by_tag_and_by_typedef_in_each_version_of_dwarf() {
+        for version in 2..=5 {
+            let mut by_tag = Source::new(version);
+            by_tag.structure("tag", 24);
+            assert_eq!(asked(vec![by_tag], |types| types.size("tag")).unwrap(), 24);
+            let mut by_typedef = Source::new(version);
+            let unnamed = by_typedef.structure("", 32);
+            by_typedef.named(gimli::DW_TAG_typedef, "alias", unnamed);
+            assert_eq!(asked(vec![by_typedef], |types| types.size("tag")).unwrap(), 32);
+        }
+    }
+
+    #[test]
+    fn a_declaration_in_one_unit_gives_way_to_the_definition_in_another() {
+        let mut declared = Source::new(5);
+        let only_declared = declared.entry(gimli::DW_TAG_structure_type, "tag");
+        declared.set(only_declared, gimli::DW_AT_declaration, Value::Flag(true));
+        declared.named(gimli::DW_TAG_typedef, "alias", only_declared);
+        let mut defined = Source::new(5);
+        defined.structure("tag", 16);
+        assert_eq!(asked(vec![declared, defined], |types| types.size("tag")).unwrap(), 16);
+    }
+
+    #[test]
+    fn a_path_leads_through_named_and_unnamed_structures_and_qualifiers() {
+        let mut types = Source::new(5);
+        let innermost = types.structure("", 16);
+        types.member(innermost, "head", 8, None);
+        let renamed = types.named(gimli::DW_TAG_typedef, "threads_t", innermost);
+        let qualified = types.named(gimli::DW_TAG_volatile_type, "", renamed);
+        let union = types.entry(gimli::DW_TAG_union_type, "");
+        types.member(union, "threads", 0, Some(qualified));
+        let outer = types.structure("tag", 64);
+        types.member(outer, "next", 0, None);
+        types.member(outer, "", 32, Some(union));
+        let offsets = |types: &Types| {
+            ["next", "threads", "threads.head", "threads.main", "next.head", "head"]
+                .into_iter()
+                .map(|path| types.offset("tag", path))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        assert_eq!(asked(vec![types], offsets).unwrap(), [Some(0), Some(32), Some(40), None, None, None]);
+    }
+
+    #[test]
+    fn an_offset_may_be_an_expression() {
+        let mut types = Source::new(2);
+        let outer = types.structure("tag", 200);
+        let member = types.member(outer, "next", 0, None);
+        let mut plus = Expression::new();
+        plus.op_plus_uconst(136);
+        types.set(member, gimli::DW_AT_data_member_location, Value::Exprloc(plus));
+        assert_eq!(asked(vec![types], |types| types.offset("tag", "next")).unwrap(), Some(136));
+    }
+
+    #[test]
+    fn an_offset_that_is_computed_is_refused() {
+        let mut types = Source::new(5);
+        let outer = types.structure("tag", 200);
+        let member = types.member(outer, "next", 0, None);
+        let mut address = Expression::new();
+        address.op_addr(Address::Constant(1));
+        types.set(member, gimli::DW_AT_data_member_location, Value::Exprloc(address));
+        assert!(matches!(asked(vec![types], |types| types.offset("tag", "next")), Err(DwarfError::Location)));
+    }
+
+    #[test]
+    fn a_bit_field_counts_from_the_lowest_bit_in_old_and_new_notation() {
+        let mut new = Source::new(5);
+        let outer = new.structure("tag", 4);
+        let kind = new.member(outer, "kind", 0, None);
+        new.set(kind, gimli::DW_AT_data_bit_offset, Value::Udata(2));
+        assert_eq!(asked(vec![new], |types| types.bit("tag", "kind")).unwrap(), Some(2));
+        let mut old = Source::new(3);
+        let int = old.entry(gimli::DW_TAG_base_type, "unsigned int");
+        old.set(int, gimli::DW_AT_byte_size, Value::Data1(4));
+        let outer = old.structure("tag", 4);
+        let kind = old.member(outer, "kind", 0, Some(int));
+        old.set(kind, gimli::DW_AT_bit_offset, Value::Udata(27));
+        old.set(kind, gimli::DW_AT_bit_size, Value::Udata(3));
+        assert_eq!(asked(vec![old], |types| types.bit("tag", "kind")).unwrap(), Some(2));
+    }
+
+    #[test]
+    fn types_that_lead_in_a_circle_end() {
+        let mut types = Source::new(5);
+        let one = types.entry(gimli::DW_TAG_typedef, "tag");
+        let other = types.named(gimli::DW_TAG_typedef, "other", one);
+        types.set(one, gimli::DW_AT_type, Value::UnitRef(other));
+        assert!(matches!(asked(vec![types], |types| types.size("tag")), Err(DwarfError::NoStructure("tag"))));
+        let mut nested = Source::new(5);
+        let outer = nested.structure("tag", 8);
+        nested.member(outer, "", 0, Some(outer));
+        assert_eq!(asked(vec![nested], |types| types.offset("tag", "next")).unwrap(), None);
     }
 }
