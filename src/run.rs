@@ -1,14 +1,16 @@
 //! One short function per subcommand: source, aggregate, sink.
 
+mod described;
+mod follow;
 mod notices;
 mod record;
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use pysample::error::{Error, Result};
-use pysample::output::until_closed;
+use pysample::error::Result;
+use pysample::output::Output;
 use pysample::printable::printable;
 use pysample::python::{self, Interpreter};
 use pysample::sampler;
@@ -56,12 +58,8 @@ fn completions(shell: Shell) -> Result<Exit> {
 
 /// Writes to standard output.
 fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let written = write(&mut out).and_then(|()| out.flush());
-    match until_closed(written) {
-        Ok(()) => Ok(Exit::Done),
-        Err(source) => Err(Error::Output { path: "standard output".into(), source }),
-    }
+    Output::stdout().write(write)?;
+    Ok(Exit::Done)
 }
 
 /// The process and its interpreter; what there is to say of it is said.

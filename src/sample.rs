@@ -187,6 +187,8 @@ pub struct Tally {
     pub invalid: u64,
     /// Thread stacks cut because they were too deep to copy.
     pub truncated: u64,
+    /// System calls made to read the target's memory.
+    pub reads: u64,
 }
 
 impl Tally {

@@ -367,3 +367,82 @@ fn a_signal_that_kills_the_command_is_told_by_the_status() {
     assert_eq!(started.status(), Some(143));
     assert_eq!(names(folder.path()), ["x.txt"]);
 }
+
+#[test]
+fn a_hang_up_that_is_ignored_stays_ignored_for_the_command() {
+    let folder = folder();
+    let script = "trap '' HUP; exec \"$0\" record -o x.txt -- sh -c 'kill -HUP $PPID $$; echo survived'";
+    let output = Command::new("sh").args(["-c", script, PYSAMPLE]).current_dir(folder.path()).output().unwrap();
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "survived\n"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_reader_that_closes_early_is_told_and_is_no_error() {
+    let folder = folder();
+    let mut child = pysample(folder.path(), &["record", "-o", "-", "-f", "svg", "--", "true"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let told = stderr(&output);
+    assert!(told.ends_with("  written     standard output, until its reader closed it\n"), "{told}");
+}
+
+#[test]
+fn a_fifo_is_written_through() {
+    let folder = folder();
+    let fifo = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let child = pysample(folder.path(), &["record", "-f", "svg", "-o", "fifo", "--", "true"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(fs::read_to_string(&fifo).unwrap().ends_with("</svg>\n"));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(names(folder.path()), ["fifo"]);
+}
+
+/// A terminal of our own: what is written to the first is typed on the second.
+fn terminal() -> (fs::File, fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&keys).unwrap();
+    unlockpt(&keys).unwrap();
+    let name = ptsname(&keys, Vec::new()).unwrap().into_string().unwrap();
+    let screen = fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
+    (keys.into(), screen)
+}
+
+#[test]
+fn a_ctrl_c_from_the_terminal_reaches_the_command_once() {
+    let folder = folder();
+    let (keys, screen) = terminal();
+    // Two signals that come close together may be taken for one, so the key is pressed a few times and the command
+    // does not sleep. The status is how often it was interrupted.
+    let script = "n=0; trap 'n=$((n+1)); echo heard' INT; echo ready
+        while [ ! -e enough ]; do :; done; exit $n";
+    let mut child = Command::new("setsid")
+        .args(["--ctty", PYSAMPLE, "record", "-o", "x.txt", "--", "sh", "-c", script])
+        .current_dir(folder.path())
+        .stdin(screen.try_clone().unwrap())
+        .stdout(screen)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(keys.try_clone().unwrap());
+    for _ in 0..8 {
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        assert!(line.trim_end().ends_with("ready") || line.trim_end().ends_with("heard"), "{line:?}");
+        (&keys).write_all(b"\x03").unwrap();
+    }
+    // One that is sent twice comes well within this time.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    fs::write(folder.path().join("enough"), "").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(8));
+    assert!(folder.path().join("x.txt").exists());
+}

@@ -4,7 +4,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pysample::error::{Error, Result};
-use pysample::target::command::Watch;
+use pysample::target::command::{Command, Watch};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
@@ -47,6 +47,13 @@ impl Signal {
     /// Whether a recording ends with it.
     pub fn ends(self) -> bool {
         ENDS.contains(&self.number)
+    }
+
+    /// Hands it on to a command, unless the terminal gave it one, too.
+    pub fn forward(self, command: &Command) {
+        if self.sender == Sent::Process || !command.shares_terminal_signals() {
+            command.signal(self.number);
+        }
     }
 }
 

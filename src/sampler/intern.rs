@@ -155,7 +155,8 @@ impl Interner {
             false => NAMES_OTHERWISE,
         };
         if self.names_read.is_none_or(|read| read.elapsed() >= every) {
-            self.names.refresh(&self.interpreter.objects(memory), reader.interpreters());
+            let objects = self.interpreter.objects(memory);
+            self.names.refresh(&objects, self.interpreter.runtime, reader.interpreters());
             self.names_read = Some(Instant::now());
         }
     }
@@ -163,12 +164,11 @@ impl Interner {
     /// Puts new definitions in line: code objects, then frames, before the stacks that use them.
     fn define(&mut self, codes: &mut Codes) {
         let (new_codes, new_frames) = codes.take_new();
-        let definitions = new_codes
-            .map(|(id, code)| Event::Code(id, code))
-            .chain(new_frames.map(|(id, frame)| Event::Frame(id, frame)));
-        let before: Vec<Event> = definitions.collect();
-        for event in before.into_iter().rev() {
-            self.pending.push_front(event);
+        for (id, frame) in new_frames.rev() {
+            self.pending.push_front(Event::Frame(id, frame));
+        }
+        for (id, code) in new_codes.rev() {
+            self.pending.push_front(Event::Code(id, code));
         }
     }
 

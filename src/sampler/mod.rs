@@ -133,6 +133,7 @@ struct Sampler {
     tally: Tally,
     told: Instant,
     looked: Instant,
+    reads_before: u64,
 }
 
 impl Sampler {
@@ -151,6 +152,7 @@ impl Sampler {
             tally: Tally::default(),
             told: Instant::now(),
             looked: Instant::now(),
+            reads_before: target.reads(),
             target,
             settings,
         }
@@ -175,10 +177,12 @@ impl Sampler {
             }
             if self.told.elapsed() >= PROGRESS_EVERY {
                 self.told = Instant::now();
+                self.tally.reads = self.target.reads() - self.reads_before;
                 self.interner.progress(self.clock.elapsed(), &mut self.tally);
             }
         };
         let elapsed = self.clock.elapsed();
+        self.tally.reads = self.target.reads() - self.reads_before;
         self.interner.finish(elapsed, &mut self.tally);
         Outcome { tally: self.tally, elapsed, end }
     }

@@ -43,8 +43,32 @@ pub struct Reader {
     interpreters: Vec<Interp>,
     threads: Vec<ThreadTrack>,
     by_addr: FxHashMap<Addr, usize>,
+    /// What each OS thread did, for this moment.
+    states: FxHashMap<Tid, OsThread>,
     pthread_tid: Option<PthreadTid>,
     generation: u64,
+}
+
+/// An OS thread and the thread states that use it.
+struct OsThread {
+    state: ThreadState,
+    uses: u32,
+    holds: bool,
+}
+
+impl OsThread {
+    fn new(state: ThreadState) -> OsThread {
+        OsThread { state, uses: 0, holds: false }
+    }
+}
+
+fn gil_state(holder: Holder, thread: Addr) -> GilState {
+    match holder {
+        Holder::Thread(holder) if holder == thread => GilState::Held,
+        Holder::Thread(_) | Holder::Nobody => GilState::NotHeld,
+        Holder::Disabled => GilState::None,
+        Holder::Unknown => GilState::Unknown,
+    }
 }
 
 /// An interpreter as it was found this time.
@@ -111,6 +135,7 @@ impl Reader {
             interpreters: Vec::new(),
             threads: Vec::new(),
             by_addr: FxHashMap::default(),
+            states: FxHashMap::default(),
             pthread_tid: None,
             generation: 0,
         }
@@ -304,34 +329,26 @@ impl Reader {
     /// Finds out what each thread was doing. An OS thread that has thread states in several interpreters can run in
     /// one of them only: the one that holds its GIL, where that is known.
     fn set_states(&mut self, target: &Target) {
-        let holders: FxHashMap<Addr, Holder> = self.interpreters.iter().map(|i| (i.addr, i.holder)).collect();
-        let mut states: FxHashMap<Tid, (ThreadState, usize)> = FxHashMap::default();
+        self.states.clear();
         for thread in &mut self.threads {
-            let holder = holders.get(&thread.interpreter).copied().unwrap_or(Holder::Unknown);
-            thread.gil = match holder {
-                Holder::Thread(holder) if holder == thread.identity.addr => GilState::Held,
-                Holder::Thread(_) | Holder::Nobody => GilState::NotHeld,
-                Holder::Disabled => GilState::None,
-                Holder::Unknown => GilState::Unknown,
-            };
+            let interpreter = self.interpreters.iter().find(|i| i.addr == thread.interpreter);
+            thread.gil = gil_state(interpreter.map_or(Holder::Unknown, |i| i.holder), thread.identity.addr);
             thread.state = match thread.tid {
                 None => ThreadState::Unknown,
                 Some(tid) => {
-                    let entry = states.entry(tid).or_insert_with(|| (target.thread_state(tid), 0));
-                    entry.1 += 1;
-                    entry.0
+                    let os = self.states.entry(tid).or_insert_with(|| OsThread::new(target.thread_state(tid)));
+                    os.uses += 1;
+                    os.holds |= thread.gil == GilState::Held;
+                    os.state
                 }
             };
         }
-        if states.len() == self.threads.len() {
+        if self.states.len() == self.threads.len() {
             return;
         }
-        let held: Vec<Tid> =
-            self.threads.iter().filter(|t| t.gil == GilState::Held).filter_map(|thread| thread.tid).collect();
         for thread in &mut self.threads {
-            let Some(tid) = thread.tid else { continue };
-            let shared = states.get(&tid).is_some_and(|(_, count)| *count > 1);
-            if shared && thread.gil == GilState::NotHeld && held.contains(&tid) {
+            let os = thread.tid.and_then(|tid| self.states.get(&tid));
+            if thread.gil == GilState::NotHeld && os.is_some_and(|os| os.uses > 1 && os.holds) {
                 thread.state = ThreadState::Idle;
             }
         }
@@ -404,13 +421,21 @@ pub struct Names {
     names: FxHashMap<(Addr, u64), Arc<str>>,
 }
 
+/// What `threading` calls the thread that initialised the runtime, also before anybody has imported it.
+const MAIN_THREAD: &str = "MainThread";
+
 impl Names {
     /// Reads the names of every interpreter's threads.
-    pub fn refresh(&mut self, objects: &Objects, interpreters: &[Interp]) {
+    pub fn refresh(&mut self, objects: &Objects, runtime: Addr, interpreters: &[Interp]) {
         self.names.clear();
         for interpreter in interpreters {
             let names = threads::names(objects, interpreter.addr).unwrap_or_default();
             self.names.extend(names.into_iter().map(|(id, name)| ((interpreter.addr, id), name.into())));
+        }
+        let main = interpreters.iter().find(|interpreter| interpreter.id == 0);
+        let id = objects.memory.read_u64(runtime.offset(objects.offsets.runtime.main_thread));
+        if let (Some(main), Ok(id)) = (main, id) {
+            self.names.entry((main.addr, id)).or_insert_with(|| MAIN_THREAD.into());
         }
     }
 

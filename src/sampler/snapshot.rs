@@ -30,7 +30,7 @@ pub fn snapshot(target: &Target, interpreter: &Interpreter) -> Result<Snapshot> 
             }
             Err(_) => return Err(Error::Ended { pid }),
         }
-        names.refresh(&interpreter.objects(target.memory()), reader.interpreters());
+        names.refresh(&interpreter.objects(target.memory()), interpreter.runtime, reader.interpreters());
         let taken = spell_out(&mut reader, &names, target);
         let flaws = |snapshot: &Snapshot| threads(snapshot).filter(|thread| thread.incomplete.is_some()).count();
         let found = flaws(&taken);

@@ -1,7 +1,6 @@
 //! The account at the end of a recording: what was asked, what became of it, where it went. Nothing is left unsaid.
 
 use std::fmt::{self, Display, Formatter};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::printable::printable;
@@ -28,8 +27,8 @@ pub struct Summary {
     pub threads: usize,
     /// Why it ended.
     pub end: Ending,
-    /// Where the profile is.
-    pub written: PathBuf,
+    /// Where the profile is, in words.
+    pub written: String,
 }
 
 /// Why a recording ended.
@@ -55,7 +54,7 @@ impl Display for Summary {
             self.stacks(f)?;
             self.losses(f)?;
         }
-        writeln!(f, "  written     {}", printable(&self.written.to_string_lossy()))
+        writeln!(f, "  written     {}", printable(&self.written))
     }
 }
 
@@ -176,6 +175,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
             unmapped: 5,
             invalid: 6,
             truncated: 2,
+            ..Tally::default()
         };
         let summary = Summary { tally, frameless: 7, end: Ending::TargetExited, ..summary() };
         assert_eq!(

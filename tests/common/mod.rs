@@ -5,6 +5,8 @@
 
 #![allow(dead_code)] // Each test uses its own part.
 
+pub mod oracle;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -117,8 +119,25 @@ impl Kind {
                 inside.clone()
             }
         };
+        self.run(scripts.join(program), arguments, options, folder, inside)
+    }
+
+    /// As [`Kind::start`], for a script anywhere.
+    pub fn start_script(&self, script: PathBuf, arguments: &[&str]) -> Running {
+        let (folder, inside) = self.folder();
+        self.run(script, arguments, &[], folder, inside)
+    }
+
+    fn run(
+        &self,
+        script: PathBuf,
+        arguments: &[&str],
+        options: &[&str],
+        folder: TempDir,
+        inside: PathBuf,
+    ) -> Running {
         let mut command = self.command();
-        command.args(options).arg(scripts.join(program));
+        command.args(options).arg(script);
         command.args(arguments.iter().map(|argument| match *argument {
             "DIRECTORY" => inside.clone(),
             other => other.into(),

@@ -71,7 +71,7 @@ class Interpreters38:
         self.owned = []
 
     def create(self, kind):
-        options = {"isolated": kind == "isolated"} if sys.version_info >= (3, 10) else {}
+        options = {"isolated": kind == "isolated"} if sys.version_info >= (3, 9) else {}
         self.owned.append(self.module.create(**options))
         return int(self.owned[-1])
 

@@ -6,14 +6,14 @@ tracebacks that faulthandler's C code reads from the frames of the interpreter i
 
 import _thread
 import os
-import tempfile
 import time
 
 import oracle
 
 try:
     import faulthandler
-except ImportError:  # in isolated interpreters of 3.12
+    import tempfile
+except ImportError:  # in isolated interpreters of 3.12, and where no extension module can be loaded
     faulthandler = None
 
 DELAY_SECONDS = 0.3

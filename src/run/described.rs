@@ -1,0 +1,99 @@
+//! What is recorded, in words: for the account, for the title of a picture, for the name of a file.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use pysample::python::Interpreter;
+use pysample::target::Target;
+
+use crate::plan::Format;
+
+/// What is recorded, in words.
+pub struct Described {
+    /// What a person would call the program.
+    pub program: String,
+    pid: u32,
+    version: Option<String>,
+}
+
+impl Described {
+    /// What a target is.
+    pub fn new(target: &Target, interpreter: &Interpreter) -> Described {
+        let program = program_of(target.command());
+        Described { program, pid: target.pid(), version: Some(interpreter.version_text()) }
+    }
+
+    /// A program that was never seen running Python.
+    pub fn unseen(program: &str, pid: u32) -> Described {
+        Described { program: program.into(), pid, version: None }
+    }
+
+    /// As `app.py (pid 4242) · Python 3.11.7`.
+    pub fn to_text(&self) -> String {
+        let Described { program, pid, version } = self;
+        match version {
+            Some(version) => format!("{program} (pid {pid}) · Python {version}"),
+            None => format!("{program} (pid {pid})"),
+        }
+    }
+}
+
+/// What a person would call a program: the script or the module that Python runs, else the program's file.
+pub fn program_of(command: &[String]) -> String {
+    let file = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let Some(program) = command.first().map(file) else { return "unknown".into() };
+    if !program.starts_with("python") {
+        return program;
+    }
+    match &command[1..] {
+        [flag, module, ..] if flag == "-m" => module.clone(),
+        [script, ..] if !script.starts_with('-') => file(script),
+        _ => program,
+    }
+}
+
+/// A name that says what was recorded and when (UTC), and that no shell needs quotes for.
+pub fn file_name(program: &str, pid: u32, now: SystemTime, format: Format) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    let program: String = program.chars().take(60).map(plain).collect();
+    let program = program.trim_start_matches(['-', '.']);
+    let time = humantime::format_rfc3339_seconds(now).to_string().replace(':', "-");
+    format!("{program}-{pid}-{time}.{}", format.ending()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn program(command: &[&str]) -> String {
+        program_of(&command.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_program_is_called_after_the_script_that_python_runs() {
+        assert_eq!(program(&["/usr/bin/python3.11", "/srv/app.py", "-v"]), "app.py");
+        assert_eq!(program(&["python3", "-m", "http.server"]), "http.server");
+        assert_eq!(program(&["python", "-c", "pass"]), "python");
+        assert_eq!(program(&["python3"]), "python3");
+        assert_eq!(program(&["/usr/bin/gunicorn", "app:app"]), "gunicorn");
+        assert_eq!(program(&[]), "unknown");
+    }
+
+    #[test]
+    fn a_file_is_named_after_program_process_and_time() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert_eq!(file_name("app.py", 42, now, Format::Flamegraph), Path::new("app.py-42-2023-11-14T22-13-20Z.svg"));
+        assert_eq!(file_name("x", 1, now, Format::Collapsed), Path::new("x-1-2023-11-14T22-13-20Z.txt"));
+    }
+
+    #[test]
+    fn a_hostile_program_makes_a_harmless_file_name() {
+        let now = SystemTime::UNIX_EPOCH;
+        let name = file_name("-../../\x1b[31m;rm \u{e9}", 1, now, Format::Collapsed);
+        assert_eq!(name, Path::new("_..___31m_rm__-1-1970-01-01T00-00-00Z.txt"));
+        assert!(file_name(&"x".repeat(1000), 1, now, Format::Collapsed).as_os_str().len() < 100);
+    }
+}

@@ -1,0 +1,202 @@
+//! A recording under way: its events are added up until it is over, or until a signal or the end of a command says so.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, stdout};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{TryRecvError, select};
+use pysample::aggregate::CallTree;
+use pysample::error::Result;
+use pysample::python::Interpreter;
+use pysample::sample::{Event, Tally};
+use pysample::sampler::{self, End, Recording, Settings};
+use pysample::target::Target;
+use pysample::target::command::Command;
+use pysample::view::progress::{Progress, Terminal};
+use pysample::view::summary::Ending;
+
+use super::look;
+use super::notices::{Notice, Notices};
+use crate::plan::Record;
+
+/// When to look at `sys.path` again for the first time, and how long to wait at most between two looks.
+const FIRST_PATH_LOOK: Duration = Duration::from_millis(40);
+const LONGEST_PATH_LOOK: Duration = Duration::from_secs(30);
+/// After so many events in a row, look for signals.
+const EVENTS_IN_A_ROW: usize = 1024;
+
+/// Records until it is over. `command` is what signals are handed on to.
+pub fn follow(
+    plan: &Record,
+    target: Target,
+    interpreter: Interpreter,
+    notices: &Notices,
+    command: Option<&Command>,
+) -> Result<Recorded> {
+    let search_path = SearchPath::new(target.pid(), &interpreter);
+    let settings = Settings { rate: plan.rate, duration: plan.duration, wanted: plan.wanted };
+    let mut follower = Follower {
+        recording: sampler::start(target, interpreter, settings)?,
+        notices,
+        command,
+        progress: Progress::new(plan.duration, terminal(command)),
+        tree: CallTree::default(),
+        search_path,
+        exited: false,
+    };
+    while follower.step() == More::MayCome {}
+    Ok(follower.finish())
+}
+
+struct Follower<'a> {
+    recording: Recording,
+    notices: &'a Notices,
+    command: Option<&'a Command>,
+    progress: Progress,
+    tree: CallTree,
+    search_path: SearchPath,
+    /// The command has ended.
+    exited: bool,
+}
+
+/// Whether more events may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum More {
+    MayCome,
+    Never,
+}
+
+impl Follower<'_> {
+    /// Takes what has come, or waits for it.
+    fn step(&mut self) -> More {
+        select! {
+            recv(self.recording.events()) -> event => match event {
+                Ok(event) => self.take(event),
+                Err(_) => return More::Never,
+            },
+            recv(self.notices.receiver()) -> notice => self.hear(notice.expect("the notices hold a sender themselves")),
+            default(self.search_path.wait()) => {}
+        }
+        self.search_path.look_if_due();
+        self.take_waiting()
+    }
+
+    /// Takes events that have come already, without the price of looking for signals each time.
+    fn take_waiting(&mut self) -> More {
+        for _ in 0..EVENTS_IN_A_ROW {
+            match self.recording.events().try_recv() {
+                Ok(event) => self.take(event),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return More::Never,
+            }
+        }
+        More::MayCome
+    }
+
+    fn take(&mut self, event: Event) {
+        if let Event::Progress(elapsed, tally) = &event {
+            self.progress.show(*elapsed, tally);
+        }
+        self.tree.take(event);
+    }
+
+    fn hear(&mut self, notice: Notice) {
+        match notice {
+            Notice::Signal(signal) => {
+                if let Some(command) = self.command {
+                    signal.forward(command);
+                }
+                if signal.ends() {
+                    self.recording.stopper().stop();
+                }
+            }
+            Notice::CommandEnded => {
+                self.exited = true;
+                self.recording.stopper().stop();
+            }
+        }
+    }
+
+    fn finish(self) -> Recorded {
+        drop(self.progress);
+        let outcome = self.recording.finish();
+        let end = if self.exited { Ending::TargetExited } else { ending(outcome.end) };
+        let (tree, search_path) = (self.tree, self.search_path.entries);
+        Recorded { tree, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end }
+    }
+}
+
+/// A recording that is over.
+pub struct Recorded {
+    /// What was seen.
+    pub tree: CallTree,
+    /// Every entry that `sys.path` was seen to have.
+    pub search_path: BTreeSet<String>,
+    /// What was asked, taken and lost.
+    pub tally: Tally,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Why it ended.
+    pub end: Ending,
+}
+
+impl Recorded {
+    /// The recording of a command that was never seen running Python.
+    pub fn nothing() -> Recorded {
+        Recorded {
+            tree: CallTree::default(),
+            search_path: BTreeSet::new(),
+            tally: Tally::default(),
+            elapsed: Duration::ZERO,
+            end: Ending::NeverPython,
+        }
+    }
+}
+
+fn ending(end: End) -> Ending {
+    match end {
+        End::Duration => Ending::Duration,
+        End::Stopped => Ending::Stopped,
+        End::TargetExited => Ending::TargetExited,
+        End::TargetReplaced => Ending::TargetReplaced,
+    }
+}
+
+/// Whether a command writes to the terminal that the progress would be drawn on.
+pub fn terminal(command: Option<&Command>) -> Terminal {
+    match command.is_some() && stdout().is_terminal() {
+        true => Terminal::Shared,
+        false => Terminal::Ours,
+    }
+}
+
+/// The entries that the target's `sys.path` had while it was recorded. It is empty in a Python that has just started, and
+/// programs add to it, so it is read again, at first often.
+struct SearchPath {
+    pid: u32,
+    entries: BTreeSet<String>,
+    pause: Duration,
+    next: Instant,
+}
+
+impl SearchPath {
+    fn new(pid: u32, interpreter: &Interpreter) -> SearchPath {
+        let entries = interpreter.search_path().into_iter().collect();
+        SearchPath { pid, entries, pause: FIRST_PATH_LOOK, next: Instant::now() + FIRST_PATH_LOOK }
+    }
+
+    fn wait(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    fn look_if_due(&mut self) {
+        if Instant::now() < self.next {
+            return;
+        }
+        if let Ok((_, interpreter)) = look(self.pid) {
+            self.entries.extend(interpreter.search_path());
+        }
+        self.pause = (self.pause * 2).min(LONGEST_PATH_LOOK);
+        self.next = Instant::now() + self.pause;
+    }
+}
