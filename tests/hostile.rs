@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use pysample::memory::Addr;
+use pysample::python;
 use pysample::sample::Event;
 use pysample::sampler::{self, Settings, Wanted};
 use pysample::target::{Facts, Target};
-use pysample::python;
 
 type Ranges = Vec<(Addr, Vec<u8>)>;
 
@@ -21,7 +21,8 @@ fn images() -> &'static [(Facts, Ranges)] {
     static IMAGES: OnceLock<Vec<(Facts, Ranges)>> = OnceLock::new();
     IMAGES.get_or_init(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images");
-        let mut paths: Vec<_> = folder.read_dir().expect("there are images").map(|entry| entry.unwrap().path()).collect();
+        let mut paths: Vec<_> =
+            folder.read_dir().expect("there are images").map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "image"));
         paths.sort();
         assert!(paths.len() > 10, "only {} images", paths.len());
@@ -50,7 +51,15 @@ enum Harm {
 
 fn harm() -> impl Strategy<Value = Harm> {
     let index = any::<prop::sample::Index>;
-    let words = prop_oneof![Just(0u64), Just(1), Just(u64::MAX), Just(1 << 63), Just(i64::MAX as u64), 0u64..4096, any::<u64>()];
+    let words = prop_oneof![
+        Just(0u64),
+        Just(1),
+        Just(u64::MAX),
+        Just(1 << 63),
+        Just(i64::MAX as u64),
+        0u64..4096,
+        any::<u64>()
+    ];
     prop_oneof![
         (index(), any::<u8>()).prop_map(|(at, byte)| Harm::Byte(at, byte)),
         (index(), words).prop_map(|(at, word)| Harm::Word(at, word)),

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use common::{Kind, Running, kind, oracle};
 use libtest_mimic::{Arguments, Failed, Trial};
-use pysample::sampler::snapshot;
 use pysample::python;
+use pysample::sampler::snapshot;
 use pysample::target::{Facts, Target};
 use serde_json::{Value, json};
 

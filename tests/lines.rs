@@ -23,9 +23,9 @@ struct Told {
 }
 
 fn main() {
-    let trials = common::kinds().filter(|kind| !kind.kind.contains("embedded")).map(|kind| {
-        Trial::test(format!("lines of {} agree with the decoder", kind.kind), move || agree(kind))
-    });
+    let trials = common::kinds()
+        .filter(|kind| !kind.kind.contains("embedded"))
+        .map(|kind| Trial::test(format!("lines of {} agree with the decoder", kind.kind), move || agree(kind)));
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 

@@ -6,6 +6,7 @@
 //! contents of its name, file name and line table are compared as well.
 
 use std::sync::Arc;
+use std::vec::Drain;
 
 use python_offsets::{Bytecode, LineTable, Offsets};
 use rustc_hash::FxHashMap;
@@ -51,7 +52,7 @@ pub struct Codes {
     free: Vec<Entry>,
     ids: FxHashMap<Code, CodeId>,
     frame_ids: FxHashMap<Frame, FrameId>,
-    /// Definitions not yet taken by [`Codes::take_new`].
+    /// Definitions not yet taken.
     new_codes: Vec<(CodeId, Code)>,
     new_frames: Vec<(FrameId, Frame)>,
 }
@@ -245,7 +246,7 @@ impl Codes {
     /// The line of an instruction; see [`super::frames::RawFrame`] for `offset` and `copy`.
     pub fn line(&self, entry: Entry, offset: i64, copy: u32, objects: &Objects) -> Option<u32> {
         let known = &self.entries[entry.0 as usize];
-        let in_range = known.size.is_none_or(|size| offset < 0 && offset >= -2 || (offset as u64) < size);
+        let in_range = known.size.is_none_or(|size| (-2..0).contains(&offset) || (offset as u64) < size);
         match in_range {
             true => known.lines.at(offset),
             false => known.lines.at(offset_in_copy(known, offset, copy, objects)?),
@@ -278,9 +279,14 @@ impl Codes {
         })
     }
 
-    /// The definitions made since the last time, code objects before the frames that name them.
-    pub fn take_new(&mut self) -> (std::vec::Drain<'_, (CodeId, Code)>, std::vec::Drain<'_, (FrameId, Frame)>) {
-        (self.new_codes.drain(..), self.new_frames.drain(..))
+    /// The code objects defined since the last time.
+    pub fn new_codes(&mut self) -> Drain<'_, (CodeId, Code)> {
+        self.new_codes.drain(..)
+    }
+
+    /// The frames defined since the last time, of code objects that are defined before them.
+    pub fn new_frames(&mut self) -> Drain<'_, (FrameId, Frame)> {
+        self.new_frames.drain(..)
     }
 }
 

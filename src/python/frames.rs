@@ -335,7 +335,7 @@ fn decode_interpreter_frame(shape: &InterpreterFrame, code: &python_offsets::Byt
     const LAST_OWNER: u8 = 4;
     let owner = bytes.u8_at(shape.owner)?;
     let previous = bytes.addr_at(shape.previous)?;
-    if owner > LAST_OWNER || previous.0 % 8 != 0 {
+    if owner > LAST_OWNER || !previous.0.is_multiple_of(8) {
         return None;
     }
     let executable = Addr(bytes.u64_at(shape.executable)? & !TAG);
@@ -346,7 +346,7 @@ fn decode_interpreter_frame(shape: &InterpreterFrame, code: &python_offsets::Byt
     let instr = bytes.addr_at(shape.instr)?;
     let offset = instr.0.wrapping_sub(executable.offset(bytecode).0) as i64;
     let copy = shape.tlbc_index.and_then(|at| bytes.u32_at(at)).unwrap_or(0);
-    (executable.0 % 8 == 0).then_some((Some(RawFrame { code: executable, offset, copy }), previous))
+    executable.0.is_multiple_of(8).then_some((Some(RawFrame { code: executable, offset, copy }), previous))
 }
 
 #[cfg(test)]

@@ -442,7 +442,10 @@ impl<'a> Search<'a> {
     fn what_it_is(&self) -> String {
         match self.target.command() {
             [] => "it maps no file with a CPython in it".into(),
-            [program, ..] => format!("none of the {} files it maps holds a CPython ({program})", self.binaries.len()),
+            [program, ..] => {
+                let files = self.loaded.iter().flatten().count();
+                format!("none of the {files} programs and libraries it maps holds a CPython ({program})")
+            }
         }
     }
 }

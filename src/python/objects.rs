@@ -13,6 +13,8 @@ use crate::memory::{Addr, Fields, Memory, MemoryError, Span};
 
 /// The longest str that is read, in code points.
 const LONGEST_STR: usize = 1 << 16;
+/// How much of a str is read at once where many are: names of threads fit.
+const USUAL_STR: usize = 256;
 /// The longest bytes object that is read. Line tables of generated functions reach megabytes.
 const LONGEST_BYTES: usize = 16 << 20;
 /// The longest list that is read, in items.
@@ -41,18 +43,6 @@ struct Text {
     /// Bytes of each.
     kind: usize,
 }
-
-/// Where an instance has its attributes.
-enum Place {
-    /// In a dict, which may be null.
-    Dict(Addr),
-    /// In an array that goes with the keys that the type keeps.
-    Values(Addr),
-}
-
-/// Where instances of the types met so far have one attribute, see [`Objects::attribute`].
-#[derive(Default)]
-pub struct Slots(FxHashMap<Addr, Option<usize>>);
 
 /// Reads objects of one build of CPython.
 #[derive(Clone, Copy)]
@@ -83,21 +73,43 @@ impl Objects<'_> {
 
     /// Where a str has its code points.
     fn text(&self, object: Addr) -> Result<Text> {
+        let head = self.memory.read_prefix(object, self.str_head())?;
+        self.decode_text(object, &head).ok_or(ObjectError::Invalid("str"))
+    }
+
+    /// Bytes of a str's header, of whatever kind it is.
+    fn str_head(&self) -> usize {
+        self.offsets.unicode.compact_size.max(self.offsets.unicode.data + 8)
+    }
+
+    fn decode_text(&self, object: Addr, head: &[u8]) -> Option<Text> {
         let u = &self.offsets.unicode;
-        let head = self.memory.read_prefix(object, u.compact_size.max(u.data + 8))?;
-        let invalid = || ObjectError::Invalid("str");
-        let length = head.u64_at(u.length).ok_or_else(invalid)? as usize;
-        let state = head.u32_at(u.state).ok_or_else(invalid)? >> u.kind_shift;
+        let length = head.u64_at(u.length)? as usize;
+        let state = head.u32_at(u.state)? >> u.kind_shift;
         let (kind, compact, ascii) = ((state & 7) as usize, state & 8 != 0, state & 16 != 0);
         if !matches!(kind, 1 | 2 | 4) || length > LONGEST_STR || (ascii && kind != 1) {
-            return Err(invalid());
+            return None;
         }
         let data = match (compact, ascii) {
             (true, true) => object.offset(u.ascii_size),
             (true, false) => object.offset(u.compact_size),
-            (false, _) => head.addr_at(u.data).ok_or_else(invalid)?,
+            (false, _) => head.addr_at(u.data)?,
         };
-        Ok(Text { data, length, kind })
+        Some(Text { data, length, kind })
+    }
+
+    /// Many strs, nearly all of them in one gather; `None` for what is none.
+    pub fn str_many(&self, objects: &[Addr]) -> Result<Vec<Option<String>>> {
+        let many = self.many(objects.iter().map(|&object| (object, self.str_head() + USUAL_STR)))?;
+        let decode = |(i, &object): (usize, &Addr)| {
+            let text = self.decode_text(object, many.get(i))?;
+            let start = text.data.since(object).filter(|&at| at < many.get(i).len());
+            match start.and_then(|at| many.get(i).get(at..at + text.length * text.kind)) {
+                Some(data) => Some(decode_str(text.kind, data)),
+                None => self.str(object).ok(),
+            }
+        };
+        Ok(objects.iter().enumerate().map(decode).collect())
     }
 
     /// Bytes that a str takes from its start, header and content. Of one whose content lies elsewhere, the header.
@@ -121,19 +133,49 @@ impl Objects<'_> {
         Ok(self.memory.read_vec(object.offset(start), self.bytes_size(object)? - start)?)
     }
 
-    /// An int from 0 to 2^64, for thread identifiers.
+    /// An int from 0 to 2^64, for thread identifiers and version numbers.
     pub fn unsigned(&self, object: Addr) -> Result<u64> {
+        let bytes = self.memory.read_prefix(object, self.long_size())?;
+        self.decode_unsigned(&bytes).ok_or(ObjectError::Invalid("int"))
+    }
+
+    /// Many ints, in one gather; `None` for what is none from 0 to 2^64.
+    pub fn unsigned_many(&self, objects: &[Addr]) -> Result<Vec<Option<u64>>> {
+        let many = self.many(objects.iter().map(|&object| (object, self.long_size())))?;
+        Ok((0..objects.len()).map(|i| self.decode_unsigned(many.get(i))).collect())
+    }
+
+    /// Bytes that an int of three digits takes, which hold 90 bits.
+    fn long_size(&self) -> usize {
+        self.offsets.long.ob_digit + 12
+    }
+
+    fn decode_unsigned(&self, bytes: &[u8]) -> Option<u64> {
         let long = &self.offsets.long;
-        let head = self.memory.read_vec(object, long.ob_digit)?;
         let digits = match long.length {
-            LongLength::Signed(at) => head.i64_at(at).filter(|n| *n >= 0).map(|n| n as u64),
-            LongLength::Tag(at) => head.u64_at(at).filter(|tag| tag & 3 != 2).map(|tag| tag >> 3),
+            LongLength::Signed(at) => bytes.i64_at(at).filter(|n| *n >= 0).map(|n| n as u64),
+            LongLength::Tag(at) => bytes.u64_at(at).filter(|tag| tag & 3 != 2).map(|tag| tag >> 3),
         };
-        let count = digits.filter(|&n| n <= 3).ok_or(ObjectError::Invalid("int"))? as usize;
-        let digits = self.memory.read_vec(object.offset(long.ob_digit), 4 * count)?;
-        let value =
-            (0..count).rev().fold(0u128, |value, i| value << 30 | u128::from(digits.u32_at(4 * i).unwrap_or(0)));
-        u64::try_from(value).map_err(|_| ObjectError::Invalid("int"))
+        let count = digits.filter(|&n| n <= 3)? as usize;
+        let mut value = 0u128;
+        for i in (0..count).rev() {
+            value = value << 30 | u128::from(bytes.u32_at(long.ob_digit + 4 * i)?);
+        }
+        u64::try_from(value).ok()
+    }
+
+    /// Copies of many ranges, in one gather.
+    fn many(&self, ranges: impl Iterator<Item = (Addr, usize)>) -> Result<Many> {
+        let mut spans: Vec<Span> = ranges.map(|(addr, len)| Span::new(addr, len)).collect();
+        let mut starts = Vec::with_capacity(spans.len());
+        let mut end = 0;
+        for span in &spans {
+            starts.push(end);
+            end += span.len;
+        }
+        let mut bytes = vec![0; end];
+        self.memory.gather(&mut spans, &mut bytes)?;
+        Ok(Many { spans, starts, bytes })
     }
 
     /// The addresses of a list's items.
@@ -208,10 +250,8 @@ impl Objects<'_> {
     /// Which of the keys is the str `name`, in one gather. Keys that are null or of other types are passed over.
     fn position(&self, items: &[(Addr, Addr)], name: &str) -> Result<Option<usize>> {
         let len = self.offsets.unicode.ascii_size + name.len();
-        let mut spans: Vec<Span> = items.iter().map(|(key, _)| Span::new(*key, len)).collect();
-        let mut bytes = vec![0; len * spans.len()];
-        self.memory.gather(&mut spans, &mut bytes)?;
-        Ok((0..spans.len()).find(|&i| spans[i].got == len && self.is_str(&bytes[i * len..(i + 1) * len], name)))
+        let keys = self.many(items.iter().map(|(key, _)| (*key, len)))?;
+        Ok(keys.iter().position(|bytes| self.is_str(bytes, name)))
     }
 
     /// Whether these bytes are a compact ASCII str with the text `name`.
@@ -229,73 +269,188 @@ impl Objects<'_> {
         Ok(self.memory.read_addr(module.offset(self.offsets.object.size))?)
     }
 
-    /// An attribute in the instance's own dict or values. `slots` spares a second look at the keys that all instances
-    /// of a type share; it is for one name.
-    pub fn attribute(&self, object: Addr, name: &str, slots: &mut Slots) -> Result<Option<Addr>> {
-        let type_object = self.type_of(object)?;
-        match self.attributes(object, type_object)? {
-            Place::Dict(dict) if dict.is_null() => Ok(None),
-            Place::Dict(dict) => self.dict_get(dict, name),
-            Place::Values(values) => {
-                let Some(slot) = self.slot(type_object, name, slots)? else { return Ok(None) };
-                let value = self.memory.read_addr(values.offset(8 * slot))?;
-                Ok((!value.is_null()).then_some(value))
-            }
-        }
+    /// An attribute of many instances, in their own dicts or values; `None` for those that have none.
+    ///
+    /// The instances are read all together, in a handful of gathers, as long as those of a type keep the attribute in
+    /// the same place.
+    pub fn attribute_many(&self, objects: &[Addr], name: &str) -> Result<Vec<Option<Addr>>> {
+        let before = match self.offsets.attributes {
+            Attributes::DictOffset => 0,
+            Attributes::ValuesAndDict { values_before, dict_before } => values_before.max(dict_before),
+            Attributes::Tagged { before } => before,
+            Attributes::Inline { dict_before, .. } => dict_before,
+        };
+        let heads = self.many(objects.iter().map(|o| (o.before(before), before + self.offsets.object.size)))?;
+        let shapes = self.shapes(heads.iter().map(|head| head.addr_at(before + self.offsets.object.ob_type)), name);
+        let ends =
+            objects.iter().zip(&shapes).map(|(object, shape)| shape.map_or(Addr::NULL, |s| object.offset(s.size)));
+        let ends = self.many(ends.map(|end| (end, 8)))?;
+        let place = |(i, &object): (usize, &Addr)| {
+            let head = Head { object, before, bytes: heads.get(i), end: ends.get(i) };
+            shapes[i].and_then(|shape| self.place(&head, shape)).unwrap_or(Place::Nowhere)
+        };
+        let mut places: Vec<Place> = objects.iter().enumerate().map(place).collect();
+        self.resolve_dicts(&mut places, name)?;
+        let slots = places.iter().map(|place| match place {
+            Place::Slot { addr, .. } => (*addr, 8),
+            Place::Dict(_) | Place::Value(_) | Place::Nowhere => (Addr::NULL, 0),
+        });
+        let slots = self.many(slots)?;
+        let value = |(i, place): (usize, &Place)| match *place {
+            Place::Slot { .. } => slots.get(i).addr_at(0).filter(|value| !value.is_null()),
+            Place::Value(value) => Some(value),
+            Place::Dict(_) | Place::Nowhere => None,
+        };
+        Ok(places.iter().enumerate().map(value).collect())
     }
 
-    /// The index of a name among the keys that the instances of a type share.
-    fn slot(&self, type_object: Addr, name: &str, slots: &mut Slots) -> Result<Option<usize>> {
-        if let Some(slot) = slots.0.get(&type_object) {
-            return Ok(*slot);
-        }
-        let keys = self.memory.read_addr(type_object.offset(self.offsets.type_object.cached_keys))?;
-        let slot = self.position(&self.keys(keys)?, name)?;
-        slots.0.insert(type_object, slot);
-        Ok(slot)
+    /// What the instances of each type have in common; `None` for a type that cannot be read.
+    fn shapes(&self, types: impl Iterator<Item = Option<Addr>>, name: &str) -> Vec<Option<Shape>> {
+        let mut known: FxHashMap<Addr, Option<Shape>> = FxHashMap::default();
+        types.map(|t| t.and_then(|t| *known.entry(t).or_insert_with(|| self.shape(t, name).ok()))).collect()
     }
 
-    /// Where an instance has its attributes.
-    fn attributes(&self, object: Addr, type_object: Addr) -> Result<Place> {
-        let word = |before| self.memory.read_addr(object.before(before));
-        Ok(match self.offsets.attributes {
-            Attributes::DictOffset => {
-                let at = self.memory.read_u64(type_object.offset(self.offsets.type_object.dictoffset))? as i64;
-                let at = usize::try_from(at).ok().filter(|&n| n > 0 && n < 1 << 20);
-                Place::Dict(self.memory.read_addr(object.offset(at.ok_or(ObjectError::Invalid("instance"))?))?)
-            }
-            Attributes::ValuesAndDict { values_before, dict_before } => match word(values_before)? {
-                Addr::NULL => Place::Dict(word(dict_before)?),
-                values => Place::Values(values),
+    /// Where an instance has an attribute, as far as its type and its ends tell.
+    fn place(&self, head: &Head, shape: Shape) -> Option<Place> {
+        let slot = |values: Addr| match shape.slot {
+            Some(slot) => Place::Slot { addr: values.offset(8 * slot) },
+            None => Place::Nowhere,
+        };
+        Some(match self.offsets.attributes {
+            Attributes::DictOffset => Place::Dict(head.end.addr_at(0)?),
+            Attributes::ValuesAndDict { values_before, dict_before } => match head.word_before(values_before)? {
+                Addr::NULL => Place::Dict(head.word_before(dict_before)?),
+                values => slot(values),
             },
-            Attributes::Tagged { before } => match word(before)? {
-                values if values.0 & 1 == 1 => Place::Values(values.offset(1)),
+            Attributes::Tagged { before } => match head.word_before(before)? {
+                values if values.0 & 1 == 1 => slot(values.offset(1)),
                 dict => Place::Dict(dict),
             },
-            Attributes::Inline { valid, values, dict_before } => {
-                match self.inline_values(object, type_object, valid)? {
-                    Some(inline) => Place::Values(inline.offset(values)),
-                    None => Place::Dict(word(dict_before)?),
-                }
-            }
+            Attributes::Inline { valid, values, dict_before } => match shape.inline && head.end.u8_at(valid) == Some(1)
+            {
+                true => slot(head.object.offset(shape.size).offset(values)),
+                false => Place::Dict(head.word_before(dict_before)?),
+            },
         })
     }
 
-    /// Where an instance's inline values begin, if they are in use.
-    fn inline_values(&self, object: Addr, type_object: Addr, valid: usize) -> Result<Option<Addr>> {
+    /// What the instances of a type have in common.
+    fn shape(&self, type_object: Addr, name: &str) -> Result<Shape> {
         /// `Py_TPFLAGS_INLINE_VALUES`.
         const INLINE_VALUES: u64 = 1 << 2;
-        let flags = self.memory.read_u64(type_object.offset(self.offsets.type_object.flags))?;
-        if flags & INLINE_VALUES == 0 {
-            return Ok(None);
-        }
-        let size = self.memory.read_u64(type_object.offset(self.offsets.type_object.basicsize))?;
-        let size = usize::try_from(size).ok().filter(|&n| n < 1 << 20).ok_or(ObjectError::Invalid("instance"))?;
-        let inline = object.offset(size);
-        let mut flag = [0];
-        self.memory.read(inline.offset(valid), &mut flag)?;
-        Ok((flag == [1]).then_some(inline))
+        let t = &self.offsets.type_object;
+        let word = |at| self.memory.read_u64(type_object.offset(at));
+        let size_at = match self.offsets.attributes {
+            Attributes::DictOffset => t.dictoffset,
+            _ => t.basicsize,
+        };
+        let size = word(size_at)? as i64;
+        let size = usize::try_from(size).ok().filter(|&n| n > 0 && n < 1 << 20);
+        let size = size.ok_or(ObjectError::Invalid("instance"))?;
+        let slot = match self.offsets.attributes {
+            Attributes::DictOffset => None,
+            _ => match Addr(word(t.cached_keys)?) {
+                Addr::NULL => None,
+                keys => self.position(&self.keys(keys)?, name)?,
+            },
+        };
+        Ok(Shape { size, inline: word(t.flags)? & INLINE_VALUES != 0, slot })
     }
+
+    /// Finds the attribute in those that keep it in a dict. Dicts that share their keys have it at the same index.
+    fn resolve_dicts(&self, places: &mut [Place], name: &str) -> Result<()> {
+        let d = &self.offsets.dict;
+        let heads = self.many(places.iter().map(|place| match place {
+            Place::Dict(dict) => (*dict, d.keys.max(d.values) + 8),
+            _ => (Addr::NULL, 0),
+        }))?;
+        let mut shared: FxHashMap<Addr, Option<usize>> = FxHashMap::default();
+        for (i, place) in places.iter_mut().enumerate() {
+            let Place::Dict(dict) = *place else { continue };
+            let (keys, values) = (heads.get(i).addr_at(d.keys), heads.get(i).addr_at(d.values));
+            *place = match (keys, values) {
+                (Some(keys), Some(values)) if !values.is_null() => {
+                    let slot = match shared.get(&keys) {
+                        Some(slot) => *slot,
+                        None => {
+                            let slot = self.keys(keys).and_then(|keys| self.position(&keys, name)).unwrap_or(None);
+                            shared.insert(keys, slot);
+                            slot
+                        }
+                    };
+                    let addr = |slot: usize| values.offset(d.values_first).offset(8 * slot);
+                    slot.map_or(Place::Nowhere, |slot| Place::Slot { addr: addr(slot) })
+                }
+                (Some(_), Some(_)) => match self.dict_get(dict, name) {
+                    Ok(Some(value)) => Place::Value(value),
+                    Ok(None) | Err(_) => Place::Nowhere,
+                },
+                _ => Place::Nowhere,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Copies of many ranges.
+struct Many {
+    spans: Vec<Span>,
+    /// Where the copy of each begins.
+    starts: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Many {
+    /// What could be read of a range.
+    fn get(&self, index: usize) -> &[u8] {
+        let start = self.starts[index];
+        &self.bytes[start..start + self.spans[index].got]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.spans.len()).map(|index| self.get(index))
+    }
+}
+
+/// What is read of an instance.
+struct Head<'a> {
+    object: Addr,
+    /// Bytes before the object that the copy begins.
+    before: usize,
+    /// Some words before the object, and its header.
+    bytes: &'a [u8],
+    /// The word at [`Shape::size`].
+    end: &'a [u8],
+}
+
+impl Head<'_> {
+    fn word_before(&self, before: usize) -> Option<Addr> {
+        self.bytes.addr_at(self.before.checked_sub(before)?)
+    }
+}
+
+/// What the instances of a type have in common, as far as one attribute is concerned.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// `tp_dictoffset` where the dict pointer is there, else `tp_basicsize`.
+    size: usize,
+    /// Whether values may lie inside the instance.
+    inline: bool,
+    /// The index of the attribute among the keys that the type keeps.
+    slot: Option<usize>,
+}
+
+/// Where an instance has an attribute.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In a dict, which may be null.
+    Dict(Addr),
+    /// At this address.
+    Slot { addr: Addr },
+    /// It is this.
+    Value(Addr),
+    /// It has none.
+    Nowhere,
 }
 
 /// The shape of a dict entry.

@@ -3,7 +3,7 @@
 use python_offsets::Offsets;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::objects::{ObjectError, Objects, Slots};
+use super::objects::{ObjectError, Objects};
 use crate::memory::{Addr, Fields, Memory};
 
 /// Threads of an interpreter beyond this number are not believed.
@@ -135,13 +135,10 @@ pub fn names(objects: &Objects, interpreter: Addr) -> Result<FxHashMap<u64, Stri
     let Some(active) = objects.dict_get(objects.module_dict(threading)?, "_active")? else {
         return Ok(FxHashMap::default());
     };
-    let items = objects.dict(active)?;
-    let mut slots = Slots::default();
-    Ok(items.into_iter().filter_map(|(ident, thread)| name(objects, ident, thread, &mut slots)).collect())
-}
-
-/// One entry of `threading._active`; `None` if it changed while it was being read.
-fn name(objects: &Objects, ident: Addr, thread: Addr, slots: &mut Slots) -> Option<(u64, String)> {
-    let name = objects.attribute(thread, "_name", slots).ok()??;
-    Some((objects.unsigned(ident).ok()?, objects.str(name).ok()?))
+    let (idents, threads): (Vec<Addr>, Vec<Addr>) = objects.dict(active)?.into_iter().unzip();
+    let names = objects.attribute_many(&threads, "_name")?;
+    let names: Vec<Addr> = names.into_iter().map(Option::unwrap_or_default).collect();
+    let idents = objects.unsigned_many(&idents)?.into_iter();
+    // An entry that changed while it was being read has no name this time.
+    Ok(idents.zip(objects.str_many(&names)?).filter_map(|(ident, name)| Some((ident?, name?))).collect())
 }

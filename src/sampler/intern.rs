@@ -17,9 +17,10 @@ use crate::python::objects::Objects;
 use crate::python::threads::Identity;
 use crate::sample::{Event, FrameId, Sample, StackId, Tally, Thread, ThreadId, Unreadable};
 
-/// How often names are read again: while a thread has none, and otherwise.
-const NAMES_WHILE_MISSING: Duration = Duration::from_millis(100);
-const NAMES_OTHERWISE: Duration = Duration::from_secs(2);
+/// How often names are read again: after a thread has appeared, and when none has for long. A thread gets its name a
+/// little after it appears, and may change it any time.
+const NAMES_AT_FIRST: Duration = Duration::from_millis(100);
+const NAMES_AT_LAST: Duration = Duration::from_secs(30);
 /// The outermost frame of a stack whose outermost frames are missing.
 const TRUNCATED: &str = "<truncated>";
 
@@ -33,6 +34,7 @@ pub struct Interner {
     threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
     names: Names,
     names_read: Option<Instant>,
+    names_every: Duration,
 }
 
 impl Interner {
@@ -46,6 +48,7 @@ impl Interner {
             threads: FxHashMap::default(),
             names: Names::default(),
             names_read: None,
+            names_every: NAMES_AT_FIRST,
         }
     }
 
@@ -147,27 +150,27 @@ impl Interner {
         id
     }
 
+    /// Reads the names of threads: soon after one appears, and otherwise ever more seldom.
     fn read_names(&mut self, reader: &Reader, memory: &dyn Memory) {
-        let is_missing =
-            |t: &ThreadTrack| t.walk.is_some() && self.names.get(t.interpreter, t.identity.thread_id).is_none();
-        let every = match reader.threads().iter().any(is_missing) {
-            true => NAMES_WHILE_MISSING,
-            false => NAMES_OTHERWISE,
-        };
-        if self.names_read.is_none_or(|read| read.elapsed() >= every) {
-            let objects = self.interpreter.objects(memory);
-            self.names.refresh(&objects, self.interpreter.runtime, reader.interpreters());
-            self.names_read = Some(Instant::now());
+        let has_new = reader.threads().iter().any(|thread| !self.names.has_seen(thread.interpreter, thread.identity));
+        if has_new {
+            self.names_every = NAMES_AT_FIRST;
         }
+        if self.names_read.is_some_and(|read| read.elapsed() < self.names_every) {
+            return;
+        }
+        let objects = self.interpreter.objects(memory);
+        self.names.refresh(&objects, self.interpreter.runtime, reader.interpreters(), reader.threads());
+        self.names_every = (self.names_every * 2).min(NAMES_AT_LAST);
+        self.names_read = Some(Instant::now());
     }
 
     /// Puts new definitions in line: code objects, then frames, before the stacks that use them.
     fn define(&mut self, codes: &mut Codes) {
-        let (new_codes, new_frames) = codes.take_new();
-        for (id, frame) in new_frames.rev() {
+        for (id, frame) in codes.new_frames().rev() {
             self.pending.push_front(Event::Frame(id, frame));
         }
-        for (id, code) in new_codes.rev() {
+        for (id, code) in codes.new_codes().rev() {
             self.pending.push_front(Event::Code(id, code));
         }
     }

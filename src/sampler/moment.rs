@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use python_offsets::Offsets;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::memory::{Addr, Copies, Fields, Found, Memory, MemoryError};
 use crate::python::Interpreter;
@@ -419,14 +419,23 @@ fn distinct(ids: &[u64]) -> Vec<u64> {
 #[derive(Default)]
 pub struct Names {
     names: FxHashMap<(Addr, u64), Arc<str>>,
+    /// The threads that were there at the last refresh, and their interpreters.
+    seen: FxHashSet<(Addr, Identity)>,
 }
 
 /// What `threading` calls the thread that initialised the runtime, also before anybody has imported it.
 const MAIN_THREAD: &str = "MainThread";
 
 impl Names {
+    /// Whether a thread was there at the last refresh.
+    pub fn has_seen(&self, interpreter: Addr, thread: Identity) -> bool {
+        self.seen.contains(&(interpreter, thread))
+    }
+
     /// Reads the names of every interpreter's threads.
-    pub fn refresh(&mut self, objects: &Objects, runtime: Addr, interpreters: &[Interp]) {
+    pub fn refresh(&mut self, objects: &Objects, runtime: Addr, interpreters: &[Interp], threads: &[ThreadTrack]) {
+        self.seen.clear();
+        self.seen.extend(threads.iter().map(|thread| (thread.interpreter, thread.identity)));
         self.names.clear();
         for interpreter in interpreters {
             let names = threads::names(objects, interpreter.addr).unwrap_or_default();

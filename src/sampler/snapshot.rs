@@ -30,7 +30,8 @@ pub fn snapshot(target: &Target, interpreter: &Interpreter) -> Result<Snapshot> 
             }
             Err(_) => return Err(Error::Ended { pid }),
         }
-        names.refresh(&interpreter.objects(target.memory()), interpreter.runtime, reader.interpreters());
+        let objects = interpreter.objects(target.memory());
+        names.refresh(&objects, interpreter.runtime, reader.interpreters(), reader.threads());
         let taken = spell_out(&mut reader, &names, target);
         let flaws = |snapshot: &Snapshot| threads(snapshot).filter(|thread| thread.incomplete.is_some()).count();
         let found = flaws(&taken);

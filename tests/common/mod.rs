@@ -128,14 +128,7 @@ impl Kind {
         self.run(script, arguments, &[], folder, inside)
     }
 
-    fn run(
-        &self,
-        script: PathBuf,
-        arguments: &[&str],
-        options: &[&str],
-        folder: TempDir,
-        inside: PathBuf,
-    ) -> Running {
+    fn run(&self, script: PathBuf, arguments: &[&str], options: &[&str], folder: TempDir, inside: PathBuf) -> Running {
         let mut command = self.command();
         command.args(options).arg(script);
         command.args(arguments.iter().map(|argument| match *argument {

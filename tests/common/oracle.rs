@@ -56,7 +56,8 @@ pub fn difference(told: &Threads, seen: &Threads) -> Option<String> {
     if let Some(key) = missing.or(extra) {
         return Some(format!("thread {key:?} is told: {:?}\nand seen: {:?}", told.get(key), seen.get(key)));
     }
-    told.iter().find_map(|(key, told)| thread_difference(told, &seen[key]).map(|what| format!("thread {key:?}: {what}")))
+    told.iter()
+        .find_map(|(key, told)| thread_difference(told, &seen[key]).map(|what| format!("thread {key:?}: {what}")))
 }
 
 fn thread_difference(told: &Thread, seen: &Thread) -> Option<String> {

@@ -1,0 +1,129 @@
+//! What a sample costs, in things that can be counted: system calls that read, allocations, resident memory.
+
+mod common;
+
+use std::alloc::System;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use common::Kind;
+use pysample::sample::{Event, Tally};
+use pysample::sampler::{self, Settings, Wanted};
+use pysample::target::Target;
+use pysample::{attach, python};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The allocator counts for the whole process, so one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn settings(rate: f64, seconds: f64) -> Settings {
+    Settings { rate, duration: Some(Duration::from_secs_f64(seconds)), wanted: Wanted::All }
+}
+
+/// Records a process; the account when the recording was so long under way, and at its end.
+fn record(pid: u32, settings: Settings, early: Duration) -> (Tally, Tally) {
+    let (target, interpreter) = attach(pid).expect("the target can be read");
+    let recording = sampler::start(target, interpreter, settings).expect("a thread can be started");
+    let mut tallies = Vec::new();
+    for event in recording.events() {
+        if let Event::Progress(at, tally) = event {
+            tallies.push((at, tally));
+        }
+    }
+    let first = tallies.iter().find(|(at, _)| *at >= early).expect("progress is told").1;
+    (first, recording.finish().tally)
+}
+
+fn reads_a_sample(kind: &Kind) -> f64 {
+    let mut target = kind.start("deep.py", &["100"]);
+    assert_eq!(target.line(), "ready");
+    let (early, end) = record(target.pid(), settings(100.0, 3.0), Duration::from_secs(1));
+    assert!(end.taken - early.taken > 20, "too few samples: {early:?} {end:?}");
+    (end.reads - early.reads) as f64 / (end.taken - early.taken) as f64
+}
+
+#[test]
+fn a_stack_100_deep_takes_three_reads_a_sample_at_most_and_five_before_3_11() {
+    let _alone = ALONE.lock();
+    for kind in common::one_of_each() {
+        let reads = reads_a_sample(kind);
+        let most = if kind.minor >= 11 { 3.0 } else { 5.0 };
+        assert!(reads <= most, "{}: {reads} reads a sample", kind.kind);
+    }
+}
+
+#[test]
+fn fifty_threads_take_four_reads_a_sample_at_most() {
+    let _alone = ALONE.lock();
+    for kind in common::one_of_each() {
+        let mut target = kind.start("threads.py", &["50"]);
+        target.line();
+        let (early, end) = record(target.pid(), settings(100.0, 1.5), Duration::from_millis(600));
+        let reads = (end.reads - early.reads) as f64 / (end.taken - early.taken) as f64;
+        assert!(reads <= 4.0, "{}: {reads} reads a sample", kind.kind);
+        assert_eq!(end.errors(), 0, "{}", kind.kind);
+    }
+}
+
+/// Allocations while a recorded image is sampled so often. The image does not change, so all but the first sample are
+/// in steady state.
+fn allocations(image: &Path, samples: f64) -> (usize, u64) {
+    let target = Target::open_image(image).expect("an image");
+    let interpreter = python::locate(&target).expect("an interpreter");
+    let before = ALLOCATOR.stats().allocations;
+    let recording = sampler::start(target, interpreter, settings(1000.0, samples / 1000.0)).expect("a thread");
+    let taken = recording.events().iter().filter(|event| matches!(event, Event::Sample(_))).count();
+    let tally = recording.finish().tally;
+    assert!(taken > 0 && tally.errors() == 0, "{tally:?}");
+    (ALLOCATOR.stats().allocations - before, tally.taken)
+}
+
+#[test]
+fn a_sample_in_steady_state_allocates_nothing() {
+    let _alone = ALONE.lock();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images");
+    for name in ["3.7-threads", "3.10-threads", "3.11-threads", "3.13-threads", "3.15-debian-threads", "3.15t-threads"]
+    {
+        let image = folder.join(format!("{name}.image"));
+        let (few, few_taken) = allocations(&image, 200.0);
+        let (many, many_taken) = allocations(&image, 1200.0);
+        let more = many.saturating_sub(few);
+        let samples = many_taken.saturating_sub(few_taken);
+        assert!(samples > 200, "{name}: only {samples} samples more");
+        assert!(more < samples as usize / 4, "{name}: {more} allocations in {samples} samples");
+    }
+}
+
+/// Peak resident memory of a recording, in KiB.
+fn resident(kind: &Kind, program: &str, arguments: &[&str]) -> u64 {
+    let mut target = kind.start(program, arguments);
+    target.line();
+    let pid = target.pid().to_string();
+    let recording = Command::new("/usr/bin/time")
+        .args(["-f", "%M", env!("CARGO_BIN_EXE_pysample"), "record", "-i", "-d", "2", "-r", "500", "-o", "/dev/null"])
+        .args(["--pid", &pid])
+        .output()
+        .expect("/usr/bin/time is installed");
+    let said = String::from_utf8_lossy(&recording.stderr);
+    said.trim().lines().last().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+}
+
+#[test]
+fn a_recording_stays_below_15_mib_however_large_the_binary() {
+    let _alone = ALONE.lock();
+    let size = |kind: &Kind| kind.elf.metadata().map_or(0, |metadata| metadata.len());
+    let mut kinds: Vec<&Kind> = common::kinds().collect();
+    kinds.sort_by_key(|kind| std::cmp::Reverse(size(kind)));
+    assert!(size(kinds[0]) > 15 << 20, "the largest binary has {} bytes", size(kinds[0]));
+    for kind in kinds.into_iter().take(4) {
+        for (program, argument) in [("deep.py", "100"), ("threads.py", "60")] {
+            let kib = resident(kind, program, &[argument]);
+            assert!(kib <= 15 * 1024, "{} {program}: {kib} KiB", kind.kind);
+        }
+    }
+}
