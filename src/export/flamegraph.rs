@@ -1,8 +1,8 @@
-//! A flame graph as SVG, drawn by inferno: outermost frame at the top, searchable, the same bytes for the same totals.
+//! A flame graph as SVG, drawn by inferno: outermost frame at the bottom, searchable, the same bytes for the same totals.
 
 use std::io::{self, Write};
 
-use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
+use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 
 use super::Folded;
 use crate::printable::printable;
@@ -34,7 +34,6 @@ fn options(heading: &Heading) -> Options<'static> {
     options.title = printable(&heading.title).into_owned();
     options.subtitle = Some(printable(&heading.subtitle).into_owned());
     options.count_name = "samples".into();
-    options.direction = Direction::Inverted;
     options.text_truncate_direction = TextTruncateDirection::Right;
     options.deterministic = true;
     options

@@ -148,7 +148,16 @@ impl Kind {
     /// What runs a script, with the environment it needs.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]).envs(&self.env).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        match self.command.split_first_chunk() {
+            // Libraries to preload are for the interpreter, and not there for `chroot` itself.
+            Some(([chroot, root], rest)) if self.root.is_some() => {
+                assert!(chroot == "chroot", "an interpreter with a root is run by chroot");
+                let env = self.env.iter().map(|(name, value)| format!("{name}={value}"));
+                command.arg(root).arg("env").args(env).args(rest);
+            }
+            _ => drop(command.args(&self.command[1..]).envs(&self.env)),
+        }
         command
     }
 

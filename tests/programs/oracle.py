@@ -68,13 +68,21 @@ def jit_is_on():
         return sys._jit.is_enabled()
     if sys.version_info < (3, 13):
         return False
-    import sysconfig
-
-    configured = re.search(r"--enable-experimental-jit(=yes-off|=yes)?(?![=\w-])", sysconfig.get_config_var("CONFIG_ARGS") or "")
+    configured = re.search(r"--enable-experimental-jit(=yes-off|=yes)?(?![=\w-])", configuration())
     if not configured:
         return False
     on_by_default = "0" if configured.group(1) == "=yes-off" else "1"
     return os.environ.get("PYTHON_JIT", on_by_default) != "0"
+
+
+def configuration():
+    """The arguments of `configure`; nothing where the interpreter came without the file that has them."""
+    import sysconfig
+
+    try:
+        return sysconfig.get_config_var("CONFIG_ARGS") or ""
+    except ImportError:
+        return ""
 
 
 def this_interpreter(caller=None, leave_out=()):
