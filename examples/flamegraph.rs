@@ -12,7 +12,7 @@ use pysample::aggregate::CallTree;
 use pysample::attach;
 use pysample::export::flamegraph::{self, Heading};
 use pysample::export::{Folded, Labels};
-use pysample::sampler::{self, Settings, Wanted};
+use pysample::sampler::{self, Settings};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let (target, interpreter) = attach(pid.parse()?)?;
     let labels = Labels { search_path: interpreter.search_path(), ..Labels::default() };
-    let settings = Settings { rate: 100.0, duration: Some(Duration::from_secs(5)), wanted: Wanted::Running };
+    let settings = Settings { duration: Some(Duration::from_secs(5)), ..Settings::default() };
 
     let recording = sampler::start(target, interpreter, settings)?;
     let mut tree = CallTree::default();

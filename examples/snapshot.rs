@@ -4,13 +4,14 @@
 //! cargo run --example snapshot -- PID
 //! ```
 
-use pysample::{attach, sampler};
+use pysample::sampler::{self, Pause};
+use pysample::attach;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pid = std::env::args().nth(1).ok_or("usage: snapshot PID")?.parse()?;
     let (target, interpreter) = attach(pid)?;
     println!("process {pid}: Python {} ({})", interpreter.version, interpreter.found);
-    for interpreter in sampler::snapshot(&target, &interpreter)?.interpreters {
+    for interpreter in sampler::snapshot(&target, &interpreter, Pause::Holder)?.interpreters {
         for thread in interpreter.threads {
             println!("\n{} ({:?})", thread.name.as_deref().unwrap_or("unnamed thread"), thread.state);
             for frame in thread.frames {

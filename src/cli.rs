@@ -105,6 +105,14 @@ pub struct Record {
     /// Count threads that wait, too, not only those that run
     #[arg(short, long)]
     pub idle: bool,
+
+    /// Never stop a thread, not even the one that holds the GIL for some ten microseconds a sample: stacks may be mixtures
+    #[arg(long, visible_alias = "nonblocking")]
+    pub never_pause: bool,
+
+    /// Stop the program for this share of its time at most; samples are left out to keep to it
+    #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
+    pub max_pause: String,
 }
 
 /// `dump`, as typed.
@@ -118,6 +126,10 @@ pub struct Dump {
     /// Print JSON for programs instead of text for people
     #[arg(short, long)]
     pub json: bool,
+
+    /// Never stop a thread, not even the one that holds the GIL for a moment: its stack may be a mixture
+    #[arg(long, visible_alias = "nonblocking")]
+    pub never_pause: bool,
 }
 
 /// `completions`, as typed.

@@ -7,7 +7,7 @@
 //!
 //! ```no_run
 //! let (target, interpreter) = pysample::attach(4242)?;
-//! let snapshot = pysample::sampler::snapshot(&target, &interpreter)?;
+//! let snapshot = pysample::sampler::snapshot(&target, &interpreter, pysample::sampler::Pause::Holder)?;
 //! for thread in &snapshot.interpreters[0].threads {
 //!     println!("{:?}: {:?}", thread.name, thread.frames.first());
 //! }

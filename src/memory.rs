@@ -80,7 +80,7 @@ pub enum MemoryError {
 }
 
 /// An address space that can be read.
-pub trait Memory {
+pub trait Memory: Sync {
     /// Reads the spans, in order, each to its place in `into`, which holds the spans' bytes one after the other.
     ///
     /// Each span's `got` says how much of it could be read: an unreadable span is no error. Errors are those that

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap_complete::Shell;
 use pysample::error::{Error, Result};
 use pysample::export::{Files, Lines, Threads};
-use pysample::sampler::Wanted;
+use pysample::sampler::{Pause, Wanted};
 
 use crate::cli;
 
@@ -49,6 +49,10 @@ pub struct Record {
     pub duration: Option<Duration>,
     /// Of which threads.
     pub wanted: Wanted,
+    /// Whether they are stopped while they are read.
+    pub pause: Pause,
+    /// The largest share of its time that the target may be stopped, up to 1.
+    pub max_pause: f64,
     /// Which line frames show.
     pub lines: Lines,
     /// How much of file names.
@@ -103,6 +107,8 @@ pub struct Dump {
     pub pid: u32,
     /// For whom.
     pub shape: Shape,
+    /// Whether threads are stopped while they are read.
+    pub pause: Pause,
 }
 
 /// Whom a dump is for.
@@ -134,6 +140,8 @@ fn record(typed: cli::Record) -> Result<Record> {
         rate: rate(&typed.rate)?,
         duration: typed.duration.as_deref().map(duration).transpose()?,
         wanted: if typed.idle { Wanted::All } else { Wanted::Running },
+        pause: pause(typed.never_pause),
+        max_pause: share(&typed.max_pause)?,
         lines: if typed.function { Lines::First } else { Lines::Running },
         files: if typed.full_filenames { Files::Full } else { Files::Short },
         threads: if typed.threads { Threads::Apart } else { Threads::Merged },
@@ -141,7 +149,24 @@ fn record(typed: cli::Record) -> Result<Record> {
 }
 
 fn dump(typed: &cli::Dump) -> Result<Dump> {
-    Ok(Dump { pid: pid(&typed.pid)?, shape: if typed.json { Shape::Json } else { Shape::Text } })
+    Ok(Dump {
+        pid: pid(&typed.pid)?,
+        shape: if typed.json { Shape::Json } else { Shape::Text },
+        pause: pause(typed.never_pause),
+    })
+}
+
+fn pause(never: bool) -> Pause {
+    if never { Pause::Never } else { Pause::Holder }
+}
+
+/// Reads `5`, `0.5`, `2.5%`.
+fn share(typed: &str) -> Result<f64> {
+    let hint = "a percentage, more than 0 and up to 100; --never-pause stops nobody";
+    match typed.trim().trim_end_matches('%').trim_end().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => wrong(format!("'{typed}' is not a share of time"), hint),
+    }
 }
 
 fn subject(typed_pid: Option<&str>, command: Vec<OsString>) -> Result<Subject> {
@@ -367,6 +392,17 @@ mod tests {
         assert_eq!(refused("record -p 1 -d 1e18"), "a duration of 1e18 is more than a year");
         for typed in ["nan", "inf", "soon", "s"] {
             assert_eq!(refused(&format!("record -p 1 -d {typed}")), format!("'{typed}' is not a duration"));
+        }
+    }
+
+    #[test]
+    fn the_pause_is_a_percentage_or_never() {
+        assert_eq!((recording("-p 1").pause, recording("-p 1").max_pause), (Pause::Holder, 0.05));
+        assert_eq!(recording("-p 1 --max-pause 0.5%").max_pause, 0.005);
+        assert_eq!(recording("-p 1 --max-pause 100").max_pause, 1.0);
+        assert_eq!(recording("-p 1 --nonblocking").pause, Pause::Never);
+        for typed in ["0", "-1", "101", "nan", "some"] {
+            assert_eq!(refused(&format!("record -p 1 --max-pause {typed}")), format!("'{typed}' is not a share of time"));
         }
     }
 

@@ -42,7 +42,7 @@ pub fn run(plan: Plan) -> Result<Exit> {
 
 fn dump(plan: Dump) -> Result<Exit> {
     let (target, interpreter) = attach(plan.pid)?;
-    let snapshot = sampler::snapshot(&target, &interpreter)?;
+    let snapshot = sampler::snapshot(&target, &interpreter, plan.pause)?;
     let report = Report::new(process(&target, &interpreter), snapshot, |file, line| target.source_line(file, line));
     print(|out| match plan.shape {
         Shape::Json => report.write_json(out),

@@ -142,6 +142,17 @@ pub enum Event {
     Sample(Sample),
     /// How far the recording is; sent a few times a second and once at the end.
     Progress(Duration, Tally),
+    /// Something about the recording that the user should know now. Each is sent once at most.
+    Remark(Remark),
+}
+
+/// Something about a recording that the user should know while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Remark {
+    /// The kernel does not let us stop threads (another tracer, a filter): from now on none is.
+    CannotPause,
+    /// Samples are taken less often than was asked, so as not to stop the target for more of its time than allowed.
+    Stretched,
 }
 
 /// Why a thread could not be read.
@@ -166,7 +177,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// The account of a recording. Everything asked is either taken, late or failed.
+/// The account of a recording. Everything asked is either taken, late, stretched or failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Moments at which a sample was due.
@@ -189,6 +200,39 @@ pub struct Tally {
     pub truncated: u64,
     /// System calls made to read the target's memory.
     pub reads: u64,
+    /// Moments for which no sample was taken so as not to stop the target for more of its time than allowed.
+    pub stretched: u64,
+    /// For how long threads of the target were stopped.
+    pub stops: Stops,
+}
+
+/// For how long threads of a target were stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stops {
+    /// How often.
+    pub count: u64,
+    /// Altogether.
+    pub total: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+impl Stops {
+    /// Counts a stop, if there was one.
+    pub fn add(&mut self, stopped: Option<Duration>) {
+        if let Some(stopped) = stopped {
+            self.count += 1;
+            self.total += stopped;
+            self.longest = self.longest.max(stopped);
+        }
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn merge(&mut self, other: Stops) {
+        self.count += other.count;
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
+    }
 }
 
 impl Tally {

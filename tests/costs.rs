@@ -22,7 +22,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn settings(rate: f64, seconds: f64) -> Settings {
-    Settings { rate, duration: Some(Duration::from_secs_f64(seconds)), wanted: Wanted::All }
+    Settings { rate, duration: Some(Duration::from_secs_f64(seconds)), wanted: Wanted::All, ..Settings::default() }
 }
 
 /// Records a process; the account when the recording was so long under way, and at its end.

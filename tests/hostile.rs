@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use pysample::memory::Addr;
 use pysample::python;
 use pysample::sample::Event;
-use pysample::sampler::{self, Settings, Wanted};
+use pysample::sampler::{self, Pause, Settings, Wanted};
 use pysample::target::{Facts, Target};
 
 type Ranges = Vec<(Addr, Vec<u8>)>;
@@ -121,7 +121,7 @@ proptest! {
         let bytes: usize = ranges.iter().map(|(_, bytes)| bytes.len()).sum();
         let target = Target::from_ranges(facts.clone(), ranges);
         if let Ok(interpreter) = python::locate(&target)
-            && let Ok(snapshot) = sampler::snapshot(&target, &interpreter)
+            && let Ok(snapshot) = sampler::snapshot(&target, &interpreter, Pause::Holder)
         {
             let frames: usize = snapshot.interpreters.iter().flat_map(|i| &i.threads).map(|t| t.frames.len()).sum();
             prop_assert!(frames <= bytes, "{} frames from {} bytes", frames, bytes);
@@ -136,7 +136,7 @@ proptest! {
         let mut ranges = ranges.clone();
         harms.iter().for_each(|harm| do_harm(&mut ranges, harm));
         let target = Target::from_ranges(facts.clone(), ranges);
-        let settings = Settings { rate: 2000.0, duration: Some(Duration::from_millis(3)), wanted: Wanted::All };
+        let settings = Settings { rate: 2000.0, duration: Some(Duration::from_millis(3)), wanted: Wanted::All, ..Settings::default() };
         let recording = sampler::start(target, interpreter, settings).expect("a thread can be started");
         let mut defined = 0;
         for event in recording.events() {

@@ -21,6 +21,9 @@ const MOST_CHUNKS: usize = 1 << 14;
 const USUAL_CHUNK: usize = 16 << 10;
 /// Bytes read past the used part of the newest chunk, for the frames that the next sample may find there.
 const SLACK: usize = 1 << 10;
+/// Frame objects (3.10 and earlier) lie close together: so much is read at once around each, aligned to it. It costs no
+/// more than one of them.
+const WINDOW: usize = 16 << 10;
 /// After how many samples in which it was not met an address is no longer foreseen.
 const FORGET_AFTER: u8 = 16;
 /// The tag bits of a `_PyStackRef`. Objects are aligned to 8 bytes at least.
@@ -64,8 +67,10 @@ pub struct Stack {
     last_chunks: Vec<Chunk>,
     /// Index in `chunks` of the one that the last frame was found in, and that frame.
     within: Option<(usize, Addr)>,
-    /// Frames outside the data stack, and for how many samples they have not been met.
-    outside: FxHashMap<Addr, u8>,
+    /// Where frames outside the data stack were.
+    outside: FxHashMap<Addr, Outside>,
+    /// Whether frames are objects.
+    is_object: bool,
     cframe: Addr,
     cycle: Cycle,
 }
@@ -84,6 +89,14 @@ struct Chunk {
     /// Bytes of it that are in use.
     used: usize,
     copy: CopyId,
+}
+
+/// A range that held frames outside the data stack.
+#[derive(Clone, Copy)]
+struct Outside {
+    len: usize,
+    /// For how many samples none was met in it.
+    unmet: u8,
 }
 
 /// Finds out, in constant memory, that a chain of addresses goes in a circle (Brent's algorithm).
@@ -124,23 +137,23 @@ impl Stack {
         for (i, chunk) in self.chunks.iter().enumerate() {
             copies.want(chunk.addr, if i == 0 { chunk.used + SLACK } else { chunk.used });
         }
-        let size = frame_size(&offsets.frame);
-        for addr in self.outside.keys() {
-            copies.want(*addr, size);
+        for (addr, range) in &self.outside {
+            copies.want(*addr, range.len);
         }
     }
 
     /// Begins a new walk.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, offsets: &Offsets) {
+        self.is_object = matches!(offsets.frame, Frame::Object(_));
         self.frames.clear();
         self.step = Step::Leaf;
         self.within = None;
         self.cycle = Cycle::default();
         std::mem::swap(&mut self.chunks, &mut self.last_chunks);
         self.chunks.clear();
-        self.outside.retain(|_, unmet| {
-            *unmet += 1;
-            *unmet <= FORGET_AFTER
+        self.outside.retain(|_, range| {
+            range.unmet += 1;
+            range.unmet <= FORGET_AFTER
         });
     }
 
@@ -295,15 +308,30 @@ impl Stack {
             let at = addr.since(chunk.addr).unwrap_or(0);
             return copies.get(chunk.copy).get(at..at + size).ok_or(Walk::Failed(Unreadable::Torn));
         }
-        if copies.find(addr) == Found::NotAsked {
-            return Err(ask(copies, addr, size));
+        let ranges = [self.is_object.then(|| window(addr, size)).flatten(), Some((addr, size))];
+        for (start, len) in ranges.into_iter().flatten() {
+            let at = addr.since(start).unwrap_or(0);
+            match copies.find(start) {
+                Found::NotAsked => return Err(ask(copies, start, len)),
+                Found::Read(bytes) if bytes.len() >= at + size => {
+                    self.outside.insert(start, Outside { len, unmet: 0 });
+                    break;
+                }
+                Found::Read(_) => {}
+            }
         }
-        self.outside.insert(addr, 0);
-        match copies.find(addr) {
-            Found::Read(bytes) if bytes.len() >= size => Ok(bytes),
-            _ => Err(Walk::Failed(Unreadable::Unmapped)),
-        }
+        let found = ranges.into_iter().flatten().find_map(|(start, _)| match copies.find(start) {
+            Found::Read(bytes) => bytes.get(addr.since(start)?..)?.get(..size),
+            Found::NotAsked => None,
+        });
+        found.ok_or(Walk::Failed(Unreadable::Unmapped))
     }
+}
+
+/// The window that holds a whole frame; `None` for one that lies across two.
+fn window(addr: Addr, size: usize) -> Option<(Addr, usize)> {
+    let start = Addr(addr.0 & !(WINDOW as u64 - 1));
+    (addr.since(start)? + size <= WINDOW).then_some((start, WINDOW))
 }
 
 fn ask(copies: &mut Copies, addr: Addr, len: usize) -> Walk {

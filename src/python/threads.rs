@@ -1,10 +1,10 @@
 //! Interpreters and threads: the lists that CPython keeps of them, and what threads are called.
 
-use python_offsets::Offsets;
+use python_offsets::{Leaf, Offsets};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::objects::{ObjectError, Objects};
-use crate::memory::{Addr, Fields, Memory};
+use crate::memory::{Addr, Fields, Found, Memory};
 
 /// Threads of an interpreter beyond this number are not believed.
 pub const MOST_THREADS: usize = 1 << 16;
@@ -17,8 +17,8 @@ const PTHREAD_SEARCH: usize = 1 << 10;
 pub fn thread_len(offsets: &Offsets) -> usize {
     let t = &offsets.thread;
     let leaf = match t.leaf {
-        python_offsets::Leaf::Direct(at) => at,
-        python_offsets::Leaf::ThroughCFrame { cframe, .. } => cframe,
+        Leaf::Direct(at) => at,
+        Leaf::ThroughCFrame { cframe, .. } => cframe,
     };
     let pointers = [
         Some(t.next),
@@ -99,6 +99,17 @@ pub fn decode(offsets: &Offsets, addr: Addr, bytes: &[u8]) -> Option<(Identity, 
         },
     };
     Some((identity, bytes.addr_at(t.next)?, bytes.addr_at(t.interp)?))
+}
+
+/// Whether two copies of a thread state show its stack at the same place.
+pub fn same_place(offsets: &Offsets, one: Found, other: Found) -> bool {
+    let (Found::Read(one), Found::Read(other)) = (one, other) else { return false };
+    let leaf = match offsets.thread.leaf {
+        Leaf::Direct(at) => at,
+        Leaf::ThroughCFrame { cframe, .. } => cframe,
+    };
+    let top = offsets.thread.data_stack.map_or(leaf, |stack| stack.top);
+    one.u64_at(leaf).is_some() && one.u64_at(leaf) == other.u64_at(leaf) && one.u64_at(top) == other.u64_at(top)
 }
 
 /// Where libc keeps a thread's id in its `struct pthread`, whose address is the pthread id. Needed up to 3.10, which

@@ -8,14 +8,14 @@ use crossbeam_channel::{TryRecvError, select};
 use pysample::aggregate::CallTree;
 use pysample::error::Result;
 use pysample::python::Interpreter;
-use pysample::sample::{Event, Tally};
+use pysample::sample::{Event, Remark, Tally};
 use pysample::sampler::{self, End, Recording, Settings};
 use pysample::target::Target;
 use pysample::target::command::Command;
 use pysample::view::progress::{Progress, Terminal};
 use pysample::view::summary::Ending;
 
-use super::look;
+use super::{look, tell};
 use super::notices::{Notice, Notices};
 use crate::plan::Record;
 
@@ -34,7 +34,13 @@ pub fn follow(
     command: Option<&Command>,
 ) -> Result<Recorded> {
     let search_path = SearchPath::new(target.pid(), &interpreter);
-    let settings = Settings { rate: plan.rate, duration: plan.duration, wanted: plan.wanted };
+    let settings = Settings {
+        rate: plan.rate,
+        duration: plan.duration,
+        wanted: plan.wanted,
+        pause: plan.pause,
+        max_pause: plan.max_pause,
+    };
     let mut follower = Follower {
         recording: sampler::start(target, interpreter, settings)?,
         notices,
@@ -94,8 +100,10 @@ impl Follower<'_> {
     }
 
     fn take(&mut self, event: Event) {
-        if let Event::Progress(elapsed, tally) = &event {
-            self.progress.show(*elapsed, tally);
+        match &event {
+            Event::Progress(elapsed, tally) => self.progress.show(*elapsed, tally),
+            Event::Remark(remark) => self.progress.above(|| tell(&format!("pysample: {}", what(*remark)))),
+            _ => {}
         }
         self.tree.take(event);
     }
@@ -123,6 +131,19 @@ impl Follower<'_> {
         let end = if self.exited { Ending::TargetExited } else { ending(outcome.end) };
         let (tree, search_path) = (self.tree, self.search_path.entries);
         Recorded { tree, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end }
+    }
+}
+
+/// A remark, in words.
+fn what(remark: Remark) -> &'static str {
+    match remark {
+        Remark::CannotPause => {
+            "the kernel does not let us stop threads (another tracer has them?): going on as with --never-pause, so stacks \
+             may be mixtures of moments"
+        }
+        Remark::Stretched => {
+            "taking fewer samples than asked, so as not to stop the program for more of its time than --max-pause allows"
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Time is cut into slots of one period each, counted from the start, so nothing drifts. Each slot has one sample, at
 //! a moment drawn evenly from the whole slot: a program that repeats itself at the sampling rate (or a multiple) is
 //! then seen at all its phases, where a fixed moment would always show the same one. A slot that has passed before its
-//! sample could be taken is late; it is counted and left out, never made up for.
+//! sample could be taken is late; it is counted and left out, never made up for. A clock that has been told to rest
+//! leaves out the slots until then, and they are counted apart.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ pub struct Clock {
     slots: u64,
     next: u64,
     duration: Option<Duration>,
+    rest: Duration,
     stopped: Receiver<()>,
     random: fastrand::Rng,
 }
@@ -24,18 +26,21 @@ pub struct Clock {
 /// What the time has come for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
-    /// A sample, after so many slots that passed without one.
-    Due {
-        /// Slots that passed.
-        late: u64,
-    },
-    /// The end, after so many slots that passed without a sample.
-    Over {
-        /// Slots that passed.
-        late: u64,
-    },
+    /// A sample.
+    Due(Missed),
+    /// The end.
+    Over(Missed),
     /// The end, because somebody wants it.
     Stopped,
+}
+
+/// Slots that were left without a sample since the last tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// They had passed.
+    pub late: u64,
+    /// The clock rested.
+    pub stretched: u64,
 }
 
 impl Clock {
@@ -48,6 +53,7 @@ impl Clock {
             slots,
             next: 0,
             duration,
+            rest: Duration::ZERO,
             stopped,
             random: fastrand::Rng::new(),
         }
@@ -63,31 +69,38 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// Leaves out what is due before so long after the start.
+    pub fn rest_until(&mut self, rest: Duration) {
+        self.rest = rest;
+    }
+
     /// Waits for the moment of the next sample, or the end.
     pub fn next(&mut self) -> Tick {
-        let now = slot_at(self.elapsed(), self.period);
-        let late = now.min(self.slots).saturating_sub(self.next);
-        self.next += late;
+        let missed = Missed { late: self.skip_to(self.elapsed()), stretched: self.skip_to(self.rest) };
         if self.next >= self.slots {
             return match self.duration.is_some_and(|duration| self.wait(duration)) {
                 true => Tick::Stopped,
-                false => Tick::Over { late },
+                false => Tick::Over(missed),
             };
         }
         let within = self.period.mul_f64(self.random.f64());
         let due = self.period.mul_f64(self.next as f64) + within;
         self.next += 1;
-        if self.wait(due) { Tick::Stopped } else { Tick::Due { late } }
+        if self.wait(due.max(self.rest)) { Tick::Stopped } else { Tick::Due(missed) }
+    }
+
+    /// Leaves out the slots that end before so long after the start. Returns how many.
+    fn skip_to(&mut self, at: Duration) -> u64 {
+        let slot = (at.as_secs_f64() / self.period.as_secs_f64()) as u64;
+        let skipped = slot.min(self.slots).saturating_sub(self.next);
+        self.next += skipped;
+        skipped
     }
 
     /// Waits until so long after the start; true if the clock was stopped before.
     fn wait(&self, until: Duration) -> bool {
         !matches!(self.stopped.recv_deadline(self.start + until), Err(RecvTimeoutError::Timeout))
     }
-}
-
-fn slot_at(elapsed: Duration, period: Duration) -> u64 {
-    (elapsed.as_secs_f64() / period.as_secs_f64()) as u64
 }
 
 /// Asks the kernel not to batch this thread's timers with others', which makes them 50 us late.
@@ -109,15 +122,15 @@ mod tests {
         let (mut due, mut passed) = (0, 0);
         loop {
             match clock.next() {
-                Tick::Due { late } => {
+                Tick::Due(missed) => {
                     due += 1;
-                    passed += late;
+                    passed += missed.late;
                     if due == 10 {
                         std::thread::sleep(Duration::from_millis(5));
                     }
                 }
-                Tick::Over { late } => {
-                    passed += late;
+                Tick::Over(missed) => {
+                    passed += missed.late;
                     break;
                 }
                 Tick::Stopped => unreachable!("nobody stops it"),
@@ -126,6 +139,17 @@ mod tests {
         assert_eq!(due + passed, 50);
         assert!(passed >= 4, "{passed}");
         assert!(clock.elapsed() >= Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_clock_that_rests_leaves_out_what_is_due() {
+        let (_stop, stopped) = bounded(1);
+        let mut clock = Clock::new(1000.0, None, stopped);
+        clock.start();
+        clock.rest_until(Duration::from_millis(20));
+        let Tick::Due(missed) = clock.next() else { panic!("a sample is due") };
+        assert!(clock.elapsed() >= Duration::from_millis(20));
+        assert_eq!(missed.late + missed.stretched, 20);
     }
 
     #[test]

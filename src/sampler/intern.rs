@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError};
 use rustc_hash::FxHashMap;
 
-use super::moment::{Interp, Names, Reader, ThreadTrack};
+use super::moment::{Interp, Reader, ThreadTrack};
+use super::names::Names;
 use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
 use crate::python::code::{Codes, Resolved};
 use crate::python::frames::Walk;
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
-use crate::sample::{Event, FrameId, Sample, StackId, Tally, Thread, ThreadId, Unreadable};
+use crate::sample::{Event, FrameId, Remark, Sample, StackId, Tally, Thread, ThreadId, Unreadable};
 
 /// How often names are read again: after a thread has appeared, and when none has for long. A thread gets its name a
 /// little after it appears, and may change it any time.
@@ -190,6 +191,12 @@ impl Interner {
         if !self.flush() || matches!(self.sender.try_send(event), Err(TrySendError::Full(_))) {
             tally.dropped += 1;
         }
+    }
+
+    /// Tells something that the user should know.
+    pub fn remark(&mut self, remark: Remark) {
+        self.pending.push_back(Event::Remark(remark));
+        self.flush();
     }
 
     /// Tells how far the recording is, if there is room.

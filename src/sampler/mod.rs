@@ -7,6 +7,8 @@
 mod clock;
 mod intern;
 mod moment;
+mod names;
+mod pausing;
 mod snapshot;
 
 use std::thread::JoinHandle;
@@ -16,12 +18,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Tally};
+use crate::sample::{Event, Remark, Tally};
 use crate::target::{Binary, Target};
 
-use clock::{Clock, Tick};
+use clock::{Clock, Missed, Tick};
 use intern::Interner;
 use moment::{Failure, Reader};
+use pausing::Pausing;
 
 pub use moment::Wanted;
 pub use snapshot::snapshot;
@@ -33,6 +36,25 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often a runtime that was lost is looked for.
 const LOCATE_EVERY: Duration = Duration::from_millis(20);
 
+/// Whether threads are stopped while they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// The one that holds the GIL is, for some ten microseconds, if it runs; in a free-threaded build each that runs.
+    /// What is read is one moment.
+    Holder,
+    /// None ever is. What is read may be a mixture of moments.
+    Never,
+}
+
+impl Pause {
+    fn pausing(self, target: &Target) -> Pausing {
+        match self {
+            Pause::Holder if target.can_be_paused() => Pausing::of(target.pid()),
+            Pause::Holder | Pause::Never => Pausing::never(),
+        }
+    }
+}
+
 /// How to record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -42,6 +64,18 @@ pub struct Settings {
     pub duration: Option<Duration>,
     /// Which threads.
     pub wanted: Wanted,
+    /// Whether they are stopped while they are read.
+    pub pause: Pause,
+    /// The largest share of its time that the target may be stopped, above 0 and up to 1. To keep to it, samples are
+    /// left out.
+    pub max_pause: f64,
+}
+
+impl Default for Settings {
+    /// 100 samples a second until it is stopped, of running threads, stopping the target for 5 % of its time at most.
+    fn default() -> Settings {
+        Settings { rate: 100.0, duration: None, wanted: Wanted::Running, pause: Pause::Holder, max_pause: 0.05 }
+    }
 }
 
 /// Why a recording ended.
@@ -71,8 +105,14 @@ pub struct Outcome {
 /// A recording under way.
 pub struct Recording {
     events: Receiver<Event>,
-    stop: Option<Sender<()>>,
-    thread: JoinHandle<Outcome>,
+    stop: Sender<()>,
+    thread: JoinHandle<Leg>,
+}
+
+/// What a thread of the sampler ends with: the recording, or the thread that goes on in its place.
+enum Leg {
+    Last(Outcome),
+    Next(JoinHandle<Leg>),
 }
 
 /// Stops a recording when it is used or dropped together with the recording's own.
@@ -95,18 +135,19 @@ impl Recording {
 
     /// Something to stop the recording with, from any thread.
     pub fn stopper(&self) -> Stopper {
-        match &self.stop {
-            Some(stop) => Stopper(stop.clone()),
-            None => unreachable!("the sender is taken only when the recording is consumed"),
-        }
+        Stopper(self.stop.clone())
     }
 
     /// Waits for the end and returns the account. Events not yet received are lost.
     pub fn finish(self) -> Outcome {
         drop(self.events);
-        match self.thread.join() {
-            Ok(outcome) => outcome,
-            Err(panic) => std::panic::resume_unwind(panic),
+        let mut thread = self.thread;
+        loop {
+            match thread.join() {
+                Ok(Leg::Last(outcome)) => return outcome,
+                Ok(Leg::Next(next)) => thread = next,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         }
     }
 }
@@ -115,12 +156,10 @@ impl Recording {
 pub fn start(target: Target, interpreter: Interpreter, settings: Settings) -> Result<Recording> {
     let (sender, events) = bounded(CHANNEL);
     let (stop, stopped) = bounded(1);
-    let sampler = Sampler::new(target, &interpreter, settings, sender, stopped);
-    let thread = std::thread::Builder::new()
-        .name("sampler".into())
-        .spawn(move || sampler.run())
-        .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
-    Ok(Recording { events, stop: Some(stop), thread })
+    let mut sampler = Sampler::new(target, &interpreter, settings, sender, stopped);
+    sampler.clock.start();
+    let thread = sampler.spawn()?;
+    Ok(Recording { events, stop, thread })
 }
 
 struct Sampler {
@@ -134,6 +173,8 @@ struct Sampler {
     told: Instant,
     looked: Instant,
     reads_before: u64,
+    pausing: Pausing,
+    is_stretched: bool,
 }
 
 impl Sampler {
@@ -153,23 +194,32 @@ impl Sampler {
             told: Instant::now(),
             looked: Instant::now(),
             reads_before: target.reads(),
+            pausing: settings.pause.pausing(&target),
+            is_stretched: false,
             target,
             settings,
         }
     }
 
-    fn run(mut self) -> Outcome {
+    fn spawn(self) -> Result<JoinHandle<Leg>> {
+        std::thread::Builder::new()
+            .name("sampler".into())
+            .spawn(move || self.run())
+            .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })
+    }
+
+    fn run(mut self) -> Leg {
         clock::ask_for_precise_timers();
-        self.clock.start();
+        self.pausing.arrive();
         let end = loop {
             match self.clock.next() {
                 Tick::Stopped => break End::Stopped,
-                Tick::Over { late } => {
-                    self.count_late(late);
+                Tick::Over(missed) => {
+                    self.miss(missed);
                     break End::Duration;
                 }
-                Tick::Due { late } => {
-                    self.count_late(late);
+                Tick::Due(missed) => {
+                    self.miss(missed);
                     if let Some(end) = self.sample() {
                         break end;
                     }
@@ -180,25 +230,40 @@ impl Sampler {
                 self.tally.reads = self.target.reads() - self.reads_before;
                 self.interner.progress(self.clock.elapsed(), &mut self.tally);
             }
+            if self.pausing.must_leave() {
+                let so_far = Outcome { tally: self.tally, elapsed: self.clock.elapsed(), end: End::Stopped };
+                // Either way the thread of the target goes on as this one ends.
+                return self.spawn().map_or(Leg::Last(so_far), Leg::Next);
+            }
         };
         let elapsed = self.clock.elapsed();
         self.tally.reads = self.target.reads() - self.reads_before;
         self.interner.finish(elapsed, &mut self.tally);
-        Outcome { tally: self.tally, elapsed, end }
+        Leg::Last(Outcome { tally: self.tally, elapsed, end })
     }
 
-    fn count_late(&mut self, late: u64) {
-        self.tally.asked += late;
-        self.tally.late += late;
+    fn miss(&mut self, missed: Missed) {
+        self.tally.asked += missed.late + missed.stretched;
+        self.tally.late += missed.late;
+        self.tally.stretched += missed.stretched;
+        if missed.stretched > 0 && !std::mem::replace(&mut self.is_stretched, true) {
+            self.interner.remark(Remark::Stretched);
+        }
     }
 
     /// Takes one sample. `Some` if there is nothing more to sample.
     fn sample(&mut self) -> Option<End> {
         self.tally.asked += 1;
         let at = self.clock.elapsed();
-        match self.reader.take(&self.target, self.settings.wanted) {
-            Ok(()) => {
+        let taken = self.reader.take(&self.target, self.settings.wanted, &mut self.pausing);
+        if let Some(remark) = self.pausing.take_remark() {
+            self.interner.remark(remark);
+        }
+        match taken {
+            Ok(stops) => {
                 self.tally.taken += 1;
+                self.tally.stops.merge(stops);
+                self.clock.rest_until(self.clock.elapsed() + stops.total.mul_f64(1.0 / self.settings.max_pause - 1.0));
                 self.interner.tell(at, &mut self.reader, self.target.memory(), &mut self.tally);
                 None
             }

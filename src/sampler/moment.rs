@@ -3,25 +3,32 @@
 //! A [`Reader`] is kept for the whole recording. It asks beforehand for all that the last moment needed, and so in
 //! steady state one gather brings everything: the list of interpreters, the GILs, the threads, their stacks and the
 //! proofs of their code objects. What is new since is fetched in further rounds, all threads at once.
+//!
+//! That it is one moment is the GIL's doing: whoever holds it is the only thread whose Python stack can change. So the
+//! holder alone is stopped, if it runs; if nobody holds the GIL nobody is touched. The words of the GIL are read
+//! before all else and again last of all; if somebody else holds it then, that one is stopped too, and all is read
+//! anew. Threads of a free-threaded build are stopped one by one, each for its own stack.
 
 use std::cell::OnceCell;
-use std::sync::Arc;
 
 use python_offsets::Offsets;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
-use crate::memory::{Addr, Copies, Fields, Found, Memory, MemoryError};
+use super::pausing::Pausing;
+use crate::memory::{Addr, Copies, CopyId, Fields, Found, Memory, MemoryError};
 use crate::python::Interpreter;
 use crate::python::code::Codes;
 use crate::python::frames::{Stack, Walk};
 use crate::python::gil::{self, Holder};
-use crate::python::objects::Objects;
 use crate::python::threads::{self, Identity, Links, MOST_INTERPRETERS, MOST_THREADS, PthreadTid, Window};
-use crate::sample::{GilState, ThreadState, Tid, Unreadable};
+use crate::sample::{GilState, Stops, ThreadState, Tid, Unreadable};
 use crate::target::Target;
 
 /// Rounds of one moment, beyond those that a chain of new chunks or frames takes.
 const MOST_ROUNDS: usize = 1 << 20;
+
+/// How often a moment is begun anew because another thread took the GIL meanwhile.
+const TRIES: usize = 3;
 
 /// Which threads a recording is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +46,11 @@ pub struct Reader {
     window: Window,
     thread_len: usize,
     copies: Copies,
+    /// Copies for what is read apart from the rest: the GILs beforehand, threads of free-threaded builds.
+    apart: Copies,
     codes: Codes,
+    /// The GILs, and their copies in the last gather.
+    gils: Vec<(Addr, Option<CopyId>)>,
     interpreters: Vec<Interp>,
     threads: Vec<ThreadTrack>,
     by_addr: FxHashMap<Addr, usize>,
@@ -80,7 +91,8 @@ pub struct Interp {
     pub id: i64,
     /// Who holds its GIL.
     pub holder: Holder,
-    gil: Addr,
+    /// Where the GIL is.
+    pub gil: Addr,
     generation: u64,
 }
 
@@ -131,7 +143,9 @@ impl Reader {
             window: Window::of(&offsets),
             thread_len: threads::thread_len(&offsets),
             copies: Copies::default(),
+            apart: Copies::default(),
             codes: Codes::default(),
+            gils: Vec::new(),
             interpreters: Vec::new(),
             threads: Vec::new(),
             by_addr: FxHashMap::default(),
@@ -141,12 +155,12 @@ impl Reader {
         }
     }
 
-    /// The interpreters of the last moment, newest first.
+    /// The interpreters of the last moment.
     pub fn interpreters(&self) -> &[Interp] {
         &self.interpreters
     }
 
-    /// The threads of the last moment, newest first in each interpreter.
+    /// The threads of the last moment, newest first in each interpreter unless they came later.
     pub fn threads(&self) -> &[ThreadTrack] {
         &self.threads
     }
@@ -163,16 +177,46 @@ impl Reader {
         Reader { codes, ..Reader::new(interpreter) }
     }
 
-    /// Reads a moment.
-    pub fn take(&mut self, target: &Target, wanted: Wanted) -> Result<(), Failure> {
-        let memory = target.memory();
+    /// Reads a moment. Returns for how long threads were stopped for it.
+    pub fn take(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<Stops, Failure> {
+        self.look_at_threads(target);
+        let taken = self.take_stopped(target, wanted, pausing);
+        let mut stops = Stops::default();
+        stops.add(pausing.resume());
+        taken?;
+        self.find_tids(target);
+        self.settle_states(target, wanted);
+        self.walk_free_threads(target, pausing, &mut stops)?;
+        self.fetch_codes(target.memory())?;
+        Ok(stops)
+    }
+
+    /// Reads until all is of one moment.
+    fn take_stopped(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<(), Failure> {
+        for _ in 0..TRIES {
+            self.pause_holders(target, pausing)?;
+            self.read(target.memory(), wanted)?;
+            if pausing.is_never() || self.is_one_moment(target, pausing)? {
+                return Ok(());
+            }
+            self.find_tids(target);
+        }
+        // Somebody else holds the GIL each time one looks. What those threads were read as cannot be trusted.
+        for thread in &mut self.threads {
+            if thread.state != ThreadState::Idle && thread.walk.is_some() {
+                thread.walk = Some(Walk::Failed(Unreadable::Torn));
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, memory: &dyn Memory, wanted: Wanted) -> Result<(), Failure> {
         self.generation += 1;
         self.copies.clear();
         self.foresee();
-        self.copies.fetch(memory)?;
+        self.fetch(memory)?;
         self.find_interpreters(memory)?;
-        self.find_threads(target)?;
-        self.set_states(target);
+        self.find_threads(memory)?;
         self.walk_stacks(memory, wanted)?;
         self.fetch_codes(memory)
     }
@@ -194,14 +238,91 @@ impl Reader {
         self.codes.foresee(&self.offsets, &mut self.copies);
     }
 
+    /// Reads what was asked for, and the GILs after it.
+    fn fetch(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        if !self.copies.is_pending() {
+            return Ok(());
+        }
+        let size = gil::size(&self.offsets);
+        for (addr, copy) in &mut self.gils {
+            *copy = self.copies.want_again(*addr, size);
+        }
+        Ok(self.copies.fetch(memory)?)
+    }
+
+    /// Stops whoever holds a GIL and runs.
+    fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
+        if pausing.is_never() || self.gils.is_empty() {
+            return Ok(());
+        }
+        let size = gil::size(&self.offsets);
+        self.apart.clear();
+        for (addr, _) in &self.gils {
+            self.apart.want(*addr, size);
+        }
+        self.apart.fetch(target.memory())?;
+        for (addr, _) in &self.gils {
+            let Found::Read(words) = self.apart.find(*addr) else { continue };
+            let Holder::Thread(holder) = gil::holder(&self.offsets, words) else { continue };
+            let Some(index) = self.by_addr.get(&holder) else { continue };
+            let Some(thread) = self.threads.get_mut(*index) else { continue };
+            if let Some(tid) = thread.tid
+                && !pausing.is_paused(tid)
+                && target.thread_state(tid) == ThreadState::Running
+                && pausing.pause(tid)
+            {
+                thread.state = ThreadState::Running;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody can have changed a Python stack while it was read: each GIL was held, at the end of it, by a
+    /// thread that we had stopped, by one that slept, or by nobody; and in the last case no thread has moved.
+    fn is_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
+        let mut is_free = false;
+        for interpreter in &self.interpreters {
+            let Some((_, Some(copy))) = self.gils.iter().find(|(addr, _)| *addr == interpreter.gil) else {
+                self.gils.push((interpreter.gil, None));
+                return Ok(false);
+            };
+            match gil::holder(&self.offsets, self.copies.get(*copy)) {
+                Holder::Thread(holder) => {
+                    let thread = self.by_addr.get(&holder).and_then(|index| self.threads.get(*index));
+                    let Some(tid) = thread.and_then(|thread| thread.tid) else { return Ok(false) };
+                    if !pausing.is_paused(tid) && target.thread_state(tid) == ThreadState::Running {
+                        return Ok(pausing.has_given_up(tid));
+                    }
+                    is_free |= !pausing.is_paused(tid);
+                }
+                Holder::Nobody => is_free = true,
+                Holder::Disabled | Holder::Unknown => {}
+            }
+        }
+        Ok(!is_free || self.nobody_moved(target.memory())?)
+    }
+
+    /// Whether every thread is where it was when it was read: a look at all of them again.
+    fn nobody_moved(&mut self, memory: &dyn Memory) -> Result<bool, Failure> {
+        self.apart.clear();
+        for thread in self.threads.iter().filter(|thread| thread.walk.is_some()) {
+            self.apart.want(thread.identity.addr, self.thread_len);
+        }
+        self.apart.fetch(memory)?;
+        Ok(self.threads.iter().filter(|thread| thread.walk.is_some()).all(|thread| {
+            let (before, now) = (self.copies.find(thread.identity.addr), self.apart.find(thread.identity.addr));
+            threads::same_place(&self.offsets, before, now)
+        }))
+    }
+
     /// Follows the list of interpreters.
     fn find_interpreters(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        let head = self.runtime.offset(self.offsets.runtime.interpreters_head);
+        let (window, offsets) = (self.window, self.offsets);
+        let head = self.runtime.offset(offsets.runtime.interpreters_head);
         let mut addr = self.obtain(memory, head, 8)?.addr_at(0).ok_or(Failure::Lost)?;
         let mut found = 0;
         while !addr.is_null() && found < MOST_INTERPRETERS {
-            let (at, len) = self.window.range(addr);
-            let (window, offsets) = (self.window, self.offsets);
+            let (at, len) = window.range(addr);
             let Some(links) = window.decode(&offsets, self.obtain(memory, at, len)?) else { break };
             self.meet_interpreter(memory, addr, links)?;
             addr = links.next;
@@ -209,6 +330,8 @@ impl Reader {
         }
         let generation = self.generation;
         self.interpreters.retain(|interpreter| interpreter.generation == generation);
+        let interpreters = &self.interpreters;
+        self.gils.retain(|(gil, _)| interpreters.iter().any(|interpreter| interpreter.gil == *gil));
         if self.interpreters.is_empty() { Err(Failure::Lost) } else { Ok(()) }
     }
 
@@ -236,7 +359,7 @@ impl Reader {
     fn obtain(&mut self, memory: &dyn Memory, addr: Addr, len: usize) -> Result<&[u8], Failure> {
         if self.copies.find(addr) == Found::NotAsked {
             self.copies.want(addr, len);
-            self.copies.fetch(memory)?;
+            self.fetch(memory)?;
         }
         match self.copies.find(addr) {
             Found::Read(bytes) => Ok(bytes),
@@ -245,17 +368,16 @@ impl Reader {
     }
 
     /// Follows each interpreter's list of threads.
-    fn find_threads(&mut self, target: &Target) -> Result<(), Failure> {
-        let offsets = self.offsets;
+    fn find_threads(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        let (window, offsets, thread_len) = (self.window, self.offsets, self.thread_len);
         for index in 0..self.interpreters.len() {
             let interpreter = self.interpreters[index].addr;
-            let (at, len) = self.window.range(interpreter);
-            let links = self.window.decode(&offsets, self.obtain(target.memory(), at, len)?);
+            let (at, len) = window.range(interpreter);
+            let links = window.decode(&offsets, self.obtain(memory, at, len)?);
             let mut addr = links.map_or(Addr::NULL, |links| links.threads);
             let mut found = 0;
             while !addr.is_null() && found < MOST_THREADS {
-                let len = self.thread_len;
-                let bytes = self.obtain(target.memory(), addr, len)?;
+                let bytes = self.obtain(memory, addr, thread_len)?;
                 let Some((identity, next, owner)) = threads::decode(&offsets, addr, bytes) else { break };
                 if owner != interpreter || !self.meet_thread(identity, interpreter) {
                     break;
@@ -266,8 +388,8 @@ impl Reader {
         }
         let generation = self.generation;
         self.threads.retain(|thread| thread.generation == generation);
-        self.index_threads();
-        self.find_tids(target);
+        self.by_addr.clear();
+        self.by_addr.extend(self.threads.iter().enumerate().map(|(index, thread)| (thread.identity.addr, index)));
         Ok(())
     }
 
@@ -297,11 +419,6 @@ impl Reader {
         true
     }
 
-    fn index_threads(&mut self) {
-        self.by_addr.clear();
-        self.by_addr.extend(self.threads.iter().enumerate().map(|(index, thread)| (thread.identity.addr, index)));
-    }
-
     /// Finds the OS threads of threads that are new.
     fn find_tids(&mut self, target: &Target) {
         if self.threads.iter().all(|thread| thread.tid.is_some()) {
@@ -326,30 +443,38 @@ impl Reader {
         self.pthread_tid = pthread_tid;
     }
 
-    /// Finds out what each thread was doing. An OS thread that has thread states in several interpreters can run in
-    /// one of them only: the one that holds its GIL, where that is known.
-    fn set_states(&mut self, target: &Target) {
+    /// Finds out what the threads that are known do, before anybody is stopped.
+    fn look_at_threads(&mut self, target: &Target) {
         self.states.clear();
+        for thread in &mut self.threads {
+            thread.state = match thread.tid {
+                None => ThreadState::Unknown,
+                Some(tid) => self.states.entry(tid).or_insert_with(|| OsThread::new(target.thread_state(tid))).state,
+            };
+        }
+    }
+
+    /// Finds out about the threads that are new, and who held a GIL. An OS thread that has thread states in several
+    /// interpreters can run in one of them only: the one whose GIL it holds, where that is known.
+    fn settle_states(&mut self, target: &Target, wanted: Wanted) {
         for thread in &mut self.threads {
             let interpreter = self.interpreters.iter().find(|i| i.addr == thread.interpreter);
             thread.gil = gil_state(interpreter.map_or(Holder::Unknown, |i| i.holder), thread.identity.addr);
-            thread.state = match thread.tid {
-                None => ThreadState::Unknown,
-                Some(tid) => {
-                    let os = self.states.entry(tid).or_insert_with(|| OsThread::new(target.thread_state(tid)));
-                    os.uses += 1;
-                    os.holds |= thread.gil == GilState::Held;
-                    os.state
-                }
-            };
-        }
-        if self.states.len() == self.threads.len() {
-            return;
+            let Some(tid) = thread.tid else { continue };
+            if thread.state == ThreadState::Unknown {
+                thread.state = target.thread_state(tid);
+            }
+            let os = self.states.entry(tid).or_insert_with(|| OsThread::new(thread.state));
+            os.uses += 1;
+            os.holds |= thread.gil == GilState::Held;
         }
         for thread in &mut self.threads {
             let os = thread.tid.and_then(|tid| self.states.get(&tid));
             if thread.gil == GilState::NotHeld && os.is_some_and(|os| os.uses > 1 && os.holds) {
                 thread.state = ThreadState::Idle;
+            }
+            if wanted == Wanted::Running && thread.state == ThreadState::Idle {
+                thread.walk = None;
             }
         }
     }
@@ -360,22 +485,16 @@ impl Reader {
             let is_wanted = wanted == Wanted::All || thread.state != ThreadState::Idle;
             thread.walk = is_wanted.then_some(Walk::Needs);
             if is_wanted {
-                thread.stack.begin();
+                thread.stack.begin(&self.offsets);
             }
         }
         for _ in 0..MOST_ROUNDS {
             let mut unfinished = false;
             for thread in &mut self.threads {
-                if thread.walk != Some(Walk::Needs) {
-                    continue;
+                if thread.walk == Some(Walk::Needs) {
+                    thread.walk_on(&self.offsets, &mut self.copies);
+                    unfinished |= thread.walk == Some(Walk::Needs);
                 }
-                let Found::Read(bytes) = self.copies.find(thread.identity.addr) else { continue };
-                let mut copy = [0; 512];
-                let len = bytes.len().min(copy.len());
-                copy[..len].copy_from_slice(&bytes[..len]);
-                let walk = thread.stack.walk(&self.offsets, &copy[..len], &mut self.copies);
-                thread.walk = Some(walk);
-                unfinished |= walk == Walk::Needs;
             }
             if !unfinished {
                 return Ok(());
@@ -383,12 +502,31 @@ impl Reader {
             if !self.copies.is_pending() {
                 break;
             }
-            self.copies.fetch(memory)?;
+            self.fetch(memory)?;
         }
         for thread in &mut self.threads {
             if thread.walk == Some(Walk::Needs) {
                 thread.walk = Some(Walk::Failed(Unreadable::Invalid));
             }
+        }
+        Ok(())
+    }
+
+    /// Walks the stacks of running threads that no GIL keeps still, each while it alone is stopped.
+    fn walk_free_threads(&mut self, target: &Target, pausing: &mut Pausing, stops: &mut Stops) -> Result<(), Failure> {
+        if pausing.is_never() {
+            return Ok(());
+        }
+        for thread in &mut self.threads {
+            let (Some(tid), GilState::None, ThreadState::Running) = (thread.tid, thread.gil, thread.state) else {
+                continue;
+            };
+            if thread.walk.is_none() || !pausing.pause(tid) {
+                continue;
+            }
+            let walked = thread.walk_apart(&self.offsets, self.thread_len, &mut self.apart, target.memory());
+            stops.add(pausing.resume());
+            walked?;
         }
         Ok(())
     }
@@ -404,7 +542,45 @@ impl Reader {
                 }
             }
         }
-        Ok(self.copies.fetch(memory)?)
+        self.fetch(memory)
+    }
+}
+
+impl ThreadTrack {
+    /// Walks as far as the copies reach.
+    fn walk_on(&mut self, offsets: &Offsets, copies: &mut Copies) {
+        /// More than the part of a thread state that is read, in any version.
+        const LARGEST: usize = 512;
+        let Found::Read(bytes) = copies.find(self.identity.addr) else { return };
+        let mut thread = [0; LARGEST];
+        let len = bytes.len().min(LARGEST);
+        thread[..len].copy_from_slice(&bytes[..len]);
+        self.walk = Some(self.stack.walk(offsets, &thread[..len], copies));
+    }
+
+    /// Walks the whole stack, with copies of its own.
+    fn walk_apart(
+        &mut self,
+        offsets: &Offsets,
+        thread_len: usize,
+        copies: &mut Copies,
+        memory: &dyn Memory,
+    ) -> Result<(), Failure> {
+        copies.clear();
+        copies.want(self.identity.addr, thread_len);
+        self.stack.foresee(offsets, copies);
+        self.stack.begin(offsets);
+        for _ in 0..MOST_ROUNDS {
+            copies.fetch(memory)?;
+            self.walk_on(offsets, copies);
+            if self.walk != Some(Walk::Needs) || !copies.is_pending() {
+                break;
+            }
+        }
+        if self.walk == Some(Walk::Needs) {
+            self.walk = Some(Walk::Failed(Unreadable::Invalid));
+        }
+        Ok(())
     }
 }
 
@@ -413,43 +589,4 @@ fn distinct(ids: &[u64]) -> Vec<u64> {
     ids.sort_unstable();
     ids.dedup();
     ids
-}
-
-/// What threads are called, asked again when a thread appears that has no name yet.
-#[derive(Default)]
-pub struct Names {
-    names: FxHashMap<(Addr, u64), Arc<str>>,
-    /// The threads that were there at the last refresh, and their interpreters.
-    seen: FxHashSet<(Addr, Identity)>,
-}
-
-/// What `threading` calls the thread that initialised the runtime, also before anybody has imported it.
-const MAIN_THREAD: &str = "MainThread";
-
-impl Names {
-    /// Whether a thread was there at the last refresh.
-    pub fn has_seen(&self, interpreter: Addr, thread: Identity) -> bool {
-        self.seen.contains(&(interpreter, thread))
-    }
-
-    /// Reads the names of every interpreter's threads.
-    pub fn refresh(&mut self, objects: &Objects, runtime: Addr, interpreters: &[Interp], threads: &[ThreadTrack]) {
-        self.seen.clear();
-        self.seen.extend(threads.iter().map(|thread| (thread.interpreter, thread.identity)));
-        self.names.clear();
-        for interpreter in interpreters {
-            let names = threads::names(objects, interpreter.addr).unwrap_or_default();
-            self.names.extend(names.into_iter().map(|(id, name)| ((interpreter.addr, id), name.into())));
-        }
-        let main = interpreters.iter().find(|interpreter| interpreter.id == 0);
-        let id = objects.memory.read_u64(runtime.offset(objects.offsets.runtime.main_thread));
-        if let (Some(main), Ok(id)) = (main, id) {
-            self.names.entry((main.addr, id)).or_insert_with(|| MAIN_THREAD.into());
-        }
-    }
-
-    /// The name of a thread, as of the last refresh.
-    pub fn get(&self, interpreter: Addr, thread_id: u64) -> Option<Arc<str>> {
-        self.names.get(&(interpreter, thread_id)).cloned()
-    }
 }

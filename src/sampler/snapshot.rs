@@ -1,6 +1,10 @@
 //! One moment spelled out, for those who want to see now and not to record.
 
-use super::moment::{Failure, Interp, Names, Reader, ThreadTrack, Wanted};
+use std::thread;
+
+use super::Pause;
+use super::moment::{Failure, Interp, Reader, ThreadTrack, Wanted};
+use super::names::Names;
 use crate::error::{Error, Result};
 use crate::python::Interpreter;
 use crate::python::code::Resolved;
@@ -15,15 +19,24 @@ const TRIES: usize = 4;
 
 /// Reads every thread of every interpreter.
 ///
-/// Errors: the target has ended, or its interpreter is being torn down.
-pub fn snapshot(target: &Target, interpreter: &Interpreter) -> Result<Snapshot> {
+/// # Errors
+///
+/// The target has ended, or its interpreter is being torn down.
+pub fn snapshot(target: &Target, interpreter: &Interpreter, pause: Pause) -> Result<Snapshot> {
+    // On a thread of its own: whatever is stopped goes on when it ends.
+    let taken = thread::scope(|scope| scope.spawn(|| take(target, interpreter, pause)).join());
+    taken.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn take(target: &Target, interpreter: &Interpreter, pause: Pause) -> Result<Snapshot> {
+    let mut pausing = pause.pausing(target);
     let pid = target.pid();
     let mut reader = Reader::new(interpreter);
     let mut names = Names::default();
     let mut best: Option<Snapshot> = None;
     for _ in 0..TRIES {
-        match reader.take(target, Wanted::All) {
-            Ok(()) => {}
+        match reader.take(target, Wanted::All, &mut pausing) {
+            Ok(_) => {}
             Err(_) if best.is_some() => break,
             Err(Failure::Lost) if target.is_alive() => {
                 return Err(Error::NotRunning { pid, why: "its list of interpreters cannot be read".into() });

@@ -42,6 +42,11 @@ impl Progress {
         self.line.set_message("waiting for the command to run Python");
     }
 
+    /// Writes something else without running through the line.
+    pub fn above(&self, write: impl FnOnce()) {
+        self.line.suspend(write);
+    }
+
     /// Says how far the recording is.
     pub fn show(&self, elapsed: Duration, tally: &Tally) {
         self.line.set_message(progress_text(elapsed, self.ends, tally));

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use crate::printable::printable;
-use crate::sample::Tally;
+use crate::sample::{Stops, Tally};
 
 /// The account of one recording.
 #[derive(Clone, Debug)]
@@ -53,6 +53,7 @@ impl Display for Summary {
             self.moments(f)?;
             self.stacks(f)?;
             self.losses(f)?;
+            self.stops(f)?;
         }
         writeln!(f, "  written     {}", printable(&self.written))
     }
@@ -76,14 +77,25 @@ impl Summary {
     }
 
     fn moments(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Tally { asked, taken, late, failed, .. } = self.tally;
+        let Tally { asked, taken, late, failed, stretched, .. } = self.tally;
         let achieved = hertz(taken as f64 / self.elapsed.as_secs_f64());
         let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+        let stretched = if stretched > 0 { format!(", {stretched} left out for --max-pause") } else { String::new() };
         let asked_rate = hertz(self.rate);
         writeln!(
             f,
-            "  samples     {asked} asked, {taken} taken, {late} late{failed} ({asked_rate} asked, {achieved} achieved)"
+            "  samples     {asked} asked, {taken} taken, {late} late{stretched}{failed} ({asked_rate} asked, {achieved} achieved)"
         )
+    }
+
+    fn stops(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Stops { count, total, longest } = self.tally.stops;
+        if count == 0 {
+            return writeln!(f, "  stopped     never");
+        }
+        let share = 100.0 * total.as_secs_f64() / self.elapsed.as_secs_f64();
+        let mean = micros(total) / count as f64;
+        writeln!(f, "  stopped     {share:.2} % of the time: {count} times, {mean:.0} us each, {:.0} us at worst", micros(longest))
     }
 
     fn stacks(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -113,6 +125,10 @@ impl Summary {
     }
 }
 
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
 /// So many threads.
 pub fn threads(number: usize) -> String {
     match number {
@@ -135,11 +151,13 @@ mod tests {
     use super::*;
 
     fn summary() -> Summary {
+        let (total, longest) = (Duration::from_micros(12_500), Duration::from_micros(90));
+        let stops = Stops { count: 500, total, longest };
         Summary {
             subject: "app.py (pid 4242) · Python 3.11.7".into(),
             elapsed: Duration::from_millis(5040),
             rate: 100.0,
-            tally: Tally { asked: 504, taken: 502, late: 2, ..Tally::default() },
+            tally: Tally { asked: 504, taken: 502, late: 2, stops, ..Tally::default() },
             stacks: 1000,
             distinct: 14,
             frameless: 0,
@@ -158,6 +176,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
   samples     504 asked, 502 taken, 2 late (100 Hz asked, 99.6 Hz achieved)
   stacks      1000 of 2 threads, 14 distinct
   unreadable  0
+  stopped     0.25 % of the time: 500 times, 25 us each, 90 us at worst
   written     profile.svg
 "
         );
@@ -166,7 +185,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
     #[test]
     fn every_loss_is_told() {
         let tally = Tally {
-            asked: 20,
+            asked: 21,
             taken: 16,
             late: 1,
             failed: 3,
@@ -175,6 +194,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
             unmapped: 5,
             invalid: 6,
             truncated: 2,
+            stretched: 1,
             ..Tally::default()
         };
         let summary = Summary { tally, frameless: 7, end: Ending::TargetExited, ..summary() };
@@ -182,11 +202,12 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
             summary.to_string(),
             "\
 Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
-  samples     20 asked, 16 taken, 1 late, 3 failed (100 Hz asked, 3.2 Hz achieved)
+  samples     21 asked, 16 taken, 1 late, 1 left out for --max-pause, 3 failed (100 Hz asked, 3.2 Hz achieved)
   stacks      1000 of 2 threads, 14 distinct (7 more had no Python frames)
   unreadable  15 (4 changed while being read, 5 memory not mapped, 6 not valid)
   dropped     9: they came faster than they could be counted
   truncated   2: outer frames are missing
+  stopped     never
   written     profile.svg
 "
         );

@@ -1,0 +1,86 @@
+//! Whether threads are stopped while they are read, and what becomes of it where the kernel does not let us.
+
+use std::time::Duration;
+
+use crate::sample::{Remark, Tid};
+use crate::target::pause::{Pauser, Refusal};
+
+/// Whether threads are stopped while they are read.
+#[derive(Debug)]
+pub struct Pausing {
+    pauser: Option<Pauser>,
+    /// A thread that would not stop, for this moment.
+    given_up: Option<Tid>,
+    remark: Option<Remark>,
+}
+
+impl Pausing {
+    /// Nobody is ever stopped.
+    pub fn never() -> Pausing {
+        Pausing { pauser: None, given_up: None, remark: None }
+    }
+
+    /// Threads of a process are stopped for a moment each.
+    pub fn of(pid: u32) -> Pausing {
+        Pausing { pauser: Some(Pauser::new(pid)), given_up: None, remark: None }
+    }
+
+    /// Whether nobody is stopped.
+    pub fn is_never(&self) -> bool {
+        self.pauser.is_none()
+    }
+
+    /// Whether a thread is stopped by us.
+    pub fn is_paused(&self, tid: Tid) -> bool {
+        self.pauser.as_ref().is_some_and(|pauser| pauser.is_paused(tid))
+    }
+
+    /// Whether a thread would not stop, so that there is no use in asking again.
+    pub fn has_given_up(&self, tid: Tid) -> bool {
+        self.given_up == Some(tid)
+    }
+
+    /// Stops a thread; true if it is stopped. Where the kernel forbids it, nobody is stopped from now on.
+    pub fn pause(&mut self, tid: Tid) -> bool {
+        let Some(pauser) = &mut self.pauser else { return false };
+        match pauser.pause(tid) {
+            Ok(()) => true,
+            Err(Refusal::Gone) => false,
+            Err(Refusal::WillNotStop) => {
+                self.given_up = Some(tid);
+                false
+            }
+            Err(Refusal::Forbidden) => {
+                pauser.resume();
+                self.pauser = None;
+                self.remark = Some(Remark::CannotPause);
+                false
+            }
+        }
+    }
+
+    /// Lets everybody go. Returns for how long somebody was stopped.
+    pub fn resume(&mut self) -> Option<Duration> {
+        self.given_up = None;
+        let pauser = self.pauser.as_mut()?;
+        pauser.tend();
+        pauser.resume()
+    }
+
+    /// What the user should know, once.
+    pub fn take_remark(&mut self) -> Option<Remark> {
+        self.remark.take()
+    }
+
+    /// Whether the calling thread has to end for a thread of the target to go on; see [`Pauser::must_leave`].
+    pub fn must_leave(&self) -> bool {
+        self.pauser.as_ref().is_some_and(Pauser::must_leave)
+    }
+
+    /// To be called by the thread that goes on.
+    pub fn arrive(&mut self) {
+        if let Some(pauser) = &mut self.pauser {
+            pauser.arrive();
+        }
+    }
+}
