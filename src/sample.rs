@@ -138,6 +138,8 @@ pub enum Event {
     },
     /// Defines a thread, or tells its new name.
     Thread(ThreadId, Thread),
+    /// What the target's `sys.path` is, from which it imports; sent when it has changed.
+    SearchPath(Vec<String>),
     /// One thread of one sample.
     Sample(Sample),
     /// How far the recording is; sent a few times a second and once at the end.

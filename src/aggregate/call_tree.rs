@@ -52,7 +52,7 @@ impl CallTree {
             Event::Thread(id, thread) => define(&mut self.threads, id.index(), thread),
             Event::Sample(sample) => self.count(&sample),
             Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
-            Event::Remark(_) => {}
+            Event::SearchPath(_) | Event::Remark(_) => {}
         }
     }
 

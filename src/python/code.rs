@@ -19,7 +19,7 @@ use crate::sample::{Code, CodeId, Frame, FrameId};
 /// How much of a str or a line table is compared.
 const COMPARED: usize = 512;
 /// After how many samples in which it was not met a code object is no longer foreseen.
-const FORGET_AFTER: u8 = 32;
+const FORGET_AFTER: u8 = 2;
 /// How many code objects are remembered before those not met lately are dropped.
 const MOST_ENTRIES: usize = 1 << 14;
 /// How many copies of a code object's bytecode are looked at (free-threaded builds make one for each thread).
@@ -49,6 +49,8 @@ pub struct Codes {
     /// Counts samples; what was proven in this one need not be proven again.
     sample: u64,
     entries: Vec<Known>,
+    /// Entries that were met lately, and are foreseen.
+    recent: Vec<Entry>,
     free: Vec<Entry>,
     ids: FxHashMap<Code, CodeId>,
     frame_ids: FxHashMap<Frame, FrameId>,
@@ -68,6 +70,7 @@ struct Known {
     frames: FxHashMap<i64, FrameId>,
     /// The sample in which it was last read or proven.
     proven: u64,
+    /// In how many samples it has not been met; those beyond [`FORGET_AFTER`] are not among the recent.
     unmet: u8,
 }
 
@@ -92,12 +95,16 @@ impl Codes {
     /// Begins a sample: asks for the proofs of the code objects that were met lately.
     pub fn foresee(&mut self, offsets: &Offsets, copies: &mut Copies) {
         self.sample += 1;
-        for known in &mut self.entries {
-            if known.unmet < FORGET_AFTER {
-                known.unmet += 1;
+        let Codes { recent, entries, .. } = self;
+        recent.retain(|entry| {
+            let known = &mut entries[entry.0 as usize];
+            known.unmet = known.unmet.saturating_add(1);
+            let is_recent = known.unmet <= FORGET_AFTER;
+            if is_recent {
                 known.proof.want(known.addr, offsets, copies);
             }
-        }
+            is_recent
+        });
     }
 
     /// Asks for what [`Codes::resolve`] will need of a code object.
@@ -124,15 +131,28 @@ impl Codes {
         if let Some(entry) = cached {
             let known = &mut self.entries[entry.0 as usize];
             if known.proof.holds(fields, version, objects.offsets, copies) {
-                known.unmet = 0;
                 known.proven = self.sample;
+                self.meet(entry);
                 return Resolved::Code(entry);
             }
         }
         match self.read(addr, bytes, fields, version, objects) {
-            Ok(known) => Resolved::Code(self.remember(known)),
+            Ok(known) => {
+                let entry = self.remember(known);
+                self.meet(entry);
+                Resolved::Code(entry)
+            }
             Err(_) => Resolved::Unreadable,
         }
+    }
+
+    /// Notes that a code object was met in this sample.
+    fn meet(&mut self, entry: Entry) {
+        let known = &mut self.entries[entry.0 as usize];
+        if known.unmet > FORGET_AFTER {
+            self.recent.push(entry);
+        }
+        known.unmet = 0;
     }
 
     /// Whether the copy is of a code object; `None` if it cannot be told.
@@ -184,13 +204,14 @@ impl Codes {
             code,
             frames: FxHashMap::default(),
             proven: self.sample,
-            unmet: 0,
+            unmet: u8::MAX,
         })
     }
 
     fn remember(&mut self, known: Known) -> Entry {
         if let Some(&entry) = self.by_addr.get(&known.addr) {
-            self.entries[entry.0 as usize] = known;
+            let unmet = self.entries[entry.0 as usize].unmet;
+            self.entries[entry.0 as usize] = Known { unmet, ..known };
             return entry;
         }
         if self.free.is_empty() && self.entries.len() >= MOST_ENTRIES {
@@ -216,12 +237,13 @@ impl Codes {
         self.code_type = None;
         self.by_addr.clear();
         self.entries.clear();
+        self.recent.clear();
         self.free.clear();
     }
 
     fn forget_unmet(&mut self) {
         for (i, known) in self.entries.iter().enumerate() {
-            if known.unmet >= FORGET_AFTER {
+            if known.unmet > FORGET_AFTER {
                 self.by_addr.remove(&known.addr);
                 self.free.push(Entry(i as u32));
             }

@@ -25,7 +25,7 @@ const SLACK: usize = 1 << 10;
 /// more than one of them.
 const WINDOW: usize = 16 << 10;
 /// After how many samples in which it was not met an address is no longer foreseen.
-const FORGET_AFTER: u8 = 16;
+const FORGET_AFTER: u8 = 4;
 /// The tag bits of a `_PyStackRef`. Objects are aligned to 8 bytes at least.
 const TAG: u64 = 3;
 

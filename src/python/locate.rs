@@ -113,6 +113,13 @@ impl Interpreter {
         self.search_path.clone()
     }
 
+    /// Reads `sys.path` again: it is empty while Python starts, and programs add to it.
+    pub fn read_search_path(&self, memory: &dyn Memory) -> Option<Vec<String>> {
+        let main = memory.read_addr(self.runtime.offset(self.offsets.runtime.interpreters_main)).ok()?;
+        let sys = memory.read_addr(main.offset(self.offsets.interpreter.sysdict)).ok()?;
+        search_path(&self.objects(memory), sys)
+    }
+
     /// Reads its objects.
     pub fn objects<'a>(&'a self, memory: &'a dyn Memory) -> Objects<'a> {
         Objects { memory, offsets: &self.offsets }
@@ -486,9 +493,10 @@ fn sys_str(objects: &Objects, sys: Addr, name: &str) -> Option<String> {
     objects.str(objects.dict_get(sys, name).ok()??).ok()
 }
 
+/// `sys.path`; `sys` is the dict of the module.
 fn search_path(objects: &Objects, sys: Addr) -> Option<Vec<String>> {
     let items = objects.list(objects.dict_get(sys, "path").ok()??).ok()?;
-    Some(items.into_iter().filter_map(|item| objects.str(item).ok()).collect())
+    Some(objects.str_many(&items).ok()?.into_iter().flatten().collect())
 }
 
 fn contents(mut file: File) -> Option<Vec<u8>> {

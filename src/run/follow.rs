@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, stdout};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{TryRecvError, select};
 use pysample::aggregate::CallTree;
@@ -15,13 +15,10 @@ use pysample::target::command::Command;
 use pysample::view::progress::{Progress, Terminal};
 use pysample::view::summary::Ending;
 
-use super::{look, tell};
+use super::tell;
 use super::notices::{Notice, Notices};
 use crate::plan::Record;
 
-/// When to look at `sys.path` again for the first time, and how long to wait at most between two looks.
-const FIRST_PATH_LOOK: Duration = Duration::from_millis(40);
-const LONGEST_PATH_LOOK: Duration = Duration::from_secs(30);
 /// After so many events in a row, look for signals.
 const EVENTS_IN_A_ROW: usize = 1024;
 
@@ -33,7 +30,7 @@ pub fn follow(
     notices: &Notices,
     command: Option<&Command>,
 ) -> Result<Recorded> {
-    let search_path = SearchPath::new(target.pid(), &interpreter);
+    let search_path = interpreter.search_path().into_iter().collect();
     let settings = Settings {
         rate: plan.rate,
         duration: plan.duration,
@@ -60,7 +57,8 @@ struct Follower<'a> {
     command: Option<&'a Command>,
     progress: Progress,
     tree: CallTree,
-    search_path: SearchPath,
+    /// Every entry that `sys.path` was seen to have: it is empty in a Python that has just started, and programs add to it.
+    search_path: BTreeSet<String>,
     /// The command has ended.
     exited: bool,
 }
@@ -81,9 +79,7 @@ impl Follower<'_> {
                 Err(_) => return More::Never,
             },
             recv(self.notices.receiver()) -> notice => self.hear(notice.expect("the notices hold a sender themselves")),
-            default(self.search_path.wait()) => {}
         }
-        self.search_path.look_if_due();
         self.take_waiting()
     }
 
@@ -101,6 +97,7 @@ impl Follower<'_> {
 
     fn take(&mut self, event: Event) {
         match &event {
+            Event::SearchPath(entries) => self.search_path.extend(entries.iter().cloned()),
             Event::Progress(elapsed, tally) => self.progress.show(*elapsed, tally),
             Event::Remark(remark) => self.progress.above(|| tell(&format!("pysample: {}", what(*remark)))),
             _ => {}
@@ -129,7 +126,7 @@ impl Follower<'_> {
         drop(self.progress);
         let outcome = self.recording.finish();
         let end = if self.exited { Ending::TargetExited } else { ending(outcome.end) };
-        let (tree, search_path) = (self.tree, self.search_path.entries);
+        let (tree, search_path) = (self.tree, self.search_path);
         Recorded { tree, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end }
     }
 }
@@ -191,33 +188,3 @@ pub fn terminal(command: Option<&Command>) -> Terminal {
     }
 }
 
-/// The entries that the target's `sys.path` had while it was recorded. It is empty in a Python that has just started, and
-/// programs add to it, so it is read again, at first often.
-struct SearchPath {
-    pid: u32,
-    entries: BTreeSet<String>,
-    pause: Duration,
-    next: Instant,
-}
-
-impl SearchPath {
-    fn new(pid: u32, interpreter: &Interpreter) -> SearchPath {
-        let entries = interpreter.search_path().into_iter().collect();
-        SearchPath { pid, entries, pause: FIRST_PATH_LOOK, next: Instant::now() + FIRST_PATH_LOOK }
-    }
-
-    fn wait(&self) -> Duration {
-        self.next.saturating_duration_since(Instant::now())
-    }
-
-    fn look_if_due(&mut self) {
-        if Instant::now() < self.next {
-            return;
-        }
-        if let Ok((_, interpreter)) = look(self.pid) {
-            self.entries.extend(interpreter.search_path());
-        }
-        self.pause = (self.pause * 2).min(LONGEST_PATH_LOOK);
-        self.next = Instant::now() + self.pause;
-    }
-}

@@ -151,7 +151,7 @@ impl Interner {
         id
     }
 
-    /// Reads the names of threads: soon after one appears, and otherwise ever more seldom.
+    /// Reads the names of threads, and `sys.path`: soon after a thread appears, and otherwise ever more seldom.
     fn read_names(&mut self, reader: &Reader, memory: &dyn Memory) {
         let has_new = reader.threads().iter().any(|thread| !self.names.has_seen(thread.interpreter, thread.identity));
         if has_new {
@@ -162,8 +162,17 @@ impl Interner {
         }
         let objects = self.interpreter.objects(memory);
         self.names.refresh(&objects, self.interpreter.runtime, reader.interpreters(), reader.threads());
+        self.tell_search_path(memory);
         self.names_every = (self.names_every * 2).min(NAMES_AT_LAST);
         self.names_read = Some(Instant::now());
+    }
+
+    fn tell_search_path(&mut self, memory: &dyn Memory) {
+        let Some(read) = self.interpreter.read_search_path(memory) else { return };
+        if read != self.interpreter.search_path {
+            self.interpreter.search_path.clone_from(&read);
+            self.pending.push_back(Event::SearchPath(read));
+        }
     }
 
     /// Puts new definitions in line: code objects, then frames, before the stacks that use them.

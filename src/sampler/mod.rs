@@ -209,7 +209,7 @@ impl Sampler {
     }
 
     fn run(mut self) -> Leg {
-        clock::ask_for_precise_timers();
+        clock::ask_for_promptness();
         self.pausing.arrive();
         let end = loop {
             match self.clock.next() {
@@ -225,6 +225,7 @@ impl Sampler {
                     }
                 }
             }
+            self.pausing.settle();
             if self.told.elapsed() >= PROGRESS_EVERY {
                 self.told = Instant::now();
                 self.tally.reads = self.target.reads() - self.reads_before;

@@ -194,6 +194,7 @@ impl Reader {
     /// Reads until all is of one moment.
     fn take_stopped(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<(), Failure> {
         for _ in 0..TRIES {
+            self.prepare();
             self.pause_holders(target, pausing)?;
             self.read(target.memory(), wanted)?;
             if pausing.is_never() || self.is_one_moment(target, pausing)? {
@@ -211,9 +212,6 @@ impl Reader {
     }
 
     fn read(&mut self, memory: &dyn Memory, wanted: Wanted) -> Result<(), Failure> {
-        self.generation += 1;
-        self.copies.clear();
-        self.foresee();
         self.fetch(memory)?;
         self.find_interpreters(memory)?;
         self.find_threads(memory)?;
@@ -221,7 +219,10 @@ impl Reader {
         self.fetch_codes(memory)
     }
 
-    fn foresee(&mut self) {
+    /// Asks for what the last moment needed.
+    fn prepare(&mut self) {
+        self.generation += 1;
+        self.copies.clear();
         let head = self.runtime.offset(self.offsets.runtime.interpreters_head);
         self.copies.want(head, 8);
         for interpreter in &self.interpreters {

@@ -67,6 +67,13 @@ impl Pausing {
         pauser.resume()
     }
 
+    /// Waits for threads that have not stopped when they should, and lets them go as they do.
+    pub fn settle(&mut self) {
+        if let Some(pauser) = &mut self.pauser {
+            pauser.settle();
+        }
+    }
+
     /// What the user should know, once.
     pub fn take_remark(&mut self) -> Option<Remark> {
         self.remark.take()
