@@ -4,8 +4,8 @@
 //! cargo run --example snapshot -- PID
 //! ```
 
-use pysample::sampler::{self, Pause};
 use pysample::attach;
+use pysample::sampler::{self, Pause};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pid = std::env::args().nth(1).ok_or("usage: snapshot PID")?.parse()?;

@@ -402,7 +402,10 @@ mod tests {
         assert_eq!(recording("-p 1 --max-pause 100").max_pause, 1.0);
         assert_eq!(recording("-p 1 --nonblocking").pause, Pause::Never);
         for typed in ["0", "-1", "101", "nan", "some"] {
-            assert_eq!(refused(&format!("record -p 1 --max-pause {typed}")), format!("'{typed}' is not a share of time"));
+            assert_eq!(
+                refused(&format!("record -p 1 --max-pause {typed}")),
+                format!("'{typed}' is not a share of time")
+            );
         }
     }
 

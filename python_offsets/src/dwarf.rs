@@ -353,6 +353,7 @@ impl Reader<'_> {
                 LineTable::Locations(_) => LineTable::Locations(self.at(CODE, &["co_linetable"])?),
             },
             version: self.optional(shape.version, CODE, "co_version")?,
+            first_traceable: self.optional(shape.first_traceable, CODE, "_co_firsttraceable")?,
             bytecode: match shape.bytecode {
                 Bytecode::Pointer(_) => Bytecode::Pointer(self.at(CODE, &["co_code"])?),
                 Bytecode::Inline(_) => Bytecode::Inline(self.at(CODE, &["co_code_adaptive"])?),

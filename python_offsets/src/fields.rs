@@ -260,6 +260,7 @@ fn code(of: &Code, list: &mut List) {
             LineTable::Locations(offset) => ("PyCodeObject.co_linetable", Field::At(offset)),
         },
         ("PyCodeObject.co_version", of.version.into()),
+        ("PyCodeObject._co_firsttraceable", of.first_traceable.into()),
         match of.bytecode {
             Bytecode::Pointer(offset) => ("PyCodeObject.co_code", Field::At(offset)),
             Bytecode::Inline(offset) => ("PyCodeObject.co_code_adaptive", Field::At(offset)),

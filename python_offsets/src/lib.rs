@@ -308,6 +308,8 @@ pub struct Code {
     pub line_table: LineTable,
     /// `co_version`: `uint32_t`, unique to the code object while the counter lasts (3.12 and later).
     pub version: Option<usize>,
+    /// `_co_firsttraceable`: C `int`, code units before which a frame is still being set up (3.11 and later).
+    pub first_traceable: Option<usize>,
     /// Where the bytecode is.
     pub bytecode: Bytecode,
     /// `co_tlbc`: pointer to the array of bytecode copies (free-threaded, 3.14 and later).

@@ -11,6 +11,7 @@ use std::vec::Drain;
 use python_offsets::{Bytecode, LineTable, Offsets};
 use rustc_hash::FxHashMap;
 
+use super::frames::RawFrame;
 use super::lines::Lines;
 use super::objects::{ObjectError, Objects};
 use crate::memory::{Addr, Copies, Fields, Found};
@@ -34,6 +35,13 @@ pub enum Resolved {
     NotCode,
     /// Gone or changed before it could be read.
     Unreadable,
+}
+
+/// Where a frame is in its code object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The line, where the code object tells one.
+    pub line: Option<u32>,
 }
 
 /// A code object in the cache.
@@ -67,7 +75,10 @@ struct Known {
     lines: Lines,
     /// Bytes of bytecode; `None` where it is not known (up to 3.10).
     size: Option<u64>,
-    frames: FxHashMap<i64, FrameId>,
+    /// Bytes of bytecode before which a frame is still being set up; negative where there are none.
+    first_traceable: i64,
+    /// Frames by offset and whether they lie in a generator.
+    frames: FxHashMap<(i64, bool), Option<FrameId>>,
     /// The sample in which it was last read or proven.
     proven: u64,
     /// In how many samples it has not been met; those beyond [`FORGET_AFTER`] are not among the recent.
@@ -201,6 +212,10 @@ impl Codes {
                 Bytecode::Inline(_) => bytes.u64_at(objects.offsets.object.ob_size).map(|units| units.wrapping_mul(2)),
                 Bytecode::Pointer(_) => None,
             },
+            first_traceable: match shape.first_traceable {
+                Some(at) => bytes.i32_at(at).map_or(i64::MIN, |units| i64::from(units) * 2),
+                None => i64::MIN,
+            },
             code,
             frames: FxHashMap::default(),
             proven: self.sample,
@@ -265,26 +280,33 @@ impl Codes {
         &self.entries[entry.0 as usize].code
     }
 
-    /// The line of an instruction; see [`super::frames::RawFrame`] for `offset` and `copy`.
-    pub fn line(&self, entry: Entry, offset: i64, copy: u32, objects: &Objects) -> Option<u32> {
+    /// Where a frame is in its code object. `None` for a frame that is still being set up: Python itself does not show
+    /// it, and CPython has helpers of its own that never are anything else.
+    pub fn place(&self, entry: Entry, frame: &RawFrame, objects: &Objects) -> Option<Place> {
         let known = &self.entries[entry.0 as usize];
-        let in_range = known.size.is_none_or(|size| (-2..0).contains(&offset) || (offset as u64) < size);
-        match in_range {
-            true => known.lines.at(offset),
-            false => known.lines.at(offset_in_copy(known, offset, copy, objects)?),
+        let in_range = known.size.is_none_or(|size| (-2..0).contains(&frame.offset) || (frame.offset as u64) < size);
+        let offset = match in_range {
+            true => Some(frame.offset),
+            false => offset_in_copy(known, frame.offset, frame.copy, objects),
+        };
+        match offset {
+            Some(offset) if !frame.in_generator && offset < known.first_traceable => None,
+            Some(offset) => Some(Place { line: known.lines.at(offset) }),
+            None => Some(Place { line: None }),
         }
     }
 
-    /// The frame for an instruction of an entry.
-    pub fn frame(&mut self, entry: Entry, offset: i64, copy: u32, objects: &Objects) -> FrameId {
-        let known = &self.entries[entry.0 as usize];
-        if let Some(&frame) = known.frames.get(&offset) {
-            return frame;
+    /// The id of a frame; `None` for one that is still being set up.
+    pub fn frame(&mut self, entry: Entry, frame: &RawFrame, objects: &Objects) -> Option<FrameId> {
+        let key = (frame.offset, frame.in_generator);
+        if let Some(&id) = self.entries[entry.0 as usize].frames.get(&key) {
+            return id;
         }
-        let line = self.line(entry, offset, copy, objects);
-        let frame = self.intern_frame(Frame { code: self.entries[entry.0 as usize].id, line });
-        self.entries[entry.0 as usize].frames.insert(offset, frame);
-        frame
+        let place = self.place(entry, frame, objects);
+        let code = self.entries[entry.0 as usize].id;
+        let id = place.map(|Place { line }| self.intern_frame(Frame { code, line }));
+        self.entries[entry.0 as usize].frames.insert(key, id);
+        id
     }
 
     /// A frame that stands for something else than Python code.

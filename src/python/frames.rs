@@ -5,7 +5,7 @@
 //! stack (3.11 and later), frames inside generators, shims on the C stack, frame objects (3.10 and earlier). What was
 //! not foreseen is asked for when the walk meets it, and the walk goes on after the next fetch.
 
-use python_offsets::{DataStack, Frame, FrameObject, InterpreterFrame, Leaf, Offsets};
+use python_offsets::{Bytecode, DataStack, Frame, FrameObject, InterpreterFrame, Leaf, Offsets};
 use rustc_hash::FxHashMap;
 
 use crate::memory::{Addr, Copies, CopyId, Fields, Found};
@@ -39,6 +39,8 @@ pub struct RawFrame {
     pub offset: i64,
     /// Which copy of the bytecode it runs, 0 for the code object's own.
     pub copy: u32,
+    /// Whether it lies in a generator or coroutine, which keeps it while it is not on any stack.
+    pub in_generator: bool,
 }
 
 /// How far a walk came.
@@ -60,6 +62,8 @@ pub struct Stack {
     frames: Vec<RawFrame>,
     step: Step,
     next: Addr,
+    /// Whether the chain may end where the walk is.
+    may_end: bool,
     base: Option<Addr>,
     /// The chunks of the data stack, newest first, and their copies.
     chunks: Vec<Chunk>,
@@ -147,6 +151,7 @@ impl Stack {
         self.is_object = matches!(offsets.frame, Frame::Object(_));
         self.frames.clear();
         self.step = Step::Leaf;
+        self.may_end = true;
         self.within = None;
         self.cycle = Cycle::default();
         std::mem::swap(&mut self.chunks, &mut self.last_chunks);
@@ -270,8 +275,9 @@ impl Stack {
                 return None;
             }
             if self.next.is_null() {
-                // From 3.15 on every chain ends in the base frame: another end is a chain that changed meanwhile.
-                return self.base.filter(|base| !base.is_null()).map(|_| Walk::Failed(Unreadable::Torn));
+                // From 3.15 on every chain ends in the base frame.
+                let is_end = self.may_end && self.base.is_none_or(Addr::is_null);
+                return (!is_end).then_some(Walk::Failed(Unreadable::Torn));
             }
             if self.frames.len() >= DEEPEST {
                 return Some(Walk::Truncated);
@@ -284,12 +290,13 @@ impl Stack {
                 Frame::Object(shape) => decode_object(shape, bytes),
                 Frame::Interpreter(shape) => decode_interpreter_frame(shape, &offsets.code.bytecode, bytes),
             };
-            let Some((frame, previous)) = decoded else { return Some(Walk::Failed(Unreadable::Invalid)) };
+            let Some(decoded) = decoded else { return Some(Walk::Failed(Unreadable::Invalid)) };
             if self.cycle.closes_at(self.next) {
                 return Some(Walk::Failed(Unreadable::Torn));
             }
-            self.frames.extend(frame);
-            self.next = previous;
+            self.frames.extend(decoded.frame);
+            self.next = decoded.previous;
+            self.may_end = decoded.may_end;
         }
     }
 
@@ -348,33 +355,52 @@ fn frame_size(frame: &Frame) -> usize {
     }
 }
 
-/// A frame and its caller's address.
-type Decoded = Option<(Option<RawFrame>, Addr)>;
-
-fn decode_object(shape: &FrameObject, bytes: &[u8]) -> Decoded {
-    let code = bytes.addr_at(shape.code)?;
-    let offset = i64::from(bytes.i32_at(shape.lasti)?) * shape.lasti_unit as i64;
-    Some((Some(RawFrame { code, offset, copy: 0 }), bytes.addr_at(shape.back)?))
+/// What the bytes of a frame say.
+struct Decoded {
+    /// The frame; none for a shim and for one that is being cleared.
+    frame: Option<RawFrame>,
+    /// The caller's.
+    previous: Addr,
+    /// Whether a chain may end with it. A frame of a generator that has just yielded points to no caller any more: a
+    /// chain that ends so has changed while it was being read.
+    may_end: bool,
 }
 
-/// `None` for what cannot be a frame; no [`RawFrame`] for a shim and for a frame that is being cleared.
-fn decode_interpreter_frame(shape: &InterpreterFrame, code: &python_offsets::Bytecode, bytes: &[u8]) -> Decoded {
+fn decode_object(shape: &FrameObject, bytes: &[u8]) -> Option<Decoded> {
+    let offset = i64::from(bytes.i32_at(shape.lasti)?) * shape.lasti_unit as i64;
+    let frame = RawFrame { code: bytes.addr_at(shape.code)?, offset, copy: 0, in_generator: false };
+    Some(Decoded { frame: Some(frame), previous: bytes.addr_at(shape.back)?, may_end: true })
+}
+
+/// `None` for what cannot be a frame.
+fn decode_interpreter_frame(shape: &InterpreterFrame, code: &Bytecode, bytes: &[u8]) -> Option<Decoded> {
+    /// `FRAME_OWNED_BY_GENERATOR`, in every version.
+    const GENERATOR: u8 = 1;
     /// The highest value of `owner` in any version.
     const LAST_OWNER: u8 = 4;
     let owner = bytes.u8_at(shape.owner)?;
     let previous = bytes.addr_at(shape.previous)?;
-    if owner > LAST_OWNER || !previous.0.is_multiple_of(8) {
+    let executable = Addr(bytes.u64_at(shape.executable)? & !TAG);
+    if owner > LAST_OWNER || !previous.0.is_multiple_of(8) || !executable.0.is_multiple_of(8) {
         return None;
     }
-    let executable = Addr(bytes.u64_at(shape.executable)? & !TAG);
-    if owner >= shape.first_shim_owner || executable.is_null() {
-        return Some((None, previous));
+    let is_shim = owner >= shape.first_shim_owner;
+    let may_end = match shape.is_entry {
+        Some(at) => bytes.u8_at(at)? != 0,
+        None => is_shim,
+    };
+    if is_shim || executable.is_null() {
+        return Some(Decoded { frame: None, previous, may_end });
     }
-    let python_offsets::Bytecode::Inline(bytecode) = *code else { return None };
+    let Bytecode::Inline(bytecode) = *code else { return None };
     let instr = bytes.addr_at(shape.instr)?;
-    let offset = instr.0.wrapping_sub(executable.offset(bytecode).0) as i64;
-    let copy = shape.tlbc_index.and_then(|at| bytes.u32_at(at)).unwrap_or(0);
-    executable.0.is_multiple_of(8).then_some((Some(RawFrame { code: executable, offset, copy }), previous))
+    let frame = RawFrame {
+        code: executable,
+        offset: instr.0.wrapping_sub(executable.offset(bytecode).0) as i64,
+        copy: shape.tlbc_index.and_then(|at| bytes.u32_at(at)).unwrap_or(0),
+        in_generator: owner == GENERATOR,
+    };
+    Some(Decoded { frame: Some(frame), previous, may_end })
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use pysample::target::command::Command;
 use pysample::view::progress::{Progress, Terminal};
 use pysample::view::summary::Ending;
 
-use super::tell;
 use super::notices::{Notice, Notices};
+use super::tell;
 use crate::plan::Record;
 
 /// After so many events in a row, look for signals.
@@ -187,4 +187,3 @@ pub fn terminal(command: Option<&Command>) -> Terminal {
         false => Terminal::Ours,
     }
 }
-

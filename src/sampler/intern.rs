@@ -108,8 +108,9 @@ impl Interner {
         for frame in thread.stack.frames().iter().rev() {
             match view.codes.resolve(frame.code, &view.objects, view.copies) {
                 Resolved::Code(entry) => {
-                    let frame = view.codes.frame(entry, frame.offset, frame.copy, &view.objects);
-                    stack = Some(self.push(stack, frame));
+                    if let Some(frame) = view.codes.frame(entry, frame, &view.objects) {
+                        stack = Some(self.push(stack, frame));
+                    }
                 }
                 Resolved::NotCode => {}
                 Resolved::Unreadable => return Err(Unreadable::Torn),

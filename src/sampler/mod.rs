@@ -24,7 +24,7 @@ use crate::target::{Binary, Target};
 use clock::{Clock, Missed, Tick};
 use intern::Interner;
 use moment::{Failure, Reader};
-use pausing::Pausing;
+use pausing::{Budget, Pausing};
 
 pub use moment::Wanted;
 pub use snapshot::snapshot;
@@ -174,6 +174,7 @@ struct Sampler {
     looked: Instant,
     reads_before: u64,
     pausing: Pausing,
+    budget: Budget,
     is_stretched: bool,
 }
 
@@ -195,6 +196,7 @@ impl Sampler {
             looked: Instant::now(),
             reads_before: target.reads(),
             pausing: settings.pause.pausing(&target),
+            budget: Budget::new(settings.max_pause),
             is_stretched: false,
             target,
             settings,
@@ -264,7 +266,7 @@ impl Sampler {
             Ok(stops) => {
                 self.tally.taken += 1;
                 self.tally.stops.merge(stops);
-                self.clock.rest_until(self.clock.elapsed() + stops.total.mul_f64(1.0 / self.settings.max_pause - 1.0));
+                self.clock.rest_until(self.budget.spend(self.clock.elapsed(), stops.total));
                 self.interner.tell(at, &mut self.reader, self.target.memory(), &mut self.tally);
                 None
             }

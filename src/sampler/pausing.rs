@@ -91,3 +91,59 @@ impl Pausing {
         }
     }
 }
+
+/// How much of its time the target may be stopped: a bucket that stops fill and time drains.
+#[derive(Debug)]
+pub struct Budget {
+    share: f64,
+    /// Stopped time that has not drained yet, at the time of the last stop.
+    level: Duration,
+    last: Duration,
+}
+
+/// What the bucket holds: so much may be stopped at once without a rest.
+const BUCKET: Duration = Duration::from_millis(10);
+
+impl Budget {
+    /// Up to `share` of the time, above 0 and up to 1.
+    pub fn new(share: f64) -> Budget {
+        Budget { share, level: Duration::ZERO, last: Duration::ZERO }
+    }
+
+    /// Counts a stop that ended now, so long after the start. Returns until when to rest.
+    pub fn spend(&mut self, now: Duration, stopped: Duration) -> Duration {
+        let drained = now.saturating_sub(self.last).mul_f64(self.share);
+        self.level = self.level.saturating_sub(drained) + stopped;
+        self.last = now;
+        now + self.level.saturating_sub(BUCKET).div_f64(self.share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn short_stops_need_no_rest() {
+        let mut budget = Budget::new(0.05);
+        for n in 1..10_000 {
+            let now = MILLISECOND * n;
+            assert_eq!(budget.spend(now, MILLISECOND / 25), now);
+        }
+    }
+
+    #[test]
+    fn long_stops_are_held_to_the_share() {
+        let mut budget = Budget::new(0.05);
+        let (mut now, mut stopped) = (Duration::ZERO, Duration::ZERO);
+        while now < Duration::from_secs(10) {
+            now += 2 * MILLISECOND;
+            stopped += 2 * MILLISECOND;
+            now = budget.spend(now, 2 * MILLISECOND);
+        }
+        let share = stopped.as_secs_f64() / now.as_secs_f64();
+        assert!((0.04..=0.052).contains(&share), "{share}");
+    }
+}

@@ -99,11 +99,13 @@ fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: 
         };
         for frame in thread.stack.frames() {
             match codes.resolve(frame.code, &objects, copies) {
-                Resolved::Code(entry) => frames.push(FrameSnapshot {
-                    function: codes.code(entry).function.clone(),
-                    file: codes.code(entry).file.clone(),
-                    line: codes.line(entry, frame.offset, frame.copy, &objects),
-                }),
+                Resolved::Code(entry) => {
+                    if let Some(place) = codes.place(entry, frame, &objects) {
+                        let code = codes.code(entry);
+                        let (function, file) = (code.function.clone(), code.file.clone());
+                        frames.push(FrameSnapshot { function, file, line: place.line });
+                    }
+                }
                 Resolved::NotCode => {}
                 Resolved::Unreadable => {
                     incomplete = Some(Incomplete::Unreadable(Unreadable::Torn));

@@ -95,7 +95,11 @@ impl Summary {
         }
         let share = 100.0 * total.as_secs_f64() / self.elapsed.as_secs_f64();
         let mean = micros(total) / count as f64;
-        writeln!(f, "  stopped     {share:.2} % of the time: {count} times, {mean:.0} us each, {:.0} us at worst", micros(longest))
+        writeln!(
+            f,
+            "  stopped     {share:.2} % of the time: {count} times, {mean:.0} us each, {:.0} us at worst",
+            micros(longest)
+        )
     }
 
     fn stacks(&self, f: &mut Formatter<'_>) -> fmt::Result {

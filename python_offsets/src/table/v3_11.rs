@@ -81,6 +81,7 @@ const RELEASE: Offsets = Offsets {
         flags: 48,
         line_table: LineTable::Locations(136),
         version: None,
+        first_traceable: Some(168),
         bytecode: Bytecode::Inline(184),
         tlbc: None,
     },
@@ -111,6 +112,7 @@ const TRACE_REFS: Offsets = Offsets {
         firstlineno: 88,
         flags: 64,
         line_table: LineTable::Locations(152),
+        first_traceable: Some(184),
         bytecode: Bytecode::Inline(200),
         ..RELEASE.code
     },

@@ -88,6 +88,7 @@ const RELEASE: Offsets = Offsets {
         flags: 48,
         line_table: LineTable::Locations(136),
         version: Some(92),
+        first_traceable: Some(176),
         bytecode: Bytecode::Inline(192),
         tlbc: None,
     },
@@ -126,6 +127,7 @@ const TRACE_REFS: Offsets = Offsets {
         flags: 64,
         line_table: LineTable::Locations(152),
         version: Some(108),
+        first_traceable: Some(192),
         bytecode: Bytecode::Inline(208),
         ..RELEASE.code
     },

@@ -92,6 +92,7 @@ const RELEASE: Offsets = Offsets {
         flags: 48,
         line_table: LineTable::Locations(136),
         version: Some(92),
+        first_traceable: Some(184),
         bytecode: Bytecode::Inline(200),
         tlbc: None,
     },
@@ -137,6 +138,7 @@ const FREE_THREADED: Offsets = Offsets {
         flags: 64,
         line_table: LineTable::Locations(152),
         version: Some(108),
+        first_traceable: Some(200),
         bytecode: Bytecode::Inline(216),
         ..RELEASE.code
     },
