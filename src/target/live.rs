@@ -1,0 +1,395 @@
+//! A living process: its memory by `process_vm_readv` (or `/proc/PID/mem`, where that is refused), and `/proc`.
+
+use std::fs::{self, File};
+use std::io::{self, IoSliceMut};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::Pid;
+use rustc_hash::FxHashMap;
+
+use super::proc::{self, Stat, Status};
+use super::{Binary, Facts, Task, lock, permission};
+use crate::error::{Error, Result};
+use crate::memory::{Memory, MemoryError, Span};
+use crate::sample::{ThreadState, Tid};
+
+/// Ranges that one `process_vm_readv` takes (`IOV_MAX`).
+const MOST_RANGES: usize = 1024;
+
+/// A living process.
+pub struct Live {
+    pid: u32,
+    way: Way,
+    ranges: Mutex<Vec<RemoteIoVec>>,
+    reads: AtomicU64,
+    tasks: Mutex<Tasks>,
+}
+
+/// By which way its memory is read.
+enum Way {
+    Vectored,
+    File(File),
+}
+
+/// What is kept of its threads.
+#[derive(Default)]
+struct Tasks {
+    /// The target's own ids to ours; empty where they are the same.
+    translated: Option<FxHashMap<u64, Tid>>,
+    /// Opened `/proc/PID/task/TID/stat`.
+    stats: FxHashMap<Tid, File>,
+}
+
+impl Live {
+    /// Opens a process. Its memory has not been tried yet, see [`Live::probe`].
+    pub fn open(pid: u32) -> Result<Live> {
+        let stat = match i32::try_from(pid) {
+            Ok(1..) => Stat::read(pid).map_err(|e| failed(pid, e))?,
+            _ => return Err(Error::NoSuchProcess { pid }),
+        };
+        if stat.is_kernel_thread {
+            return Err(Error::NotPython { pid, why: format!("it is a kernel thread ({})", stat.name) });
+        }
+        if matches!(stat.state, b'Z' | b'X') {
+            return Err(Error::Zombie { pid });
+        }
+        let namespaced = Status::read(&pid.to_string()).is_some_and(|status| status.namespaced_pids.len() > 1);
+        let tasks = Tasks { translated: namespaced.then(FxHashMap::default), stats: FxHashMap::default() };
+        let way = if vectored_reads_work() { Way::Vectored } else { Way::File(open_memory(pid)?) };
+        Ok(Live { pid, way, ranges: Mutex::default(), reads: AtomicU64::new(0), tasks: Mutex::new(tasks) })
+    }
+
+    /// Reads one byte, to learn before anything else whether we may.
+    pub fn probe(&self, facts: &Facts) -> Result<()> {
+        let mut byte = [0];
+        let refused = facts
+            .mappings
+            .iter()
+            .take(8)
+            .any(|mapping| matches!(self.read(mapping.start, &mut byte), Err(MemoryError::Refused(_))));
+        if refused {
+            return Err(permission::refused(self.pid));
+        }
+        if !self.is_alive() {
+            return Err(Error::Ended { pid: self.pid });
+        }
+        Ok(())
+    }
+
+    /// Gathers what `/proc` says of it.
+    pub fn facts(&self) -> Result<Facts> {
+        Ok(Facts {
+            pid: self.pid,
+            own_pid: self.own_tid(Tid(self.pid)).unwrap_or(self.pid.into()) as u32,
+            command: self.command(),
+            mappings: proc::mappings(self.pid).map_err(|e| failed(self.pid, e))?,
+            tasks: self.tasks_now(),
+        })
+    }
+
+    /// System calls made to read its memory so far.
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    fn command(&self) -> Vec<String> {
+        let bytes = fs::read(self.path("cmdline")).unwrap_or_default();
+        let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+        match bytes {
+            [] => Stat::read(self.pid).map(|stat| vec![stat.name]).unwrap_or_default(),
+            _ => bytes.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.pid))
+    }
+
+    fn tids(&self) -> Vec<Tid> {
+        let Ok(entries) = fs::read_dir(self.path("task")) else { return Vec::new() };
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Tid)).collect()
+    }
+
+    fn tasks_now(&self) -> Vec<Task> {
+        let task =
+            |tid| Task { tid, own_tid: self.own_tid(tid).unwrap_or(tid.0.into()), state: self.thread_state(tid) };
+        self.tids().into_iter().map(task).collect()
+    }
+
+    /// The id that the target itself knows one of its threads by.
+    fn own_tid(&self, tid: Tid) -> Option<u64> {
+        if lock(&self.tasks).translated.is_none() {
+            return Some(tid.0.into());
+        }
+        let status = Status::read(&format!("{}/task/{tid}", self.pid))?;
+        status.namespaced_pids.last().map(|&own| own.into())
+    }
+
+    /// The thread that the target itself knows as `own_tid`.
+    pub fn task(&self, own_tid: u64) -> Option<Tid> {
+        if lock(&self.tasks).translated.is_none() {
+            let tid = Tid(u32::try_from(own_tid).ok()?);
+            return self.is_task(tid).then_some(tid);
+        }
+        let known = lock(&self.tasks).translated.as_ref().and_then(|ids| ids.get(&own_tid).copied());
+        if let Some(tid) = known.filter(|&tid| self.is_task(tid)) {
+            return Some(tid);
+        }
+        let ids: FxHashMap<u64, Tid> =
+            self.tids().into_iter().filter_map(|tid| Some((self.own_tid(tid)?, tid))).collect();
+        let found = ids.get(&own_tid).copied();
+        lock(&self.tasks).translated = Some(ids);
+        found
+    }
+
+    fn is_task(&self, tid: Tid) -> bool {
+        self.path(&format!("task/{tid}")).exists()
+    }
+
+    /// Whether a thread uses a processor now: its state in `/proc/PID/task/TID/stat`.
+    pub fn thread_state(&self, tid: Tid) -> ThreadState {
+        match self.state_letter(tid) {
+            Some(b'R') => ThreadState::Running,
+            Some(_) => ThreadState::Idle,
+            None => ThreadState::Unknown,
+        }
+    }
+
+    /// The state of a thread from its `stat`, which is kept open as long as there are file descriptors to be had.
+    fn state_letter(&self, tid: Tid) -> Option<u8> {
+        let stats = &mut lock(&self.tasks).stats;
+        if let Some(stat) = stats.get(&tid) {
+            let letter = state_letter(stat);
+            if letter.is_none() {
+                stats.remove(&tid);
+            }
+            return letter;
+        }
+        let path = self.path(&format!("task/{tid}/stat"));
+        let stat = File::open(&path).or_else(|e| {
+            if e.raw_os_error() == Some(Errno::EMFILE as i32) {
+                stats.clear();
+            }
+            File::open(&path)
+        });
+        let stat = stat.ok()?;
+        let letter = state_letter(&stat);
+        stats.insert(tid, stat);
+        letter
+    }
+
+    /// Whether the process is there and not a zombie.
+    pub fn is_alive(&self) -> bool {
+        Stat::read(self.pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
+    }
+
+    /// Opens the file behind a mapped binary. A candidate counts only if it is the mapped inode.
+    pub fn open_binary(&self, binary: &Binary) -> Option<File> {
+        let inside = |path: &Path| self.path("root").join(path.strip_prefix("/").unwrap_or(path));
+        let candidates = [
+            Some(inside(&binary.path)),
+            Some(binary.path.clone()),
+            Some(self.path("exe")),
+            Some(self.path(&format!("map_files/{:x}-{:x}", binary.base.0, binary.base_end.0))),
+        ];
+        candidates.into_iter().flatten().find_map(|path| {
+            let file = open_harmless(&path).ok()?;
+            let metadata = file.metadata().ok()?;
+            (metadata.is_file() && metadata.ino() == binary.inode).then_some(file)
+        })
+    }
+
+    /// Opens a source file by the name that the target has for it, as the target would: below its root, from its
+    /// working directory. Only regular files.
+    pub fn open_source(&self, file: &str) -> Option<File> {
+        let path = Path::new(file);
+        let (from, resolve) = match path.is_absolute() {
+            true => ("root", ResolveFlag::RESOLVE_IN_ROOT),
+            false => ("cwd", ResolveFlag::RESOLVE_BENEATH),
+        };
+        let directory = File::open(self.path(from)).ok()?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+            .resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let opened: OwnedFd = openat2(&directory, path, how).ok()?;
+        let file = File::from(opened);
+        file.metadata().ok()?.is_file().then_some(file)
+    }
+
+    fn gather_vectored(&self, spans: &mut [Span], into: &mut [u8]) -> std::result::Result<(), MemoryError> {
+        let mut ranges = lock(&self.ranges);
+        let (mut first, mut at) = (0, 0);
+        while first < spans.len() {
+            let batch = &mut spans[first..];
+            let count = batch.len().min(MOST_RANGES);
+            let batch = &mut batch[..count];
+            let bytes: usize = batch.iter().map(|span| span.len).sum();
+            ranges.clear();
+            ranges.extend(batch.iter().map(|span| RemoteIoVec { base: span.addr.0 as usize, len: span.len }));
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let mut local = [IoSliceMut::new(&mut into[at..at + bytes])];
+            let read = match process_vm_readv(Pid::from_raw(self.pid as i32), &mut local, &ranges) {
+                Ok(read) => read,
+                Err(Errno::EFAULT | Errno::EINVAL) => 0,
+                Err(Errno::ESRCH) => return Err(MemoryError::Gone),
+                Err(e) => return Err(MemoryError::Refused(e)),
+            };
+            let (done, passed) = account(batch, read);
+            first += done;
+            at += passed;
+        }
+        Ok(())
+    }
+}
+
+/// Notes in `spans` that `read` bytes were read: all of the first spans and a part of the next, which is where the
+/// transfer stopped. Returns how many spans are settled, and their length.
+fn account(spans: &mut [Span], read: usize) -> (usize, usize) {
+    let (mut left, mut passed) = (read, 0);
+    for (i, span) in spans.iter_mut().enumerate() {
+        span.got = span.len.min(left);
+        left -= span.got;
+        passed += span.len;
+        if span.got < span.len {
+            return (i + 1, passed);
+        }
+    }
+    (spans.len(), passed)
+}
+
+impl Memory for Live {
+    fn gather(&self, spans: &mut [Span], into: &mut [u8]) -> std::result::Result<(), MemoryError> {
+        match &self.way {
+            Way::Vectored => self.gather_vectored(spans, into),
+            Way::File(file) => {
+                self.reads.fetch_add(spans.len() as u64, Ordering::Relaxed);
+                gather_from_file(file, spans, into)
+            }
+        }
+    }
+}
+
+/// Reads the spans one by one from `/proc/PID/mem`. It reads as empty once the process has no memory any more.
+fn gather_from_file(file: &File, spans: &mut [Span], into: &mut [u8]) -> std::result::Result<(), MemoryError> {
+    let mut at = 0;
+    for span in spans {
+        span.got = match file.read_at(&mut into[at..at + span.len], span.addr.0) {
+            Ok(0) if span.len > 0 => return Err(MemoryError::Gone),
+            Ok(read) => read,
+            Err(e) if e.raw_os_error() == Some(Errno::ESRCH as i32) => return Err(MemoryError::Gone),
+            Err(_) => 0,
+        };
+        at += span.len;
+    }
+    Ok(())
+}
+
+/// Whether the kernel has `process_vm_readv` and no filter hides it: tried on ourselves, where nothing else can refuse.
+fn vectored_reads_work() -> bool {
+    let byte = [0u8; 1];
+    let mut copy = [0u8; 1];
+    let range = RemoteIoVec { base: byte.as_ptr() as usize, len: 1 };
+    process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut copy)], &[range]).is_ok()
+}
+
+fn open_memory(pid: u32) -> Result<File> {
+    File::open(format!("/proc/{pid}/mem")).map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => permission::refused(pid),
+        _ => Error::Io { what: format!("cannot open /proc/{pid}/mem"), source: e },
+    })
+}
+
+fn open_harmless(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
+}
+
+/// The letter after the parenthesised name in a `stat` line. The name may hold parentheses; it is at most 64 bytes.
+fn state_letter(stat: &File) -> Option<u8> {
+    let mut line = [0; 128];
+    let read = stat.read_at(&mut line, 0).ok()?;
+    let end = line[..read].iter().rposition(|&b| b == b')')?;
+    line.get(end + 2).copied()
+}
+
+/// What it means that a file of `/proc/PID` cannot be read.
+fn failed(pid: u32, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::NotFound => Error::NoSuchProcess { pid },
+        io::ErrorKind::PermissionDenied => permission::refused(pid),
+        _ if source.raw_os_error() == Some(Errno::ESRCH as i32) => Error::NoSuchProcess { pid },
+        _ => Error::Io { what: format!("cannot look at process {pid}"), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Addr;
+
+    fn spans(lengths: &[usize]) -> Vec<Span> {
+        lengths.iter().map(|&len| Span::new(Addr(0), len)).collect()
+    }
+
+    #[test]
+    fn a_transfer_that_stops_settles_the_span_it_stopped_in() {
+        let mut list = spans(&[4, 4, 4]);
+        assert_eq!(account(&mut list, 6), (2, 8));
+        assert_eq!(list.iter().map(|s| s.got).collect::<Vec<_>>(), [4, 2, 0]);
+        assert_eq!(account(&mut list, 12), (3, 12));
+        assert_eq!(account(&mut list, 0), (1, 4));
+        assert_eq!(list[0].got, 0);
+    }
+
+    #[test]
+    fn our_own_memory_reads_around_holes() {
+        let live = Live::open(std::process::id()).unwrap();
+        let words = [0x0123_4567_89ab_cdefu64, 42];
+        let here = Addr(words.as_ptr() as u64);
+        let mut list = [Span::new(here, 8), Span::new(Addr(8), 8), Span::new(here.offset(8), 8)];
+        let mut bytes = [0; 24];
+        live.gather(&mut list, &mut bytes).unwrap();
+        assert_eq!(list.map(|s| s.got), [8, 0, 8]);
+        assert_eq!(u64::from_le_bytes(bytes[..8].try_into().unwrap()), words[0]);
+        assert_eq!(u64::from_le_bytes(bytes[16..].try_into().unwrap()), 42);
+    }
+
+    #[test]
+    fn both_ways_of_reading_agree() {
+        let live = Live::open(std::process::id()).unwrap();
+        let words = [7u64; 600];
+        let here = Addr(words.as_ptr() as u64);
+        let mut one = [Span::new(here, 4800), Span::new(Addr(8), 8), Span::new(here, 16)];
+        let mut other = one;
+        let (mut a, mut b) = (vec![0; 4824], vec![0; 4824]);
+        live.gather(&mut one, &mut a).unwrap();
+        gather_from_file(&open_memory(std::process::id()).unwrap(), &mut other, &mut b).unwrap();
+        assert_eq!((one, a), (other, b));
+    }
+
+    #[test]
+    fn more_ranges_than_one_call_takes_are_all_read() {
+        let live = Live::open(std::process::id()).unwrap();
+        let words: Vec<u64> = (0..3000).collect();
+        let start = Addr(words.as_ptr() as u64);
+        let mut list: Vec<Span> = (0..3000).map(|i| Span::new(start.offset(8 * i), 8)).collect();
+        let mut bytes = vec![0; 24000];
+        live.gather(&mut list, &mut bytes).unwrap();
+        assert!(list.iter().all(|s| s.got == 8));
+        assert_eq!(u64::from_le_bytes(bytes[8 * 2999..].try_into().unwrap()), 2999);
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_named() {
+        assert!(matches!(Live::open(0x7fff_fff0), Err(Error::NoSuchProcess { .. })));
+        assert!(matches!(Live::open(0), Err(Error::NoSuchProcess { .. })));
+        assert!(matches!(Live::open(u32::MAX), Err(Error::NoSuchProcess { .. })));
+    }
+}

@@ -1,0 +1,245 @@
+//! A process to look at, and the only code that touches the operating system on its behalf.
+//!
+//! A [`Target`] is a living process or a recorded image of one; whoever reads it need not know which. It hands out
+//! memory ([`Target::memory`]), facts ([`Facts`]) and what the kernel says of threads. What the bytes mean is the
+//! business of [`crate::python`].
+
+pub mod command;
+pub mod elf;
+mod image;
+mod live;
+pub mod pause;
+mod permission;
+mod proc;
+mod source;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::memory::{Addr, Memory};
+use crate::sample::{ThreadState, Tid};
+
+pub use elf::Binary;
+use image::{Image, Recorder};
+use live::Live;
+use source::SourceFiles;
+
+/// What is known of a process without reading its memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The process id as we see it.
+    pub pid: u32,
+    /// The process id that the process itself sees, in its own PID namespace.
+    pub own_pid: u32,
+    /// The command line, one string an argument.
+    pub command: Vec<String>,
+    /// Its mappings, by address.
+    pub mappings: Vec<Mapping>,
+    /// Its threads.
+    pub tasks: Vec<Task>,
+}
+
+/// A mapping of a process: one line of `/proc/PID/maps`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// The first address.
+    pub start: Addr,
+    /// The address after the last.
+    pub end: Addr,
+    /// Whether the process may write to it.
+    pub writable: bool,
+    /// Where in the file the mapping begins, in bytes.
+    pub file_offset: u64,
+    /// The device of the file; (0, 0) for none.
+    pub device: (u32, u32),
+    /// The inode of the file; 0 for none.
+    pub inode: u64,
+    /// The file, if there is one, as the kernel spells it.
+    pub path: Option<PathBuf>,
+}
+
+impl Mapping {
+    /// Bytes of the mapping.
+    pub fn len(&self) -> usize {
+        self.end.since(self.start).unwrap_or(0)
+    }
+
+    /// Whether the mapping holds no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A thread of a process, as the kernel knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The thread id as we see it.
+    pub tid: Tid,
+    /// The thread id that the process itself sees.
+    pub own_tid: u64,
+    /// What it did when the facts were gathered.
+    pub state: ThreadState,
+}
+
+/// A process to look at.
+pub struct Target {
+    facts: Facts,
+    origin: Origin,
+    source: Mutex<SourceFiles>,
+}
+
+enum Origin {
+    Live(Live),
+    Recorded(Recorder),
+    Image(Image),
+}
+
+impl Target {
+    /// Opens a living process for reading.
+    ///
+    /// Errors: no such process, a zombie, a kernel thread, no permission (with the rule that refused).
+    pub fn attach(pid: u32) -> Result<Target> {
+        let live = Live::open(pid)?;
+        let facts = live.facts()?;
+        live.probe(&facts)?;
+        Ok(Target::new(facts, Origin::Live(live)))
+    }
+
+    /// As [`Target::attach`], and remembers every byte that is read, for [`Target::save_image`].
+    pub fn attach_recording(pid: u32) -> Result<Target> {
+        let Target { facts, origin, .. } = Target::attach(pid)?;
+        let Origin::Live(live) = origin else { unreachable!("attach opens living processes") };
+        Ok(Target::new(facts, Origin::Recorded(Recorder::new(live))))
+    }
+
+    /// Opens a recorded image: the same memory and facts, without process or privilege.
+    pub fn open_image(path: &Path) -> Result<Target> {
+        let (facts, image) = Image::load(path)?;
+        Ok(Target::new(facts, Origin::Image(image)))
+    }
+
+    /// Opens an image from its bytes; `facts` and `ranges` as they would be in the file.
+    pub fn from_ranges(facts: Facts, ranges: impl IntoIterator<Item = (Addr, Vec<u8>)>) -> Target {
+        Target::new(facts, Origin::Image(Image::new(ranges)))
+    }
+
+    /// Writes what has been read so far of a target opened with [`Target::attach_recording`].
+    pub fn save_image(&self, path: &Path) -> Result<()> {
+        match &self.origin {
+            Origin::Recorded(recorder) => recorder.image().save(&self.facts, path),
+            Origin::Image(image) => image.save(&self.facts, path),
+            Origin::Live(_) => Err(Error::Image { path: path.into(), why: "the target was not recorded".into() }),
+        }
+    }
+
+    /// The ranges of a recorded target or an image, by address.
+    pub fn ranges(&self) -> Vec<(Addr, Vec<u8>)> {
+        match &self.origin {
+            Origin::Recorded(recorder) => recorder.image().ranges(),
+            Origin::Image(image) => image.ranges(),
+            Origin::Live(_) => Vec::new(),
+        }
+    }
+
+    fn new(facts: Facts, origin: Origin) -> Target {
+        Target { facts, origin, source: Mutex::default() }
+    }
+
+    /// The process id as we see it.
+    pub fn pid(&self) -> u32 {
+        self.facts.pid
+    }
+
+    /// The command line, one string an argument.
+    pub fn command(&self) -> &[String] {
+        &self.facts.command
+    }
+
+    /// What was known of the process when it was opened, or last [`refresh`](Target::refresh)ed.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Its address space.
+    pub fn memory(&self) -> &dyn Memory {
+        match &self.origin {
+            Origin::Live(live) => live,
+            Origin::Recorded(recorder) => recorder,
+            Origin::Image(image) => image,
+        }
+    }
+
+    /// System calls made to read its memory so far; none for an image.
+    pub fn reads(&self) -> u64 {
+        self.live().map_or(0, Live::reads)
+    }
+
+    fn live(&self) -> Option<&Live> {
+        match &self.origin {
+            Origin::Live(live) => Some(live),
+            Origin::Recorded(recorder) => Some(recorder.live()),
+            Origin::Image(_) => None,
+        }
+    }
+
+    /// Gathers the facts anew: mappings change while a program starts, and all of them when it executes another.
+    pub fn refresh(&mut self) -> Result<()> {
+        if let Some(live) = self.live() {
+            self.facts = live.facts()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the process is still there. A zombie is not.
+    pub fn is_alive(&self) -> bool {
+        self.live().is_none_or(Live::is_alive)
+    }
+
+    /// The thread that the process itself knows as `own_tid`; `None` if it has no such thread.
+    pub fn task(&self, own_tid: u64) -> Option<Tid> {
+        match self.live() {
+            Some(live) => live.task(own_tid),
+            None => self.facts.tasks.iter().find(|task| task.own_tid == own_tid).map(|task| task.tid),
+        }
+    }
+
+    /// Whether a thread uses a processor now.
+    pub fn thread_state(&self, tid: Tid) -> ThreadState {
+        match self.live() {
+            Some(live) => live.thread_state(tid),
+            None => self.facts.tasks.iter().find(|t| t.tid == tid).map_or(ThreadState::Unknown, |t| t.state),
+        }
+    }
+
+    /// Whether its threads can be stopped, see [`pause::Pauser`]: it is alive and not an image.
+    pub fn can_be_paused(&self) -> bool {
+        self.live().is_some()
+    }
+
+    /// The ELF files that are mapped, the executable first.
+    pub fn binaries(&self) -> Vec<Binary> {
+        elf::binaries(&self.facts.mappings)
+    }
+
+    /// Opens the file behind a mapped binary: the very file, whatever its path means to us. `None` where it cannot
+    /// be reached.
+    pub fn open_binary(&self, binary: &Binary) -> Option<File> {
+        self.live()?.open_binary(binary)
+    }
+
+    /// A line of a source file that the target names, without the white space around it. `None` where the file
+    /// cannot be read or has no such line.
+    pub fn source_line(&self, file: &str, line: u32) -> Option<String> {
+        let live = self.live()?;
+        lock(&self.source).line(file, line, || live.open_source(file))
+    }
+}
+
+/// What a mutex guards. A thread that panicked while it held one leaves nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,250 @@
+//! Stops single threads of a process for a moment, and lets them go.
+//!
+//! A thread is seized, interrupted, and waited for by spinning, which takes some 20 us; a blocking wait would take
+//! twice that. One that has no processor at the time takes longer; it is waited for without taking another's. Seized threads run on by themselves when we die, whatever we die of. A thread that is caught on its way
+//! to a signal is let go with that signal. What the kernel reports of the stop is asked for with `waitid` and only for
+//! stops, so that nobody's exit status is taken from whom it is for.
+//!
+//! The kernel lets only the thread that seized do the rest, so a [`Pauser`] is used by one thread of ours.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use crate::sample::Tid;
+
+/// How long a stop is waited for by spinning, and how long altogether: a thread stops when it next has a processor.
+const SPIN: Duration = Duration::from_micros(50);
+const PATIENCE: Duration = Duration::from_millis(100);
+const BETWEEN_LOOKS: Duration = Duration::from_micros(20);
+/// How long threads that have not stopped are waited for, so that they can be let go as soon as they do, and how often
+/// they are looked at.
+const LONGEST_SETTLING: Duration = Duration::from_secs(10);
+const BETWEEN_SETTLING_LOOKS: Duration = Duration::from_micros(500);
+/// `__WALL` and `__WNOTHREAD` of the kernel's `linux/wait.h`: threads too, and only those that this thread of ours has
+/// seized.
+const WALL: u32 = 0x4000_0000;
+const OWN_TRACEES: u32 = 0x2000_0000;
+/// `PTRACE_EVENT_STOP`, where the kernel puts it in the status of a stop.
+const EVENT_STOP: i32 = 128 << 8;
+
+/// Why a thread was not stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It has ended.
+    Gone,
+    /// The kernel does not let us: another tracer has it, or a filter forbids it.
+    Forbidden,
+    /// It sleeps where nothing can interrupt it. It will be let go as soon as it stops.
+    WillNotStop,
+}
+
+/// Stops threads of one process.
+#[derive(Debug)]
+pub struct Pauser {
+    pid: Pid,
+    paused: Vec<Paused>,
+    /// Threads that were told to stop and have not yet.
+    lingering: Vec<Pid>,
+    since: Option<Instant>,
+    /// A thread was caught on its way to a signal that cannot be passed on; see [`Pauser::must_leave`].
+    must_leave: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Paused {
+    tid: Tid,
+    /// What the kernel knows it by now; another than `tid` after it has executed another program.
+    pid: Pid,
+    caught: Caught,
+}
+
+/// In what a thread was caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caught {
+    /// In our interruption.
+    Interruption,
+    /// On its way to a signal.
+    Signal(Signal),
+    /// On its way to a real-time signal.
+    RealTimeSignal,
+}
+
+impl Pauser {
+    /// For the threads of a process.
+    pub fn new(pid: u32) -> Pauser {
+        Pauser {
+            pid: Pid::from_raw(pid as i32),
+            paused: Vec::new(),
+            lingering: Vec::new(),
+            since: None,
+            must_leave: false,
+        }
+    }
+
+    /// Whether a thread is stopped by us.
+    pub fn is_paused(&self, tid: Tid) -> bool {
+        self.paused.iter().any(|paused| paused.tid == tid)
+    }
+
+    /// Stops a thread, until [`Pauser::resume`].
+    pub fn pause(&mut self, tid: Tid) -> Result<(), Refusal> {
+        self.tend();
+        let pid = Pid::from_raw(tid.0 as i32);
+        if self.is_paused(tid) {
+            return Ok(());
+        }
+        if self.lingering.contains(&pid) {
+            return Err(Refusal::WillNotStop);
+        }
+        ptrace::seize(pid, ptrace::Options::empty()).map_err(refusal)?;
+        let stopped = match ptrace::interrupt(pid) {
+            Ok(()) => self.wait(pid),
+            Err(e) => Err(refusal(e)),
+        };
+        match stopped {
+            Ok((pid, caught)) => {
+                self.since.get_or_insert_with(Instant::now);
+                self.paused.push(Paused { tid, pid, caught });
+                Ok(())
+            }
+            Err(refusal) => {
+                if refusal != Refusal::Gone {
+                    self.lingering.push(pid);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Waits until a thread that was interrupted stops.
+    fn wait(&self, pid: Pid) -> Result<(Pid, Caught), Refusal> {
+        let begun = Instant::now();
+        loop {
+            match self.look(pid) {
+                Ok(Some(stopped)) => return Ok(stopped),
+                Ok(None) if begun.elapsed() < SPIN => std::hint::spin_loop(),
+                Ok(None) if begun.elapsed() < PATIENCE => std::thread::sleep(BETWEEN_LOOKS),
+                Ok(None) => return Err(Refusal::WillNotStop),
+                Err(Errno::ECHILD) => return Err(Refusal::Gone),
+                Err(_) => return Err(Refusal::Forbidden),
+            }
+        }
+    }
+
+    /// Whether a thread has stopped. One that executes a program takes the id of its process.
+    fn look(&self, pid: Pid) -> Result<Option<(Pid, Caught)>, Errno> {
+        match stop_of(pid) {
+            Err(Errno::ECHILD) if pid != self.pid => {
+                stop_of(self.pid).map(|stop| stop.map(|caught| (self.pid, caught)))
+            }
+            stop => stop.map(|stop| stop.map(|caught| (pid, caught))),
+        }
+    }
+
+    /// Lets every thread go that is stopped. Returns for how long the first of them was stopped; `None` if none was.
+    pub fn resume(&mut self) -> Option<Duration> {
+        for paused in std::mem::take(&mut self.paused) {
+            self.release(paused.pid, paused.caught);
+        }
+        self.since.take().map(|since| since.elapsed())
+    }
+
+    fn release(&mut self, pid: Pid, caught: Caught) {
+        // It fails only for a thread that has been killed meanwhile.
+        let _ = match caught {
+            Caught::Interruption => ptrace::detach(pid, None),
+            Caught::Signal(signal) => ptrace::detach(pid, signal),
+            Caught::RealTimeSignal => {
+                self.must_leave = true;
+                Ok(())
+            }
+        };
+    }
+
+    /// Lets threads go that have stopped late. To be called often while there may be such.
+    pub fn tend(&mut self) {
+        for pid in std::mem::take(&mut self.lingering) {
+            match self.look(pid) {
+                Ok(Some((pid, caught))) => self.release(pid, caught),
+                Ok(None) => self.lingering.push(pid),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits for threads that have not stopped when they should, and lets them go as they do.
+    pub fn settle(&mut self) {
+        let begun = Instant::now();
+        while !self.lingering.is_empty() && begun.elapsed() < LONGEST_SETTLING {
+            std::thread::sleep(BETWEEN_SETTLING_LOOKS);
+            self.tend();
+        }
+    }
+
+    /// Whether a thread waits for the end of the calling thread of ours.
+    ///
+    /// A thread that was caught on its way to a real-time signal cannot be let go with it: the calls that we have do
+    /// not know these signals. When the thread of ours that seized it ends, the kernel lets it go, signal and all.
+    pub fn must_leave(&self) -> bool {
+        self.must_leave
+    }
+
+    /// To be called by the thread of ours that goes on, after the one before has ended.
+    pub fn arrive(&mut self) {
+        *self = Pauser { pid: self.pid, paused: Vec::new(), lingering: Vec::new(), since: None, must_leave: false };
+    }
+}
+
+impl Drop for Pauser {
+    fn drop(&mut self) {
+        self.resume();
+        self.settle();
+    }
+}
+
+/// The stop that a seized thread is in, if it is in one.
+fn stop_of(pid: Pid) -> Result<Option<Caught>, Errno> {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+    let options = options | WaitIdOptions::from_bits_retain(WALL | OWN_TRACEES);
+    let Some(id) = rustix::process::Pid::from_raw(pid.as_raw()) else { return Err(Errno::ECHILD) };
+    match waitid(WaitId::Pid(id), options) {
+        Ok(status) => Ok(status.and_then(|status| status.trapping_signal().or(status.stopping_signal())).map(caught)),
+        Err(e) => Err(Errno::from_raw(e.raw_os_error())),
+    }
+}
+
+fn caught(status: i32) -> Caught {
+    if status & EVENT_STOP != 0 {
+        return Caught::Interruption;
+    }
+    match Signal::try_from(status) {
+        Ok(signal) => Caught::Signal(signal),
+        Err(_) => Caught::RealTimeSignal,
+    }
+}
+
+fn refusal(errno: Errno) -> Refusal {
+    match errno {
+        Errno::ESRCH => Refusal::Gone,
+        _ => Refusal::Forbidden,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_was_caught_in_is_read_from_the_status_of_its_stop() {
+        assert_eq!(caught(5 | 128 << 8), Caught::Interruption);
+        assert_eq!(caught(19 | 128 << 8), Caught::Interruption);
+        assert_eq!(caught(10), Caught::Signal(Signal::SIGUSR1));
+        assert_eq!(caught(5), Caught::Signal(Signal::SIGTRAP));
+        assert_eq!(caught(35), Caught::RealTimeSignal);
+    }
+}

@@ -1,0 +1,56 @@
+//! Lines of source files, kept so that each file is read once.
+
+use std::fs::File;
+use std::io::Read;
+
+use rustc_hash::FxHashMap;
+
+/// Files larger than this are not read: a source file is not, and the name came from the target.
+const LARGEST: u64 = 16 << 20;
+
+/// The source files read so far.
+#[derive(Default)]
+pub struct SourceFiles {
+    files: FxHashMap<String, Option<Vec<String>>>,
+}
+
+impl SourceFiles {
+    /// Line `line` (from 1) of `file`, trimmed; `open` is asked for the file at its first use.
+    pub fn line(&mut self, file: &str, line: u32, open: impl FnOnce() -> Option<File>) -> Option<String> {
+        if !self.files.contains_key(file) {
+            self.files.insert(file.to_owned(), open().and_then(lines));
+        }
+        let lines = self.files.get(file)?.as_ref()?;
+        let text = lines.get(usize::try_from(line.checked_sub(1)?).ok()?)?;
+        Some(text.clone())
+    }
+}
+
+fn lines(file: File) -> Option<Vec<String>> {
+    if file.metadata().ok()?.len() > LARGEST {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).lines().map(|line| line.trim().to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, Write};
+
+    #[test]
+    fn lines_count_from_one_and_are_trimmed() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"first\n    second \r\n\xff\n").unwrap();
+        file.rewind().unwrap();
+        let mut files = SourceFiles::default();
+        assert_eq!(files.line("x", 2, || Some(file)).as_deref(), Some("second"));
+        assert_eq!(files.line("x", 1, || unreachable!()).as_deref(), Some("first"));
+        assert_eq!(files.line("x", 3, || unreachable!()).as_deref(), Some("\u{fffd}"));
+        assert_eq!(files.line("x", 0, || unreachable!()), None);
+        assert_eq!(files.line("x", 4, || unreachable!()), None);
+        assert_eq!(files.line("y", 1, || None), None);
+    }
+}
