@@ -14,6 +14,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,7 +102,10 @@ fn ordinary() -> &'static Kind {
 
 // ---- What is recorded ----------------------------------------------------------------------------------------------
 
+/// One at a time, so that target and sampler have a processor each: the mix is one of time, not of work.
 fn mix(kind: &Kind) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let target = kind.start_ready("mix.py", &[]);
     let (profile, account) = target.record(&["-r", "1000", "-d", "5", "-F", "--max-pause", "100"]);
     account.is_of(1000.0, 5.0);

@@ -179,6 +179,9 @@ impl Reader {
 
     /// Reads a moment. Returns for how long threads were stopped for it.
     pub fn take(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<Stops, Failure> {
+        if self.interpreters.is_empty() && !pausing.is_never() {
+            self.scout(target)?;
+        }
         self.look_at_threads(target);
         let taken = self.take_stopped(target, wanted, pausing);
         let mut stops = Stops::default();
@@ -189,6 +192,21 @@ impl Reader {
         self.walk_free_threads(target, pausing, &mut stops)?;
         self.fetch_codes(target.memory())?;
         Ok(stops)
+    }
+
+    /// Finds out which interpreters, GILs and threads there are, so that the first moment knows whom to stop.
+    fn scout(&mut self, target: &Target) -> Result<(), Failure> {
+        self.prepare();
+        self.fetch(target.memory())?;
+        self.find_interpreters(target.memory())?;
+        self.find_threads(target.memory())?;
+        self.find_tids(target);
+        for interpreter in &self.interpreters {
+            if !self.gils.iter().any(|(addr, _)| *addr == interpreter.gil) {
+                self.gils.push((interpreter.gil, None));
+            }
+        }
+        Ok(())
     }
 
     /// Reads until all is of one moment.

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_signal_reaches_the_command() {
-        let command = shell("read line");
+        let command = shell("exec sleep 1000");
         command.signal(15);
         command.watch().wait();
         command.signal(15);
