@@ -42,6 +42,8 @@ pub use target::Target;
 
 /// How long a Python that is still starting is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// For how long what looks wrong may be a process that was just executing another program.
+const DOUBT: Duration = Duration::from_millis(500);
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// Opens a process and finds its interpreter. One that is still starting is waited for, a few seconds at most.
@@ -55,6 +57,7 @@ pub fn attach(pid: u32) -> Result<(Target, Interpreter)> {
     loop {
         match python::locate(&target) {
             Err(Error::NotRunning { .. }) if begun.elapsed() < PATIENCE => {}
+            Err(Error::Unrecognised { .. }) if begun.elapsed() < DOUBT => {}
             other => return other.map(|interpreter| (target, interpreter)),
         }
         std::thread::sleep(BETWEEN_TRIES);

@@ -164,11 +164,17 @@ impl From<ObjectError> for Refusal {
 pub fn locate(target: &Target) -> Result<Interpreter> {
     let pid = target.pid();
     let search = Search::new(target)?;
+    let version = || search.banner().unwrap_or_else(|| "of an unknown version".into());
+    if search.has_old_python() {
+        return Err(Error::Unsupported { pid, version: version() });
+    }
     let mut worst = None;
     for find in [Search::exported, Search::in_files, Search::by_cookie, Search::by_structure] {
         for candidate in find(&search) {
             match search.recognise(&candidate) {
                 Ok(interpreter) => return Ok(interpreter),
+                // What only looked like one, and is none, proves nothing.
+                Err(Refusal::Wrong(_)) if candidate.by == FoundBy::Search => {}
                 Err(refusal) => worst = Some(graver(worst, refusal)),
             }
         }
@@ -179,12 +185,10 @@ pub fn locate(target: &Target) -> Result<Interpreter> {
     if !target.is_alive() {
         return Err(Error::Ended { pid });
     }
-    let version = search.banner().unwrap_or_else(|| "of an unknown version".into());
     Err(match worst {
         Some(Refusal::NotRunning(why)) => Error::NotRunning { pid, why },
         Some(Refusal::Unsupported(version)) => Error::Unsupported { pid, version },
-        Some(Refusal::Wrong(why)) => Error::Unrecognised { pid, version, why },
-        None if search.has_old_python() => Error::Unsupported { pid, version },
+        Some(Refusal::Wrong(why)) => Error::Unrecognised { pid, version: version(), why },
         None => Error::NotPython { pid, why: search.what_it_is() },
     })
 }

@@ -1,11 +1,12 @@
 //! What happens beside a recording, on one channel: signals that come in, and the end of a command that we started.
 
+use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pysample::error::{Error, Result};
 use pysample::target::command::{Command, Watch};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::emulate_default_handler;
@@ -79,6 +80,10 @@ impl Notices {
         let (sender, receiver) = unbounded();
         let wanted = listened_to(listen, ignored_signals());
         let mut signals = SignalsInfo::<WithOrigin>::new(wanted)
+            .map_err(|source| Error::Io { what: "cannot listen to signals".into(), source })?;
+        // A file that may not grow any more is told by the error of the write, too; the signal would end us half way.
+        // It is caught and not ignored: what is ignored, a command would have ignored, too.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())
             .map_err(|source| Error::Io { what: "cannot listen to signals".into(), source })?;
         let told = sender.clone();
         thread::spawn(move || {

@@ -6,9 +6,14 @@
 //! sample could be taken is late; it is counted and left out, never made up for. A clock that has been told to rest
 //! leaves out the slots until then, and they are counted apart.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, TryRecvError};
+
+/// How long it may take at most to see that the clock was stopped. To wait on the channel itself would yield the processor
+/// a few times before each sleep, and on a busy machine each time costs other programs' whole turn: samples are late.
+const LONGEST_NAP: Duration = Duration::from_millis(50);
 
 /// The clock of a recording.
 pub struct Clock {
@@ -99,7 +104,16 @@ impl Clock {
 
     /// Waits until so long after the start; true if the clock was stopped before.
     fn wait(&self, until: Duration) -> bool {
-        !matches!(self.stopped.recv_deadline(self.start + until), Err(RecvTimeoutError::Timeout))
+        loop {
+            if !matches!(self.stopped.try_recv(), Err(TryRecvError::Empty)) {
+                return true;
+            }
+            let left = (self.start + until).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            thread::park_timeout(left.min(LONGEST_NAP));
+        }
     }
 }
 

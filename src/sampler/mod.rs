@@ -35,6 +35,9 @@ const CHANNEL: usize = 1 << 14;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often a runtime that was lost is looked for.
 const LOCATE_EVERY: Duration = Duration::from_millis(20);
+/// For how long a program that the target became may still turn out to be Python: its libraries are not mapped at once,
+/// and it may be a script that executes Python in turn.
+const BECOMING: Duration = Duration::from_secs(2);
 
 /// Whether threads are stopped while they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +175,8 @@ struct Sampler {
     tally: Tally,
     told: Instant,
     looked: Instant,
+    /// Since when the target is a program that is not Python.
+    foreign: Option<Instant>,
     reads_before: u64,
     pausing: Pausing,
     budget: Budget,
@@ -194,6 +199,7 @@ impl Sampler {
             tally: Tally::default(),
             told: Instant::now(),
             looked: Instant::now(),
+            foreign: None,
             reads_before: target.reads(),
             pausing: settings.pause.pausing(&target),
             budget: Budget::new(settings.max_pause),
@@ -265,6 +271,7 @@ impl Sampler {
         match taken {
             Ok(stops) => {
                 self.tally.taken += 1;
+                self.tally.torn += self.reader.cut_lists();
                 self.tally.stops.merge(stops);
                 self.clock.rest_until(self.budget.spend(self.clock.elapsed(), stops.total));
                 self.interner.tell(at, &mut self.reader, self.target.memory(), &mut self.tally);
@@ -299,12 +306,17 @@ impl Sampler {
         }
         match locate(&self.target) {
             Ok(interpreter) => {
+                self.foreign = None;
                 self.binaries = binaries;
                 self.reader = self.reader.again(&interpreter);
                 self.interner.change_interpreter(interpreter);
                 None
             }
-            Err(Error::NotPython { .. } | Error::Unsupported { .. }) => Some(End::TargetReplaced),
+            Err(Error::NotPython { .. }) => {
+                let since = *self.foreign.get_or_insert_with(Instant::now);
+                (since.elapsed() >= BECOMING).then_some(End::TargetReplaced)
+            }
+            Err(Error::Unsupported { .. }) => Some(End::TargetReplaced),
             Err(_) => None,
         }
     }

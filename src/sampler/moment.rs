@@ -57,6 +57,7 @@ pub struct Reader {
     /// What each OS thread did, for this moment.
     states: FxHashMap<Tid, OsThread>,
     pthread_tid: Option<PthreadTid>,
+    cut: u64,
     generation: u64,
 }
 
@@ -151,8 +152,14 @@ impl Reader {
             by_addr: FxHashMap::default(),
             states: FxHashMap::default(),
             pthread_tid: None,
+            cut: 0,
             generation: 0,
         }
+    }
+
+    /// Lists of threads that the last moment could not follow to the end: older threads were missed.
+    pub fn cut_lists(&self) -> u64 {
+        self.cut
     }
 
     /// The interpreters of the last moment.
@@ -389,6 +396,7 @@ impl Reader {
     /// Follows each interpreter's list of threads.
     fn find_threads(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let (window, offsets, thread_len) = (self.window, self.offsets, self.thread_len);
+        self.cut = 0;
         for index in 0..self.interpreters.len() {
             let interpreter = self.interpreters[index].addr;
             let (at, len) = window.range(interpreter);
@@ -404,6 +412,7 @@ impl Reader {
                 addr = next;
                 found += 1;
             }
+            self.cut += u64::from(!addr.is_null());
         }
         let generation = self.generation;
         self.threads.retain(|thread| thread.generation == generation);
