@@ -106,7 +106,7 @@ pub struct Record {
     #[arg(short, long)]
     pub idle: bool,
 
-    /// Never stop a thread, not even the one that holds the GIL for some ten microseconds a sample: stacks may be mixtures
+    /// Never stop a thread, not even the one that holds the GIL for some tens of microseconds a sample: stacks may be mixtures
     #[arg(long, visible_alias = "nonblocking")]
     pub never_pause: bool,
 

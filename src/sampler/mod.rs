@@ -42,7 +42,7 @@ const BECOMING: Duration = Duration::from_secs(2);
 /// Whether threads are stopped while they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
-    /// The one that holds the GIL is, for some ten microseconds, if it runs; in a free-threaded build each that runs.
+    /// The one that holds the GIL is, for some tens of microseconds, if it runs; in a free-threaded build each that runs.
     /// What is read is one moment.
     Holder,
     /// None ever is. What is read may be a mixture of moments.
