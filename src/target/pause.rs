@@ -209,7 +209,8 @@ impl Drop for Pauser {
 
 /// The stop that a seized thread is in, if it is in one.
 fn stop_of(pid: Pid) -> Result<Option<Caught>, Errno> {
-    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+    // Without NOWAIT the kernel forgets the signal that the thread is on its way to; see `Pauser::must_leave`.
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let options = options | WaitIdOptions::from_bits_retain(WALL | OWN_TRACEES);
     let Some(id) = rustix::process::Pid::from_raw(pid.as_raw()) else { return Err(Errno::ECHILD) };
     match waitid(WaitId::Pid(id), options) {

@@ -207,6 +207,11 @@ impl Running {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid() as i32), signal).expect("the target is there");
     }
 
+    /// Closes the target's standard input.
+    pub fn close(&mut self) {
+        drop(self.stdin.take());
+    }
+
     /// Closes the target's standard input and waits for its end.
     pub fn end(mut self) -> std::process::ExitStatus {
         drop(self.stdin.take());
