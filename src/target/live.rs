@@ -20,6 +20,8 @@ use crate::error::{Error, Result};
 use crate::memory::{Memory, MemoryError, Span};
 use crate::sample::{ThreadState, Tid};
 
+/// Files of threads that are kept open: half of what a process may usually have open.
+const MOST_KEPT_OPEN: usize = 512;
 /// Ranges that one `process_vm_readv` takes (`IOV_MAX`).
 const MOST_RANGES: usize = 1024;
 
@@ -162,7 +164,7 @@ impl Live {
         }
     }
 
-    /// The state of a thread from its `stat`, which is kept open as long as there are file descriptors to be had.
+    /// The state of a thread from its `stat`. A number of these files are kept open, those of ended threads among them.
     fn state_letter(&self, tid: Tid) -> Option<u8> {
         let stats = &mut lock(&self.tasks).stats;
         if let Some(stat) = stats.get(&tid) {
@@ -173,14 +175,11 @@ impl Live {
             return letter;
         }
         let path = self.path(&format!("task/{tid}/stat"));
-        let stat = File::open(&path).or_else(|e| {
-            if e.raw_os_error() == Some(Errno::EMFILE as i32) {
-                stats.clear();
-            }
-            File::open(&path)
-        });
-        let stat = stat.ok()?;
+        let stat = File::open(&path).ok()?;
         let letter = state_letter(&stat);
+        if stats.len() >= MOST_KEPT_OPEN {
+            stats.clear();
+        }
         stats.insert(tid, stat);
         letter
     }
