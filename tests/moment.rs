@@ -15,10 +15,16 @@ fn main() {
         ]
     });
     let free_threaded = common::kinds().filter(|kind| kind.kind == "3.14t" || kind.kind == "3.15t");
-    let free_threaded = free_threaded.map(|kind| {
-        Trial::test(format!("{}: no stack is a mixture", kind.kind), move || no_stack_is_a_mixture(kind))
+    let free_threaded = free_threaded
+        .map(|kind| Trial::test(format!("{}: no stack is a mixture", kind.kind), move || no_stack_is_a_mixture(kind)));
+    let execs =
+        ["3.14t", "3.15t", "3.13", "3.8"].into_iter().filter_map(|name| common::kinds().find(|k| k.kind == name));
+    let execs = execs.map(|kind| {
+        Trial::test(format!("{}: a target that executes programs all the time lives on", kind.kind), move || {
+            lives_on(kind)
+        })
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.chain(free_threaded).collect()).exit();
+    libtest_mimic::run(&Arguments::from_args(), trials.chain(free_threaded).chain(execs).collect()).exit();
 }
 
 fn started(kind: &Kind, program: &str) -> Running {
@@ -54,6 +60,31 @@ fn is_possible(stack: &str) -> bool {
             path = digits;
             fits
         })
+}
+
+/// An exec kills the other threads, one of which may be stopped or about to be.
+fn lives_on(kind: &Kind) -> Result<(), Failed> {
+    let mut target = kind.start("execs.py", &["12"]);
+    assert_eq!(target.line(), "ready");
+    let pid = target.pid();
+    let arguments = ["record", "-i", "-r", "5000", "--max-pause", "100", "-f", "collapsed", "-o", "/dev/null"];
+    let mut recording = Command::new(env!("CARGO_BIN_EXE_pysample"))
+        .args(arguments)
+        .args(["--pid", &pid.to_string()])
+        .stderr(Stdio::null())
+        .spawn()?;
+    assert_eq!(target.line(), "done");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(recording.id() as i32), nix::sys::signal::Signal::SIGINT)?;
+    let ended = recording.wait()?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    if !status.contains("TracerPid:\t0\n") {
+        return Err("the target is still traced".into());
+    }
+    if !ended.success() || !target.end().success() {
+        Err(format!("the recording ended with {ended}").into())
+    } else {
+        Ok(())
+    }
 }
 
 fn no_signal_is_lost(kind: &Kind) -> Result<(), Failed> {

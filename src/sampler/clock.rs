@@ -36,7 +36,7 @@ pub enum Tick {
     /// The end.
     Over(Missed),
     /// The end, because somebody wants it.
-    Stopped,
+    Stopped(Missed),
 }
 
 /// Slots that were left without a sample since the last tick.
@@ -81,17 +81,29 @@ impl Clock {
 
     /// Waits for the moment of the next sample, or the end.
     pub fn next(&mut self) -> Tick {
-        let missed = Missed { late: self.skip_to(self.elapsed()), stretched: self.skip_to(self.rest) };
+        let mut missed = Missed { late: self.skip_to(self.elapsed()), stretched: 0 };
+        let from = self.next;
+        missed.stretched = self.skip_to(self.rest);
         if self.next >= self.slots {
             return match self.duration.is_some_and(|duration| self.wait(duration)) {
-                true => Tick::Stopped,
+                true => self.stop(from, missed),
                 false => Tick::Over(missed),
             };
         }
         let within = self.period.mul_f64(self.random.f64());
         let due = self.period.mul_f64(self.next as f64) + within;
+        if self.wait(due.max(self.rest)) {
+            return self.stop(from, missed);
+        }
         self.next += 1;
-        if self.wait(due.max(self.rest)) { Tick::Stopped } else { Tick::Due(missed) }
+        Tick::Due(missed)
+    }
+
+    /// The end in the middle of a wait. What would have been left out after it was never asked for.
+    fn stop(&mut self, from: u64, missed: Missed) -> Tick {
+        self.next = from;
+        let stretched = self.skip_to(self.elapsed()).min(missed.stretched);
+        Tick::Stopped(Missed { stretched, ..missed })
     }
 
     /// Leaves out the slots that end before so long after the start. Returns how many.
@@ -151,7 +163,7 @@ mod tests {
                     passed += missed.late;
                     break;
                 }
-                Tick::Stopped => unreachable!("nobody stops it"),
+                Tick::Stopped(_) => unreachable!("nobody stops it"),
             }
         }
         assert_eq!(due + passed, 50);
@@ -176,6 +188,6 @@ mod tests {
         let mut clock = Clock::new(0.001, None, stopped);
         clock.start();
         stop.send(()).unwrap();
-        assert_eq!(clock.next(), Tick::Stopped);
+        assert_eq!(clock.next(), Tick::Stopped(Missed::default()));
     }
 }

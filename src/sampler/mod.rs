@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Remark, Tally};
+use crate::sample::{Event, Remark, Stops, Tally};
 use crate::target::{Binary, Target};
 
 use clock::{Clock, Missed, Tick};
@@ -221,7 +221,10 @@ impl Sampler {
         self.pausing.arrive();
         let end = loop {
             match self.clock.next() {
-                Tick::Stopped => break End::Stopped,
+                Tick::Stopped(missed) => {
+                    self.miss(missed);
+                    break End::Stopped;
+                }
                 Tick::Over(missed) => {
                     self.miss(missed);
                     break End::Duration;
@@ -264,16 +267,17 @@ impl Sampler {
     fn sample(&mut self) -> Option<End> {
         self.tally.asked += 1;
         let at = self.clock.elapsed();
-        let taken = self.reader.take(&self.target, self.settings.wanted, &mut self.pausing);
+        let mut stops = Stops::default();
+        let taken = self.reader.take(&self.target, self.settings.wanted, &mut self.pausing, &mut stops);
+        self.tally.stops.merge(stops);
+        self.clock.rest_until(self.budget.spend(self.clock.elapsed(), stops.total));
         if let Some(remark) = self.pausing.take_remark() {
             self.interner.remark(remark);
         }
         match taken {
-            Ok(stops) => {
+            Ok(()) => {
                 self.tally.taken += 1;
                 self.tally.torn += self.reader.cut_lists();
-                self.tally.stops.merge(stops);
-                self.clock.rest_until(self.budget.spend(self.clock.elapsed(), stops.total));
                 self.interner.tell(at, &mut self.reader, self.target.memory(), &mut self.tally);
                 None
             }

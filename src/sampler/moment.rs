@@ -184,21 +184,25 @@ impl Reader {
         Reader { codes, ..Reader::new(interpreter) }
     }
 
-    /// Reads a moment. Returns for how long threads were stopped for it.
-    pub fn take(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<Stops, Failure> {
+    /// Reads a moment. For how long threads were stopped for it is added to `stops`, also where it fails.
+    pub fn take(
+        &mut self,
+        target: &Target,
+        wanted: Wanted,
+        pausing: &mut Pausing,
+        stops: &mut Stops,
+    ) -> Result<(), Failure> {
         if self.interpreters.is_empty() && !pausing.is_never() {
             self.scout(target)?;
         }
         self.look_at_threads(target);
         let taken = self.take_stopped(target, wanted, pausing);
-        let mut stops = Stops::default();
         stops.add(pausing.resume());
         taken?;
         self.find_tids(target);
         self.settle_states(target, wanted);
-        self.walk_free_threads(target, pausing, &mut stops)?;
-        self.fetch_codes(target.memory())?;
-        Ok(stops)
+        self.walk_free_threads(target, pausing, stops)?;
+        self.fetch_codes(target.memory())
     }
 
     /// Finds out which interpreters, GILs and threads there are, so that the first moment knows whom to stop.
@@ -317,7 +321,12 @@ impl Reader {
                     let thread = self.by_addr.get(&holder).and_then(|index| self.threads.get(*index));
                     let Some(tid) = thread.and_then(|thread| thread.tid) else { return Ok(false) };
                     if !pausing.is_paused(tid) && target.thread_state(tid) == ThreadState::Running {
-                        return Ok(pausing.has_given_up(tid));
+                        if !pausing.has_given_up(tid) {
+                            return Ok(false);
+                        }
+                        if let Some(thread) = self.threads.iter_mut().find(|t| t.tid == Some(tid) && t.walk.is_some()) {
+                            thread.walk = Some(Walk::Failed(Unreadable::Torn));
+                        }
                     }
                     is_free |= !pausing.is_paused(tid);
                 }
@@ -358,6 +367,10 @@ impl Reader {
         self.interpreters.retain(|interpreter| interpreter.generation == generation);
         let interpreters = &self.interpreters;
         self.gils.retain(|(gil, _)| interpreters.iter().any(|interpreter| interpreter.gil == *gil));
+        // The main interpreter's holder is stopped first: it alone can execute another program, and while a program is
+        // executed nobody else can be stopped.
+        let main = interpreters.iter().find(|interpreter| interpreter.id == 0).map(|interpreter| interpreter.gil);
+        self.gils.sort_by_key(|(gil, _)| Some(*gil) != main);
         if self.interpreters.is_empty() { Err(Failure::Lost) } else { Ok(()) }
     }
 

@@ -11,7 +11,9 @@ use crate::python::code::Resolved;
 use crate::python::frames::Walk;
 use crate::python::gil::Holder;
 use crate::python::objects::Objects;
-use crate::sample::{FrameSnapshot, GilHolder, Incomplete, InterpreterSnapshot, Snapshot, ThreadSnapshot, Unreadable};
+use crate::sample::{
+    FrameSnapshot, GilHolder, Incomplete, InterpreterSnapshot, Snapshot, Stops, ThreadSnapshot, Unreadable,
+};
 use crate::target::Target;
 
 /// How often a moment is taken again while some of its threads could not be read.
@@ -35,8 +37,8 @@ fn take(target: &Target, interpreter: &Interpreter, pause: Pause) -> Result<Snap
     let mut names = Names::default();
     let mut best: Option<Snapshot> = None;
     for _ in 0..TRIES {
-        match reader.take(target, Wanted::All, &mut pausing) {
-            Ok(_) => {}
+        match reader.take(target, Wanted::All, &mut pausing, &mut Stops::default()) {
+            Ok(()) => {}
             Err(_) if best.is_some() => break,
             Err(Failure::Lost) if target.is_alive() => {
                 return Err(Error::NotRunning { pid, why: "its list of interpreters cannot be read".into() });

@@ -1,9 +1,14 @@
 //! Stops single threads of a process for a moment, and lets them go.
 //!
 //! A thread is seized, interrupted, and waited for by spinning, which takes some 20 us; a blocking wait would take
-//! twice that. One that has no processor at the time takes longer; it is waited for without taking another's. Seized threads run on by themselves when we die, whatever we die of. A thread that is caught on its way
-//! to a signal is let go with that signal. What the kernel reports of the stop is asked for with `waitid` and only for
-//! stops, so that nobody's exit status is taken from whom it is for.
+//! twice that. One that has no processor at the time takes longer; it is waited for without taking another's. Seized
+//! threads run on by themselves when we die, whatever we die of. A thread that is caught on its way to a signal is let
+//! go with that signal. What the kernel reports of a stop is asked for with `waitid`, and only for stops, so that
+//! nobody's exit status is taken from whom it is for.
+//!
+//! A seized thread that is killed stays a zombie until we ask for its end. A program that is executed waits for that,
+//! and whoever wants to seize another thread meanwhile waits for the program: so the dead are asked for at once, and
+//! nobody is seized while a thread that was told to stop has not.
 //!
 //! The kernel lets only the thread that seized do the rest, so a [`Pauser`] is used by one thread of ours.
 
@@ -15,6 +20,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use super::proc::Status;
 use crate::sample::Tid;
 
 /// How long a stop is waited for by spinning, and how long altogether: a thread stops when it next has a processor.
@@ -25,6 +31,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(20);
 /// they are looked at.
 const LONGEST_SETTLING: Duration = Duration::from_secs(10);
 const BETWEEN_SETTLING_LOOKS: Duration = Duration::from_micros(500);
+/// So many refusals in a row prove that the kernel does not let us stop threads.
+const PROOF: u32 = 10;
 /// `__WALL` and `__WNOTHREAD` of the kernel's `linux/wait.h`: threads too, and only those that this thread of ours has
 /// seized.
 const WALL: u32 = 0x4000_0000;
@@ -50,6 +58,8 @@ pub struct Pauser {
     paused: Vec<Paused>,
     /// Threads that were told to stop and have not yet.
     lingering: Vec<Pid>,
+    /// Refusals in a row.
+    refused: u32,
     since: Option<Instant>,
     /// A thread was caught on its way to a signal that cannot be passed on; see [`Pauser::must_leave`].
     must_leave: bool,
@@ -77,13 +87,11 @@ enum Caught {
 impl Pauser {
     /// For the threads of a process.
     pub fn new(pid: u32) -> Pauser {
-        Pauser {
-            pid: Pid::from_raw(pid as i32),
-            paused: Vec::new(),
-            lingering: Vec::new(),
-            since: None,
-            must_leave: false,
-        }
+        Pauser::of(Pid::from_raw(pid as i32))
+    }
+
+    fn of(pid: Pid) -> Pauser {
+        Pauser { pid, paused: Vec::new(), lingering: Vec::new(), refused: 0, since: None, must_leave: false }
     }
 
     /// Whether a thread is stopped by us.
@@ -98,13 +106,14 @@ impl Pauser {
         if self.is_paused(tid) {
             return Ok(());
         }
-        if self.lingering.contains(&pid) {
+        if !self.lingering.is_empty() {
             return Err(Refusal::WillNotStop);
         }
-        ptrace::seize(pid, ptrace::Options::empty()).map_err(refusal)?;
+        ptrace::seize(pid, ptrace::Options::empty()).map_err(|e| self.refusal(tid, e))?;
+        self.refused = 0;
         let stopped = match ptrace::interrupt(pid) {
             Ok(()) => self.wait(pid),
-            Err(e) => Err(refusal(e)),
+            Err(e) => Err(self.refusal(tid, e)),
         };
         match stopped {
             Ok((pid, caught)) => {
@@ -113,11 +122,36 @@ impl Pauser {
                 Ok(())
             }
             Err(refusal) => {
-                if refusal != Refusal::Gone {
-                    self.lingering.push(pid);
+                match refusal {
+                    Refusal::Gone => self.bury(pid),
+                    Refusal::Forbidden | Refusal::WillNotStop => self.lingering.push(pid),
                 }
                 Err(refusal)
             }
+        }
+    }
+
+    /// What it means that the kernel refuses. A thread that is about to end is refused as one that is forbidden, so one
+    /// refusal proves nothing unless somebody else traces the thread.
+    fn refusal(&mut self, tid: Tid, errno: Errno) -> Refusal {
+        let tracer = Status::read(&format!("{}/task/{tid}", self.pid)).map_or(0, |status| status.tracer);
+        self.refused += u32::from(errno != Errno::ESRCH);
+        match errno {
+            Errno::ESRCH => Refusal::Gone,
+            _ if tracer != 0 && tracer != std::process::id() => Refusal::Forbidden,
+            _ if self.refused >= PROOF => Refusal::Forbidden,
+            _ => Refusal::Gone,
+        }
+    }
+
+    /// Asks for the end of a thread that was killed while it was seized. That of a whole process is for its parent.
+    fn bury(&self, pid: Pid) {
+        let Some(id) = rustix::process::Pid::from_raw(pid.as_raw()).filter(|_| pid != self.pid) else { return };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let options = options | WaitIdOptions::from_bits_retain(WALL | OWN_TRACEES);
+        let begun = Instant::now();
+        while matches!(waitid(WaitId::Pid(id), options), Ok(None)) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(BETWEEN_LOOKS);
         }
     }
 
@@ -155,8 +189,7 @@ impl Pauser {
     }
 
     fn release(&mut self, pid: Pid, caught: Caught) {
-        // It fails only for a thread that has been killed meanwhile.
-        let _ = match caught {
+        let released = match caught {
             Caught::Interruption => ptrace::detach(pid, None),
             Caught::Signal(signal) => ptrace::detach(pid, signal),
             Caught::RealTimeSignal => {
@@ -164,6 +197,10 @@ impl Pauser {
                 Ok(())
             }
         };
+        // It fails only for a thread that has been killed meanwhile.
+        if released.is_err() {
+            self.bury(pid);
+        }
     }
 
     /// Lets threads go that have stopped late. To be called often while there may be such.
@@ -172,7 +209,7 @@ impl Pauser {
             match self.look(pid) {
                 Ok(Some((pid, caught))) => self.release(pid, caught),
                 Ok(None) => self.lingering.push(pid),
-                Err(_) => {}
+                Err(_) => self.bury(pid),
             }
         }
     }
@@ -196,7 +233,7 @@ impl Pauser {
 
     /// To be called by the thread of ours that goes on, after the one before has ended.
     pub fn arrive(&mut self) {
-        *self = Pauser { pid: self.pid, paused: Vec::new(), lingering: Vec::new(), since: None, must_leave: false };
+        *self = Pauser::of(self.pid);
     }
 }
 
@@ -226,13 +263,6 @@ fn caught(status: i32) -> Caught {
     match Signal::try_from(status) {
         Ok(signal) => Caught::Signal(signal),
         Err(_) => Caught::RealTimeSignal,
-    }
-}
-
-fn refusal(errno: Errno) -> Refusal {
-    match errno {
-        Errno::ESRCH => Refusal::Gone,
-        _ => Refusal::Forbidden,
     }
 }
 
