@@ -183,6 +183,17 @@ mod tests {
     }
 
     #[test]
+    fn what_passed_before_a_stop_is_told() {
+        let (stop, stopped) = bounded(1);
+        let mut clock = Clock::new(1000.0, None, stopped);
+        clock.start();
+        std::thread::sleep(Duration::from_millis(10));
+        stop.send(()).unwrap();
+        let Tick::Stopped(missed) = clock.next() else { panic!("it was stopped") };
+        assert!(missed.late >= 10, "{missed:?}");
+    }
+
+    #[test]
     fn a_clock_stops_in_the_middle_of_a_slot() {
         let (stop, stopped) = bounded(1);
         let mut clock = Clock::new(0.001, None, stopped);
