@@ -1,5 +1,7 @@
 //! The program from outside, as far as that needs no Python: usage, exit statuses, outputs, and commands that are run.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -33,13 +35,6 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
 /// Asserts that the arguments are refused: with the status, an error in one line and a hint in another, and no file.
 fn assert_refused(arguments: &[&str], status: i32, error: &str) {
     let folder = folder();
@@ -50,7 +45,7 @@ fn assert_refused(arguments: &[&str], status: i32, error: &str) {
     assert_eq!(lines[0], format!("pysample: error: {error}"), "{arguments:?}");
     assert!(lines.len() == 1 || (lines.len() == 2 && lines[1].starts_with("  hint: ")), "{arguments:?}: {told}");
     assert_eq!(stdout(&output), "");
-    assert_eq!(names(folder.path()), [""; 0], "{arguments:?}");
+    assert_eq!(common::names(folder.path()), [""; 0], "{arguments:?}");
 }
 
 /// A process that is no Python and ends with the test.
@@ -127,7 +122,7 @@ fn a_process_that_is_not_python_is_status_4() {
         let output = run(folder.path(), arguments);
         assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
         assert!(stderr(&output).contains("is not a Python process"), "{}", stderr(&output));
-        assert_eq!(names(folder.path()), [""; 0]);
+        assert_eq!(common::names(folder.path()), [""; 0]);
     }
 }
 
@@ -223,7 +218,7 @@ fn a_command_that_never_was_python_makes_an_empty_file_that_is_valid() {
     let document = roxmltree::Document::parse(&svg).unwrap();
     assert!(document.descendants().any(|node| node.text().is_some_and(|text| text.starts_with("No samples"))));
     assert_eq!(fs::read_to_string(folder.path().join("x.txt")).unwrap(), "");
-    assert_eq!(names(folder.path()), ["x.collapsed", "x.folded", "x.svg", "x.txt"]);
+    assert_eq!(common::names(folder.path()), ["x.collapsed", "x.folded", "x.svg", "x.txt"]);
 }
 
 #[test]
@@ -231,7 +226,7 @@ fn without_a_name_the_file_is_named_after_what_was_recorded() {
     let folder = folder();
     run(folder.path(), &["record", "--", "true"]);
     run(folder.path(), &["record", "-f", "collapsed", "--", "/bin/sh", "-c", "exit 0"]);
-    let names = names(folder.path());
+    let names = common::names(folder.path());
     assert!(names.len() == 2 && names[0].starts_with("sh-") && names[0].ends_with("Z.txt"), "{names:?}");
     assert!(names[1].starts_with("true-") && names[1].ends_with("Z.svg"), "{names:?}");
 }
@@ -292,7 +287,7 @@ fn standard_output_takes_the_profile() {
     let output = run(folder.path(), &["record", "-o", "-", "-f", "svg", "--", "true"]);
     assert!(stdout(&output).starts_with("<?xml"), "{}", stdout(&output));
     assert!(stderr(&output).ends_with("  written     standard output\n"), "{}", stderr(&output));
-    assert_eq!(names(folder.path()), [""; 0]);
+    assert_eq!(common::names(folder.path()), [""; 0]);
 }
 
 /// A command under pysample that has said that it is ready.
@@ -365,7 +360,7 @@ fn a_signal_that_kills_the_command_is_told_by_the_status() {
     let started = Started::new(folder.path(), &[], "echo ready; exec sleep 600");
     started.signal("TERM");
     assert_eq!(started.status(), Some(143));
-    assert_eq!(names(folder.path()), ["x.txt"]);
+    assert_eq!(common::names(folder.path()), ["x.txt"]);
 }
 
 #[test]
@@ -403,7 +398,7 @@ fn a_fifo_is_written_through() {
     assert!(fs::read_to_string(&fifo).unwrap().ends_with("</svg>\n"));
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert_eq!(names(folder.path()), ["fifo"]);
+    assert_eq!(common::names(folder.path()), ["fifo"]);
 }
 
 /// A terminal of our own: what is written to the first is typed on the second.

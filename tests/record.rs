@@ -372,7 +372,7 @@ fn flame_graph(kind: &Kind) {
         assert!(svg.contains(&format!("id=\"{id}\"")), "the graph has {id}");
     }
     assert!(svg.contains("function search("), "the graph can search");
-    assert_eq!(names(folder.path()), ["flame.svg"]);
+    assert_eq!(common::names(folder.path()), ["flame.svg"]);
     ends_well(target);
 }
 
@@ -433,7 +433,7 @@ fn signals_end(kind: &Kind) {
         assert!(run.err[0].ends_with("until it was stopped"), "{run:?}");
         assert!(account.taken > 0 && account.is_whole(), "{account:?}");
         assert_eq!(Profile::read(folder.path().join("x.txt")).total(), account.stacks);
-        assert_eq!(names(folder.path()), ["x.txt"]);
+        assert_eq!(common::names(folder.path()), ["x.txt"]);
         ends_well(target);
     }
 }
@@ -495,7 +495,7 @@ fn bad_outputs(kind: &Kind) {
     fs::write(folder.path().join("file"), "old").unwrap();
     symlink("circle.txt", folder.path().join("circle.txt")).unwrap();
     symlink("missing/x.txt", folder.path().join("dangling.txt")).unwrap();
-    let before = names(folder.path());
+    let before = common::names(folder.path());
     let mut outputs = vec![
         ("folder", "Is a directory"),
         ("folder/", ""),
@@ -514,7 +514,7 @@ fn bad_outputs(kind: &Kind) {
         assert_eq!((run.err.len(), run.out.len()), (1, 0), "{run:?}");
         let told = &run.err[0];
         assert!(told.starts_with(&format!("pysample: error: cannot write {output}: ")) && told.contains(why), "{told}");
-        assert_eq!(names(folder.path()), before, "{output} leaves nothing");
+        assert_eq!(common::names(folder.path()), before, "{output} leaves nothing");
     }
     assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "old");
     ends_well(target);
@@ -529,7 +529,7 @@ fn full_disk(kind: &Kind) {
         assert_eq!(run.status.code(), Some(1), "{run:?}");
         let told = "pysample: error: cannot write /dev/full: No space left on device (os error 28)";
         assert_eq!(run.err, [told]);
-        assert_eq!(names(folder.path()), [""; 0]);
+        assert_eq!(common::names(folder.path()), [""; 0]);
     }
     ends_well(target);
 }
@@ -549,7 +549,7 @@ fn failing_write(kind: &Kind) {
         let run = Run::start(&mut command).end();
         assert_eq!(run.status.code(), Some(1), "{run:?}");
         assert!(run.err.len() == 1 && run.err[0].contains(&format!("cannot write {name}: File too large")), "{run:?}");
-        assert_eq!(names(folder.path()), ["old.svg"]);
+        assert_eq!(common::names(folder.path()), ["old.svg"]);
     }
     assert_eq!(fs::read_to_string(folder.path().join("old.svg")).unwrap(), "old");
     ends_well(target);
@@ -565,7 +565,7 @@ fn replaced_at_the_end(kind: &Kind) {
     let run = Run::new(folder.path(), &with_pid(&target, &["-r", "1000", "-o", "x.txt"]));
     run.has_sampled(50);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-    assert_eq!(names(folder.path()), ["x.txt"]);
+    assert_eq!(common::names(folder.path()), ["x.txt"]);
     run.signal(Signal::SIGINT);
     let run = run.end();
     assert_eq!(Profile::read(&path).total(), run.account().stacks);
@@ -573,7 +573,7 @@ fn replaced_at_the_end(kind: &Kind) {
     assert_eq!(new.mode() & 0o777, 0o604, "the new file is as readable as the old one");
     assert_ne!(new.ino(), old.metadata().unwrap().ino(), "the old file is replaced, not written over");
     assert_eq!(old.metadata().unwrap().len(), 3);
-    assert_eq!(names(folder.path()), ["x.txt"]);
+    assert_eq!(common::names(folder.path()), ["x.txt"]);
     ends_well(target);
 }
 
@@ -586,7 +586,7 @@ fn killed(kind: &Kind) {
     run.signal(Signal::SIGKILL);
     run.end();
     assert_eq!(fs::read_to_string(folder.path().join("x.txt")).unwrap(), "old");
-    assert_eq!(names(folder.path()), ["x.txt"]);
+    assert_eq!(common::names(folder.path()), ["x.txt"]);
     assert_eq!(tracer(target.pid()), 0);
     ends_well(target);
 }
@@ -604,7 +604,7 @@ fn links(kind: &Kind) {
         assert_eq!(fs::read_link(&link).unwrap(), Path::new("elsewhere").join(name));
         assert_eq!(Profile::read(&link).total(), run.account().stacks);
     }
-    assert_eq!(names(&folder.path().join("elsewhere")), ["new.txt", "old.txt"]);
+    assert_eq!(common::names(&folder.path().join("elsewhere")), ["new.txt", "old.txt"]);
     ends_well(target);
 }
 
@@ -630,7 +630,8 @@ fn named_by_itself(kind: &Kind) {
         let format = if ending == "svg" { "svg" } else { "collapsed" };
         let run = Run::new(folder.path(), &with_pid(&target, &["-d", "0.2", "-f", format])).end();
         assert_eq!(run.status.code(), Some(0), "{run:?}");
-        let made: Vec<String> = names(folder.path()).into_iter().filter(|name| name.ends_with(ending)).collect();
+        let made: Vec<String> =
+            common::names(folder.path()).into_iter().filter(|name| name.ends_with(ending)).collect();
         assert!(made.len() == 1 && made[0].starts_with(&format!("spin.py-{}-", target.pid())), "{made:?}");
         assert_eq!(run.err.last().unwrap().trim(), format!("written     {}", made[0]));
     }
@@ -701,7 +702,7 @@ fn exit_statuses(kind: &Kind) {
     ] {
         let run = Run::command(folder.path(), &["-o", "x.txt"], kind, &["-c", &script]).end();
         assert_eq!(run.status.code(), Some(status), "{script}: {run:?}");
-        assert_eq!(names(folder.path()), ["x.txt"]);
+        assert_eq!(common::names(folder.path()), ["x.txt"]);
     }
 }
 
@@ -1044,13 +1045,6 @@ fn tracer(pid: u32) -> u32 {
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 // ---- Reading what it wrote -----------------------------------------------------------------------------------------

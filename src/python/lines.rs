@@ -14,8 +14,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Decodes the table of a code object whose first line is `first_line`. `code_size` is the size of its bytecode in
-    /// bytes, where known; what lies past it has no line.
+    /// Decodes the table of a code object whose first line is `first_line`. What lies past the table has no line; in
+    /// `co_lnotab`, which does not tell where the bytecode ends, it has the last one.
     pub fn decode(encoding: LineTable, first_line: u32, table: &[u8]) -> Lines {
         let mut lines = Lines { first_line, ranges: Vec::new() };
         match encoding {

@@ -62,18 +62,6 @@ pub struct Mapping {
     pub path: Option<PathBuf>,
 }
 
-impl Mapping {
-    /// Bytes of the mapping.
-    pub fn len(&self) -> usize {
-        self.end.since(self.start).unwrap_or(0)
-    }
-
-    /// Whether the mapping holds no byte.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// A thread of a process, as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {

@@ -227,6 +227,15 @@ impl Drop for Running {
     }
 }
 
+/// What a folder holds, by name.
+pub fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("the folder can be read");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+    let mut names: Vec<String> = entries.map(|e| name(e).into_string().expect("a name in UTF-8")).collect();
+    names.sort();
+    names
+}
+
 /// Runs pysample to its end.
 pub fn pysample(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pysample"))
