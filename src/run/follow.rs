@@ -21,6 +21,12 @@ use crate::plan::Record;
 
 /// After so many events in a row, look for signals.
 const EVENTS_IN_A_ROW: usize = 1024;
+/// How long events are left to gather when they are few, and when they are so many that they would fill the channel.
+/// To wait for each would have the sampler wake us each time, which costs it more than the sample.
+const LONG_NAP: Duration = Duration::from_millis(50);
+const SHORT_NAP: Duration = Duration::from_millis(4);
+/// Events after one nap from which on they are many.
+const MANY: usize = 512;
 
 /// Records until it is over. `command` is what signals are handed on to.
 pub fn follow(
@@ -71,28 +77,32 @@ enum More {
 }
 
 impl Follower<'_> {
-    /// Takes what has come, or waits for it.
+    /// Takes what has come, then lets more gather.
     fn step(&mut self) -> More {
+        let nap = match self.take_waiting() {
+            (More::Never, _) => return More::Never,
+            (More::MayCome, EVENTS_IN_A_ROW..) => Duration::ZERO,
+            (More::MayCome, MANY..) => SHORT_NAP,
+            (More::MayCome, _) => LONG_NAP,
+        };
         select! {
-            recv(self.recording.events()) -> event => match event {
-                Ok(event) => self.take(event),
-                Err(_) => return More::Never,
-            },
             recv(self.notices.receiver()) -> notice => self.hear(notice.expect("the notices hold a sender themselves")),
-        }
-        self.take_waiting()
-    }
-
-    /// Takes events that have come already, without the price of looking for signals each time.
-    fn take_waiting(&mut self) -> More {
-        for _ in 0..EVENTS_IN_A_ROW {
-            match self.recording.events().try_recv() {
-                Ok(event) => self.take(event),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return More::Never,
-            }
+            recv(self.recording.ended()) -> _ => {}
+            default(nap) => {}
         }
         More::MayCome
+    }
+
+    /// Takes events that have come; how many.
+    fn take_waiting(&mut self) -> (More, usize) {
+        for taken in 0..EVENTS_IN_A_ROW {
+            match self.recording.events().try_recv() {
+                Ok(event) => self.take(event),
+                Err(TryRecvError::Empty) => return (More::MayCome, taken),
+                Err(TryRecvError::Disconnected) => return (More::Never, taken),
+            }
+        }
+        (More::MayCome, EVENTS_IN_A_ROW)
     }
 
     fn take(&mut self, event: Event) {

@@ -124,6 +124,12 @@ impl Clock {
             if left.is_zero() {
                 return false;
             }
+            if self.period < Duration::from_micros(100) {
+                while Instant::now() < self.start + until {
+                    std::hint::spin_loop();
+                }
+                return false;
+            }
             thread::park_timeout(left.min(LONGEST_NAP));
         }
     }

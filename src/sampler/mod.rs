@@ -108,6 +108,7 @@ pub struct Outcome {
 /// A recording under way.
 pub struct Recording {
     events: Receiver<Event>,
+    ended: Receiver<()>,
     stop: Sender<()>,
     thread: JoinHandle<Leg>,
 }
@@ -136,6 +137,12 @@ impl Recording {
         &self.events
     }
 
+    /// Closes when the recording has ended: for those who do not wait on the events, and so spare the sampler to wake
+    /// them for each.
+    pub fn ended(&self) -> &Receiver<()> {
+        &self.ended
+    }
+
     /// Something to stop the recording with, from any thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.stop.clone())
@@ -159,10 +166,11 @@ impl Recording {
 pub fn start(target: Target, interpreter: Interpreter, settings: Settings) -> Result<Recording> {
     let (sender, events) = bounded(CHANNEL);
     let (stop, stopped) = bounded(1);
-    let mut sampler = Sampler::new(target, &interpreter, settings, sender, stopped);
+    let (end, ended) = bounded(0);
+    let mut sampler = Sampler::new(target, &interpreter, settings, sender, stopped, end);
     sampler.clock.start();
     let thread = sampler.spawn()?;
-    Ok(Recording { events, stop, thread })
+    Ok(Recording { events, ended, stop, thread })
 }
 
 struct Sampler {
@@ -181,6 +189,8 @@ struct Sampler {
     pausing: Pausing,
     budget: Budget,
     is_stretched: bool,
+    /// Closes a channel when the recording ends.
+    _end: Sender<()>,
 }
 
 impl Sampler {
@@ -190,6 +200,7 @@ impl Sampler {
         settings: Settings,
         sender: Sender<Event>,
         stopped: Receiver<()>,
+        end: Sender<()>,
     ) -> Sampler {
         Sampler {
             binaries: target.binaries(),
@@ -204,6 +215,7 @@ impl Sampler {
             pausing: settings.pause.pausing(&target),
             budget: Budget::new(settings.max_pause),
             is_stretched: false,
+            _end: end,
             target,
             settings,
         }
