@@ -122,7 +122,7 @@ impl Codes {
     pub fn want(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
         match self.by_addr.get(&addr) {
             Some(&entry) => self.entries[entry.0 as usize].proof.want(addr, offsets, copies),
-            None => drop(copies.want(addr, offsets.code.size)),
+            None => copies.want_nearby(addr, offsets.code.size),
         }
     }
 
@@ -132,7 +132,7 @@ impl Codes {
         if let Some(entry) = cached.filter(|entry| self.entries[entry.0 as usize].proven == self.sample) {
             return Resolved::Code(entry);
         }
-        let Found::Read(bytes) = copies.find(addr) else { return Resolved::Unreadable };
+        let Found::Read(bytes) = copies.find_nearby(addr, objects.offsets.code.size) else { return Resolved::Unreadable };
         match self.is_code(bytes, objects) {
             Some(true) => {}
             Some(false) => return Resolved::NotCode,
@@ -203,6 +203,12 @@ impl Codes {
             ],
             _ => Vec::new(),
         };
+        // What the fields point to was read after them: it is theirs only if they are still the same.
+        let again = objects.memory.read_vec(addr, shape.size)?;
+        let same_type = again.u64_at(objects.offsets.object.ob_type) == bytes.u64_at(objects.offsets.object.ob_type);
+        if !same_type || proof_fields(&again, objects.offsets) != Some((fields, version)) {
+            return Err(ObjectError::Invalid("code"));
+        }
         Ok(Known {
             addr,
             proof: Proof { fields, version, contents },
@@ -336,15 +342,15 @@ impl Codes {
 
 impl Proof {
     fn want(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
-        copies.want(addr, offsets.code.size);
+        copies.want_nearby(addr, offsets.code.size);
         for content in &self.contents {
-            copies.want(content.addr, content.len);
+            copies.want_nearby(content.addr, content.len);
         }
     }
 
     fn holds(&self, fields: [u64; 6], version: u32, offsets: &Offsets, copies: &Copies) -> bool {
         let header = offsets.object.size;
-        let same = |content: &Content| match copies.find(content.addr) {
+        let same = |content: &Content| match copies.find_nearby(content.addr, content.len) {
             Found::Read(bytes) => bytes.get(header..content.len) == Some(&content.bytes[..]),
             Found::NotAsked => false,
         };

@@ -25,9 +25,14 @@ pub fn locate(memory: &dyn Memory, offsets: &Offsets, runtime: Addr, interpreter
     }
 }
 
-/// How many bytes of a GIL [`holder`] needs.
+/// How many bytes of a GIL [`holder`] and [`switches`] need.
 pub fn size(offsets: &Offsets) -> usize {
-    (offsets.gil.last_holder + 8).max(offsets.gil.locked + 4)
+    (offsets.gil.last_holder + 8).max(offsets.gil.locked + 4).max(offsets.gil.switch_number + 8)
+}
+
+/// How often it has come to another thread, from a copy of the GIL's first bytes.
+pub fn switches(offsets: &Offsets, gil: &[u8]) -> Option<u64> {
+    gil.u64_at(offsets.gil.switch_number)
 }
 
 /// The holder, from a copy of the GIL's first bytes.

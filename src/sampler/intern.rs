@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError};
 use rustc_hash::FxHashMap;
 
-use super::moment::{Interp, Reader, ThreadTrack};
+use super::moment::{Interp, Reader, ThreadTrack, Told};
 use super::names::Names;
 use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
@@ -16,7 +16,7 @@ use crate::python::code::{Codes, Resolved};
 use crate::python::frames::Walk;
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
-use crate::sample::{Event, FrameId, Remark, Sample, StackId, Tally, Thread, ThreadId, Unreadable};
+use crate::sample::{Event, FrameId, Remark, Sample, StackId, Tally, Thread, ThreadId, ThreadState, Unreadable};
 
 /// How often names are read again: after a thread has appeared, and when none has for long. A thread gets its name a
 /// little after it appears, and may change it any time.
@@ -71,19 +71,21 @@ impl Interner {
         &mut self,
         at: Duration,
         interpreters: &[Interp],
-        threads: &[ThreadTrack],
+        threads: &mut [ThreadTrack],
         mut view: View,
         tally: &mut Tally,
     ) {
         for thread in threads {
             let Some(walk) = thread.walk else { continue };
-            let stack = match self.stack(thread, walk, &mut view) {
+            let told = thread.told.filter(|_| thread.is_kept).map(|Told(stack)| Ok(stack));
+            let stack = match told.unwrap_or_else(|| self.stack(thread, walk, &mut view)) {
                 Ok(stack) => stack,
                 Err(reason) => {
                     tally.unreadable(reason);
                     continue;
                 }
             };
+            thread.told = (thread.state == ThreadState::Idle).then_some(Told(stack));
             if walk == Walk::Truncated {
                 tally.truncated += 1;
             }

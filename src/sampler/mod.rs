@@ -8,6 +8,7 @@ mod clock;
 mod intern;
 mod moment;
 mod names;
+mod os_threads;
 mod pausing;
 mod snapshot;
 
@@ -230,6 +231,7 @@ impl Sampler {
 
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
+        self.target.expect_many_looks();
         self.pausing.arrive();
         let end = loop {
             match self.clock.next() {

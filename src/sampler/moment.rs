@@ -8,12 +8,16 @@
 //! holder alone is stopped, if it runs; if nobody holds the GIL nobody is touched. The words of the GIL are read
 //! before all else and again last of all; if somebody else holds it then, that one is stopped too, and all is read
 //! anew. Threads of a free-threaded build are stopped one by one, each for its own stack.
+//!
+//! A thread that has not run since it was read is not read again: however many sleep, they cost the stopped one nothing.
 
 use std::cell::OnceCell;
+use std::time::{Duration, Instant};
 
 use python_offsets::Offsets;
 use rustc_hash::FxHashMap;
 
+use super::os_threads::{Look, OsThreads};
 use super::pausing::Pausing;
 use crate::memory::{Addr, Copies, CopyId, Fields, Found, Memory, MemoryError};
 use crate::python::Interpreter;
@@ -21,7 +25,7 @@ use crate::python::code::Codes;
 use crate::python::frames::{Stack, Walk};
 use crate::python::gil::{self, Holder};
 use crate::python::threads::{self, Identity, Links, MOST_INTERPRETERS, MOST_THREADS, PthreadTid, Window};
-use crate::sample::{GilState, Stops, ThreadState, Tid, Unreadable};
+use crate::sample::{GilState, StackId, Stops, ThreadState, Tid, Unreadable};
 use crate::target::Target;
 
 /// Rounds of one moment, beyond those that a chain of new chunks or frames takes.
@@ -29,6 +33,11 @@ const MOST_ROUNDS: usize = 1 << 20;
 
 /// How often a moment is begun anew because another thread took the GIL meanwhile.
 const TRIES: usize = 3;
+
+/// How often the lists of threads are followed to their ends though nothing seems to have changed in them.
+const LISTS_EVERY: Duration = Duration::from_millis(100);
+/// How often a list is followed anew because it changed meanwhile.
+const LIST_TRIES: usize = 3;
 
 /// Which threads a recording is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,28 +58,32 @@ pub struct Reader {
     /// Copies for what is read apart from the rest: the GILs beforehand, threads of free-threaded builds.
     apart: Copies,
     codes: Codes,
-    /// The GILs, and their copies in the last gather.
-    gils: Vec<(Addr, Option<CopyId>)>,
+    gils: Vec<GilTrack>,
     interpreters: Vec<Interp>,
     threads: Vec<ThreadTrack>,
     by_addr: FxHashMap<Addr, usize>,
-    /// What each OS thread did, for this moment.
-    states: FxHashMap<Tid, OsThread>,
+    os_threads: OsThreads,
     pthread_tid: Option<PthreadTid>,
+    /// When the lists of threads were last followed to their ends, if nothing seems to have changed in them since.
+    listed: Option<Instant>,
     cut: u64,
     generation: u64,
 }
 
-/// An OS thread and the thread states that use it.
-struct OsThread {
-    state: ThreadState,
-    uses: u32,
-    holds: bool,
+/// A GIL, from one moment to the next.
+struct GilTrack {
+    addr: Addr,
+    /// Its copy that was made after all others.
+    copy: Option<CopyId>,
+    /// Who held it when it was last looked at beforehand.
+    holder: Option<Tid>,
+    /// How often it had changed hands before the threads were looked at.
+    switches: Option<u64>,
 }
 
-impl OsThread {
-    fn new(state: ThreadState) -> OsThread {
-        OsThread { state, uses: 0, holds: false }
+fn note_gil(gils: &mut Vec<GilTrack>, addr: Addr) {
+    if gils.iter().all(|gil| gil.addr != addr) {
+        gils.push(GilTrack { addr, copy: None, holder: None, switches: None });
     }
 }
 
@@ -113,8 +126,16 @@ pub struct ThreadTrack {
     pub walk: Option<Walk>,
     /// Its stack.
     pub stack: Stack,
+    /// What was told of its stack, if that holds as long as it rests.
+    pub told: Option<Told>,
+    /// Whether it has not run since it was read, so that it was not read again.
+    pub is_kept: bool,
     generation: u64,
 }
+
+/// What was told of a thread's stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told(pub Option<StackId>);
 
 /// Why no moment could be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,8 +171,9 @@ impl Reader {
             interpreters: Vec::new(),
             threads: Vec::new(),
             by_addr: FxHashMap::default(),
-            states: FxHashMap::default(),
+            os_threads: OsThreads::default(),
             pthread_tid: None,
+            listed: None,
             cut: 0,
             generation: 0,
         }
@@ -173,8 +195,8 @@ impl Reader {
     }
 
     /// The last moment, and what is needed to ask about its code objects.
-    pub fn parts(&mut self) -> (&[Interp], &[ThreadTrack], &mut Codes, &Copies, &Offsets) {
-        (&self.interpreters, &self.threads, &mut self.codes, &self.copies, &self.offsets)
+    pub fn parts(&mut self) -> (&[Interp], &mut [ThreadTrack], &mut Codes, &Copies, &Offsets) {
+        (&self.interpreters, &mut self.threads, &mut self.codes, &self.copies, &self.offsets)
     }
 
     /// A reader for another interpreter of the same process, which gives code objects the ids they had.
@@ -195,10 +217,10 @@ impl Reader {
         if self.interpreters.is_empty() && !pausing.is_never() {
             self.scout(target)?;
         }
-        self.look_at_threads(target);
         let taken = self.take_stopped(target, wanted, pausing);
         stops.add(pausing.resume());
         taken?;
+        self.follow_lists(target.memory())?;
         self.find_tids(target);
         self.settle_states(target, wanted);
         self.walk_free_threads(target, pausing, stops)?;
@@ -210,12 +232,10 @@ impl Reader {
         self.prepare();
         self.fetch(target.memory())?;
         self.find_interpreters(target.memory())?;
-        self.find_threads(target.memory())?;
+        self.find_arrivals(target.memory())?;
         self.find_tids(target);
         for interpreter in &self.interpreters {
-            if !self.gils.iter().any(|(addr, _)| *addr == interpreter.gil) {
-                self.gils.push((interpreter.gil, None));
-            }
+            note_gil(&mut self.gils, interpreter.gil);
         }
         Ok(())
     }
@@ -223,9 +243,11 @@ impl Reader {
     /// Reads until all is of one moment.
     fn take_stopped(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<(), Failure> {
         for _ in 0..TRIES {
+            self.count_switches(target.memory(), pausing)?;
+            self.look_at_threads(target, wanted, pausing);
             self.prepare();
             self.pause_holders(target, pausing)?;
-            self.read(target.memory(), wanted)?;
+            self.read(target.memory(), wanted, pausing)?;
             if pausing.is_never() || self.is_one_moment(target, pausing)? {
                 return Ok(());
             }
@@ -233,24 +255,24 @@ impl Reader {
         }
         // Somebody else holds the GIL each time one looks. What those threads were read as cannot be trusted.
         for thread in &mut self.threads {
-            if thread.state != ThreadState::Idle && thread.walk.is_some() {
+            if thread.state != ThreadState::Idle && !thread.is_kept && thread.walk.is_some() {
                 thread.walk = Some(Walk::Failed(Unreadable::Torn));
             }
         }
         Ok(())
     }
 
-    fn read(&mut self, memory: &dyn Memory, wanted: Wanted) -> Result<(), Failure> {
-        self.fetch(memory)?;
+    fn read(&mut self, memory: &dyn Memory, wanted: Wanted, pausing: &Pausing) -> Result<(), Failure> {
+        self.fetch_at_once(memory, pausing)?;
         self.find_interpreters(memory)?;
-        self.find_threads(memory)?;
+        self.find_departures();
+        self.find_arrivals(memory)?;
         self.walk_stacks(memory, wanted)?;
         self.fetch_codes(memory)
     }
 
     /// Asks for what the last moment needed.
     fn prepare(&mut self) {
-        self.generation += 1;
         self.copies.clear();
         let head = self.runtime.offset(self.offsets.runtime.interpreters_head);
         self.copies.want(head, 8);
@@ -259,7 +281,7 @@ impl Reader {
             self.copies.want(addr, len);
             self.copies.want(interpreter.gil, gil::size(&self.offsets));
         }
-        for thread in &self.threads {
+        for thread in self.threads.iter().filter(|thread| !thread.is_kept) {
             self.copies.want(thread.identity.addr, self.thread_len);
             if thread.walk.is_some() {
                 thread.stack.foresee(&self.offsets, &mut self.copies);
@@ -268,55 +290,93 @@ impl Reader {
         self.codes.foresee(&self.offsets, &mut self.copies);
     }
 
-    /// Reads what was asked for, and the GILs after it.
+    /// Reads what was asked for.
     fn fetch(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        if !self.copies.is_pending() {
-            return Ok(());
-        }
-        let size = gil::size(&self.offsets);
-        for (addr, copy) in &mut self.gils {
-            *copy = self.copies.want_again(*addr, size);
-        }
         Ok(self.copies.fetch(memory)?)
     }
 
-    /// Stops whoever holds a GIL and runs.
-    fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
-        if pausing.is_never() || self.gils.is_empty() {
-            return Ok(());
+    /// Reads what was asked for, and the GILs after it, if somebody may be stopped.
+    fn fetch_at_once(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
+        let size = gil::size(&self.offsets);
+        for gil in self.gils.iter_mut().filter(|_| !pausing.is_never()) {
+            gil.copy = self.copies.want_again(gil.addr, size);
         }
+        self.fetch(memory)
+    }
+
+    /// Reads the GILs. Their words are found in the copies that are read apart.
+    fn fetch_gils(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let size = gil::size(&self.offsets);
         self.apart.clear();
-        for (addr, _) in &self.gils {
-            self.apart.want(*addr, size);
+        for gil in &self.gils {
+            self.apart.want(gil.addr, size);
         }
-        self.apart.fetch(target.memory())?;
-        for (addr, _) in &self.gils {
-            let Found::Read(words) = self.apart.find(*addr) else { continue };
-            let Holder::Thread(holder) = gil::holder(&self.offsets, words) else { continue };
-            let Some(index) = self.by_addr.get(&holder) else { continue };
-            let Some(thread) = self.threads.get_mut(*index) else { continue };
-            if let Some(tid) = thread.tid
-                && !pausing.is_paused(tid)
-                && target.thread_state(tid) == ThreadState::Running
-                && pausing.pause(tid)
-            {
-                thread.state = ThreadState::Running;
+        Ok(self.apart.fetch(memory)?)
+    }
+
+    /// Counts how often the GILs have changed hands, if there are threads that are not to be read again: a GIL that has
+    /// not changed hands since proves that none of them has run Python.
+    fn count_switches(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
+        if pausing.is_never() || self.threads.iter().all(|thread| thread.told.is_none()) {
+            return Ok(());
+        }
+        self.fetch_gils(memory)?;
+        for gil in &mut self.gils {
+            gil.switches = match self.apart.find(gil.addr) {
+                Found::Read(words) => gil::switches(&self.offsets, words),
+                Found::NotAsked => None,
+            };
+        }
+        Ok(())
+    }
+
+    /// Stops whoever holds a GIL and runs. Between the look at the GIL and the stop nothing else is done: a thread that has
+    /// let go of the GIL meanwhile may be on its way to sleep in the kernel, where it is not to be disturbed.
+    fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
+        for index in 0..self.gils.len() {
+            let mut expected = self.gils[index].holder.filter(|tid| target.thread_state(*tid) == ThreadState::Running);
+            for _ in 0..TRIES {
+                if pausing.is_never() {
+                    return Ok(());
+                }
+                self.fetch_gils(target.memory())?;
+                let Some(thread) = self.holding_thread(index) else { break };
+                let Some(tid) = self.threads[thread].tid.filter(|tid| !pausing.is_paused(*tid)) else { break };
+                if expected == Some(tid) {
+                    if pausing.pause(tid) {
+                        self.threads[thread].state = ThreadState::Running;
+                        self.threads[thread].is_kept = false;
+                    }
+                    break;
+                }
+                if target.thread_state(tid) != ThreadState::Running {
+                    break;
+                }
+                expected = Some(tid);
             }
         }
         Ok(())
     }
 
+    /// The index of the thread that holds a GIL, by the words that were last read of it apart from the rest.
+    fn holding_thread(&mut self, gil: usize) -> Option<usize> {
+        let Found::Read(words) = self.apart.find(self.gils[gil].addr) else { return None };
+        let Holder::Thread(holder) = gil::holder(&self.offsets, words) else { return None };
+        let index = *self.by_addr.get(&holder)?;
+        self.gils[gil].holder = self.threads.get(index)?.tid;
+        Some(index)
+    }
+
     /// Whether nobody can have changed a Python stack while it was read: each GIL was held, at the end of it, by a
-    /// thread that we had stopped, by one that slept, or by nobody; and in the last case no thread has moved.
+    /// thread that we had stopped, by one that slept, or by nobody; and in the last two cases no thread has moved.
     fn is_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
         let mut is_free = false;
         for interpreter in &self.interpreters {
-            let Some((_, Some(copy))) = self.gils.iter().find(|(addr, _)| *addr == interpreter.gil) else {
-                self.gils.push((interpreter.gil, None));
+            let Some(copy) = self.gils.iter().find(|gil| gil.addr == interpreter.gil).and_then(|gil| gil.copy) else {
+                note_gil(&mut self.gils, interpreter.gil);
                 return Ok(false);
             };
-            match gil::holder(&self.offsets, self.copies.get(*copy)) {
+            match gil::holder(&self.offsets, self.copies.get(copy)) {
                 Holder::Thread(holder) => {
                     let thread = self.by_addr.get(&holder).and_then(|index| self.threads.get(*index));
                     let Some(tid) = thread.and_then(|thread| thread.tid) else { return Ok(false) };
@@ -326,6 +386,7 @@ impl Reader {
                         }
                         if let Some(thread) = self.threads.iter_mut().find(|t| t.tid == Some(tid) && t.walk.is_some()) {
                             thread.walk = Some(Walk::Failed(Unreadable::Torn));
+                            thread.is_kept = false;
                         }
                     }
                     is_free |= !pausing.is_paused(tid);
@@ -334,17 +395,31 @@ impl Reader {
                 Holder::Disabled | Holder::Unknown => {}
             }
         }
-        Ok(!is_free || self.nobody_moved(target.memory())?)
+        Ok(self.those_kept_still_rest(target) && (!is_free || self.nobody_moved(target.memory())?))
+    }
+
+    /// Whether the threads that were not read again still rest. A look at the GILs tells as long as they have not changed
+    /// hands and are held: whoever runs Python must take one.
+    fn those_kept_still_rest(&mut self, target: &Target) -> bool {
+        let may_have_run = self.gils.iter().any(|gil| {
+            let words = gil.copy.map_or(&[][..], |copy| self.copies.get(copy));
+            let is_held = matches!(gil::holder(&self.offsets, words), Holder::Thread(_) | Holder::Disabled);
+            !is_held || gil::switches(&self.offsets, words) != gil.switches
+        });
+        let (os_threads, threads) = (&mut self.os_threads, &self.threads);
+        let mut kept = threads.iter().filter(|thread| thread.is_kept).filter_map(|thread| thread.tid);
+        !may_have_run || kept.all(|tid| os_threads.still_rests(target, tid))
     }
 
     /// Whether every thread is where it was when it was read: a look at all of them again.
     fn nobody_moved(&mut self, memory: &dyn Memory) -> Result<bool, Failure> {
+        let was_read = |thread: &&ThreadTrack| thread.walk.is_some() && !thread.is_kept;
         self.apart.clear();
-        for thread in self.threads.iter().filter(|thread| thread.walk.is_some()) {
+        for thread in self.threads.iter().filter(was_read) {
             self.apart.want(thread.identity.addr, self.thread_len);
         }
         self.apart.fetch(memory)?;
-        Ok(self.threads.iter().filter(|thread| thread.walk.is_some()).all(|thread| {
+        Ok(self.threads.iter().filter(was_read).all(|thread| {
             let (before, now) = (self.copies.find(thread.identity.addr), self.apart.find(thread.identity.addr));
             threads::same_place(&self.offsets, before, now)
         }))
@@ -353,6 +428,8 @@ impl Reader {
     /// Follows the list of interpreters.
     fn find_interpreters(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let (window, offsets) = (self.window, self.offsets);
+        self.generation += 1;
+        let before = self.interpreters.len();
         let head = self.runtime.offset(offsets.runtime.interpreters_head);
         let mut addr = self.obtain(memory, head, 8)?.addr_at(0).ok_or(Failure::Lost)?;
         let mut found = 0;
@@ -366,11 +443,14 @@ impl Reader {
         let generation = self.generation;
         self.interpreters.retain(|interpreter| interpreter.generation == generation);
         let interpreters = &self.interpreters;
-        self.gils.retain(|(gil, _)| interpreters.iter().any(|interpreter| interpreter.gil == *gil));
+        self.gils.retain(|gil| interpreters.iter().any(|interpreter| interpreter.gil == gil.addr));
         // The main interpreter's holder is stopped first: it alone can execute another program, and while a program is
         // executed nobody else can be stopped.
         let main = interpreters.iter().find(|interpreter| interpreter.id == 0).map(|interpreter| interpreter.gil);
-        self.gils.sort_by_key(|(gil, _)| Some(*gil) != main);
+        self.gils.sort_by_key(|gil| Some(gil.addr) != main);
+        if self.interpreters.len() < before {
+            self.listed = None;
+        }
         if self.interpreters.is_empty() { Err(Failure::Lost) } else { Ok(()) }
     }
 
@@ -406,32 +486,109 @@ impl Reader {
         }
     }
 
-    /// Follows each interpreter's list of threads.
-    fn find_threads(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+    /// Forgets threads that are not there any more, as far as they have been read.
+    fn find_departures(&mut self) {
+        let Reader { offsets, copies, threads, .. } = self;
+        let before = threads.len();
+        threads.retain(|thread| match copies.find(thread.identity.addr) {
+            Found::Read(bytes) if !thread.is_kept => threads::decode(offsets, thread.identity.addr, bytes)
+                .is_some_and(|(identity, _, owner)| identity == thread.identity && owner == thread.interpreter),
+            _ => true,
+        });
+        if threads.len() < before {
+            self.index_threads();
+        }
+        if self.threads.len() < before || self.threads.iter().any(|thread| thread.state == ThreadState::Unknown) {
+            self.listed = None;
+        }
+    }
+
+    /// Follows each interpreter's list of threads, the newest first, up to one that is known.
+    fn find_arrivals(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let (window, offsets, thread_len) = (self.window, self.offsets, self.thread_len);
-        self.cut = 0;
         for index in 0..self.interpreters.len() {
             let interpreter = self.interpreters[index].addr;
             let (at, len) = window.range(interpreter);
             let links = window.decode(&offsets, self.obtain(memory, at, len)?);
             let mut addr = links.map_or(Addr::NULL, |links| links.threads);
-            let mut found = 0;
-            while !addr.is_null() && found < MOST_THREADS {
-                let bytes = self.obtain(memory, addr, thread_len)?;
-                let Some((identity, next, owner)) = threads::decode(&offsets, addr, bytes) else { break };
-                if owner != interpreter || !self.meet_thread(identity, interpreter) {
-                    break;
+            while !addr.is_null() && self.threads.len() < MOST_THREADS && !self.by_addr.contains_key(&addr) {
+                let thread = threads::decode(&offsets, addr, self.obtain(memory, addr, thread_len)?);
+                self.listed = None;
+                match thread {
+                    Some((identity, next, owner)) if owner == interpreter => {
+                        self.meet_thread(identity, interpreter);
+                        addr = next;
+                    }
+                    _ => break,
                 }
-                addr = next;
-                found += 1;
             }
-            self.cut += u64::from(!addr.is_null());
         }
-        let generation = self.generation;
-        self.threads.retain(|thread| thread.generation == generation);
+        Ok(())
+    }
+
+    /// Follows the lists of threads to their ends, if they may have changed, and forgets the threads that are in none.
+    fn follow_lists(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        self.cut = 0;
+        if self.listed.is_some_and(|listed| listed.elapsed() < LISTS_EVERY) {
+            return Ok(());
+        }
+        for _ in 0..LIST_TRIES {
+            self.apart.clear();
+            for interpreter in &self.interpreters {
+                let (at, len) = self.window.range(interpreter.addr);
+                self.apart.want(at, len);
+            }
+            for thread in &self.threads {
+                self.apart.want(thread.identity.addr, self.thread_len);
+            }
+            self.apart.fetch(memory)?;
+            self.generation += 1;
+            self.cut = 0;
+            for index in 0..self.interpreters.len() {
+                let is_whole = self.follow_list(self.interpreters[index].addr, memory)?;
+                self.cut += u64::from(!is_whole);
+            }
+            if self.cut == 0 {
+                let generation = self.generation;
+                self.threads.retain(|thread| thread.generation == generation);
+                self.index_threads();
+                self.listed = Some(Instant::now());
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows an interpreter's list of threads; false if it leads astray, as it may have changed meanwhile.
+    fn follow_list(&mut self, interpreter: Addr, memory: &dyn Memory) -> Result<bool, Failure> {
+        let (at, _) = self.window.range(interpreter);
+        let links = match self.apart.find(at) {
+            Found::Read(bytes) => self.window.decode(&self.offsets, bytes),
+            Found::NotAsked => None,
+        };
+        let mut addr = links.map_or(Addr::NULL, |links| links.threads);
+        for _ in 0..MOST_THREADS {
+            if addr.is_null() {
+                return Ok(true);
+            }
+            if self.apart.find(addr) == Found::NotAsked {
+                self.apart.want(addr, self.thread_len);
+                self.apart.fetch(memory)?;
+            }
+            let Found::Read(bytes) = self.apart.find(addr) else { return Ok(false) };
+            match threads::decode(&self.offsets, addr, bytes) {
+                Some((identity, next, owner)) if owner == interpreter && self.meet_thread(identity, interpreter) => {
+                    addr = next;
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    fn index_threads(&mut self) {
         self.by_addr.clear();
         self.by_addr.extend(self.threads.iter().enumerate().map(|(index, thread)| (thread.identity.addr, index)));
-        Ok(())
     }
 
     /// Notes that a thread is there; false if it has been met already, which means that the list goes in a circle.
@@ -455,6 +612,8 @@ impl Reader {
             gil: GilState::Unknown,
             walk: None,
             stack: Stack::default(),
+            told: None,
+            is_kept: false,
             generation: self.generation,
         });
         true
@@ -484,14 +643,20 @@ impl Reader {
         self.pthread_tid = pthread_tid;
     }
 
-    /// Finds out what the threads that are known do, before anybody is stopped.
-    fn look_at_threads(&mut self, target: &Target) {
-        self.states.clear();
+    /// Finds out what the threads that are known do, before anybody is stopped, and which need not be read again.
+    fn look_at_threads(&mut self, target: &Target, wanted: Wanted, pausing: &Pausing) {
+        self.os_threads.begin();
         for thread in &mut self.threads {
-            thread.state = match thread.tid {
-                None => ThreadState::Unknown,
-                Some(tid) => self.states.entry(tid).or_insert_with(|| OsThread::new(target.thread_state(tid))).state,
+            let look = match thread.tid {
+                None => Look { state: ThreadState::Unknown, rested: false },
+                Some(tid) if pausing.is_paused(tid) => Look { state: ThreadState::Running, rested: false },
+                Some(tid) => self.os_threads.look(target, tid),
             };
+            thread.state = look.state;
+            if !look.rested {
+                thread.told = None;
+            }
+            thread.is_kept = look.rested && (thread.told.is_some() || wanted == Wanted::Running);
         }
     }
 
@@ -501,20 +666,21 @@ impl Reader {
         for thread in &mut self.threads {
             let interpreter = self.interpreters.iter().find(|i| i.addr == thread.interpreter);
             thread.gil = gil_state(interpreter.map_or(Holder::Unknown, |i| i.holder), thread.identity.addr);
-            let Some(tid) = thread.tid else { continue };
-            if thread.state == ThreadState::Unknown {
-                thread.state = target.thread_state(tid);
+            if let (Some(tid), ThreadState::Unknown) = (thread.tid, thread.state) {
+                thread.state = self.os_threads.look(target, tid).state;
             }
-            let os = self.states.entry(tid).or_insert_with(|| OsThread::new(thread.state));
-            os.uses += 1;
-            os.holds |= thread.gil == GilState::Held;
         }
-        for thread in &mut self.threads {
-            let os = thread.tid.and_then(|tid| self.states.get(&tid));
-            if thread.gil == GilState::NotHeld && os.is_some_and(|os| os.uses > 1 && os.holds) {
-                thread.state = ThreadState::Idle;
+        if self.interpreters.len() > 1 {
+            let holding: Vec<Tid> =
+                self.threads.iter().filter(|t| t.gil == GilState::Held).filter_map(|thread| thread.tid).collect();
+            for thread in self.threads.iter_mut().filter(|thread| thread.gil == GilState::NotHeld) {
+                if thread.tid.is_some_and(|tid| holding.contains(&tid)) {
+                    thread.state = ThreadState::Idle;
+                }
             }
-            if wanted == Wanted::Running && thread.state == ThreadState::Idle {
+        }
+        for thread in self.threads.iter_mut().filter(|thread| thread.state == ThreadState::Idle) {
+            if wanted == Wanted::Running {
                 thread.walk = None;
             }
         }
@@ -522,7 +688,7 @@ impl Reader {
 
     /// Walks the stacks that are wanted, all of them at once, fetching between the rounds.
     fn walk_stacks(&mut self, memory: &dyn Memory, wanted: Wanted) -> Result<(), Failure> {
-        for thread in &mut self.threads {
+        for thread in self.threads.iter_mut().filter(|thread| !thread.is_kept) {
             let is_wanted = wanted == Wanted::All || thread.state != ThreadState::Idle;
             thread.walk = is_wanted.then_some(Walk::Needs);
             if is_wanted {
@@ -531,7 +697,7 @@ impl Reader {
         }
         for _ in 0..MOST_ROUNDS {
             let mut unfinished = false;
-            for thread in &mut self.threads {
+            for thread in self.threads.iter_mut().filter(|thread| !thread.is_kept) {
                 if thread.walk == Some(Walk::Needs) {
                     thread.walk_on(&self.offsets, &mut self.copies);
                     unfinished |= thread.walk == Some(Walk::Needs);
@@ -575,7 +741,7 @@ impl Reader {
     /// Fetches the code objects that were not foreseen.
     fn fetch_codes(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let mut last = Addr::NULL;
-        for thread in self.threads.iter().filter(|thread| thread.walk.is_some()) {
+        for thread in self.threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept) {
             for frame in thread.stack.frames() {
                 if frame.code != last {
                     last = frame.code;

@@ -12,16 +12,19 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustc_hash::FxHashMap;
 
 use super::proc::{self, Stat, Status};
-use super::{Binary, Facts, Task, lock, permission};
+use super::{Binary, Facts, SchedStat, Task, lock, permission};
 use crate::error::{Error, Result};
 use crate::memory::{Memory, MemoryError, Span};
 use crate::sample::{ThreadState, Tid};
 
-/// Files of threads that are kept open: half of what a process may usually have open.
-const MOST_KEPT_OPEN: usize = 512;
+/// Threads whose files are kept open, where more files may not be opened than usual; two files each.
+const FEWEST_KEPT_OPEN: usize = 256;
+/// Threads whose files are kept open at most.
+const MOST_KEPT_OPEN: usize = 1 << 14;
 /// Ranges that one `process_vm_readv` takes (`IOV_MAX`).
 const MOST_RANGES: usize = 1024;
 
@@ -45,8 +48,16 @@ enum Way {
 struct Tasks {
     /// The target's own ids to ours; empty where they are the same.
     translated: Option<FxHashMap<u64, Tid>>,
-    /// Opened `/proc/PID/task/TID/stat`.
-    stats: FxHashMap<Tid, File>,
+    /// Files below `/proc/PID/task/TID`, opened when they are first read.
+    opened: FxHashMap<Tid, Opened>,
+    /// For how many threads they are kept open.
+    kept: usize,
+}
+
+#[derive(Default)]
+struct Opened {
+    stat: Option<File>,
+    schedstat: Option<File>,
 }
 
 impl Live {
@@ -63,7 +74,8 @@ impl Live {
             return Err(Error::Zombie { pid });
         }
         let namespaced = Status::read(&pid.to_string()).is_some_and(|status| status.namespaced_pids.len() > 1);
-        let tasks = Tasks { translated: namespaced.then(FxHashMap::default), stats: FxHashMap::default() };
+        let tasks =
+            Tasks { translated: namespaced.then(FxHashMap::default), opened: FxHashMap::default(), kept: FEWEST_KEPT_OPEN };
         let way = if vectored_reads_work() { Way::Vectored } else { Way::File(open_memory(pid)?) };
         Ok(Live { pid, way, ranges: Mutex::default(), reads: AtomicU64::new(0), tasks: Mutex::new(tasks) })
     }
@@ -164,24 +176,53 @@ impl Live {
         }
     }
 
-    /// The state of a thread from its `stat`. A number of these files are kept open, those of ended threads among them.
+    /// What the scheduler has counted of a thread. `None` where the kernel does not count.
+    pub fn sched_stat(&self, tid: Tid) -> Option<SchedStat> {
+        let mut line = [0; 64];
+        let line = self.read_of_thread(tid, |opened| &mut opened.schedstat, "schedstat", &mut line)?;
+        let mut numbers = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(|number| number.parse().ok());
+        let stat = SchedStat { ran: numbers.next()??, waited: numbers.next()??, turns: numbers.next()?? };
+        (stat.turns > 0).then_some(stat)
+    }
+
+    /// The letter after the parenthesised name in a `stat` line. The name may hold parentheses; it is at most 64 bytes.
     fn state_letter(&self, tid: Tid) -> Option<u8> {
-        let stats = &mut lock(&self.tasks).stats;
-        if let Some(stat) = stats.get(&tid) {
-            let letter = state_letter(stat);
-            if letter.is_none() {
-                stats.remove(&tid);
+        let mut line = [0; 128];
+        let line = self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line)?;
+        let end = line.iter().rposition(|&b| b == b')')?;
+        line.get(end + 2).copied()
+    }
+
+    /// Reads the beginning of a file of a thread; `None` if the thread has ended.
+    fn read_of_thread<'l>(
+        &self,
+        tid: Tid,
+        which: fn(&mut Opened) -> &mut Option<File>,
+        name: &str,
+        line: &'l mut [u8],
+    ) -> Option<&'l [u8]> {
+        let tasks = &mut *lock(&self.tasks);
+        if tasks.opened.len() >= tasks.kept && !tasks.opened.contains_key(&tid) {
+            tasks.opened.clear();
+        }
+        let opened = which(tasks.opened.entry(tid).or_default());
+        let file = match opened {
+            Some(file) => file,
+            None => opened.insert(File::open(self.path(&format!("task/{tid}/{name}"))).ok()?),
+        };
+        match file.read_at(line, 0) {
+            Ok(read @ 1..) => Some(&line[..read]),
+            _ => {
+                tasks.opened.remove(&tid);
+                None
             }
-            return letter;
         }
-        let path = self.path(&format!("task/{tid}/stat"));
-        let stat = File::open(&path).ok()?;
-        let letter = state_letter(&stat);
-        if stats.len() >= MOST_KEPT_OPEN {
-            stats.clear();
-        }
-        stats.insert(tid, stat);
-        letter
+    }
+
+    /// From now on files of so many threads may be kept open as the kernel allows this process, whose limit is raised.
+    pub fn keep_more_open(&self) {
+        let limit = raise_limit_of_open_files().unwrap_or(0);
+        lock(&self.tasks).kept = (limit / 4).clamp(FEWEST_KEPT_OPEN, MOST_KEPT_OPEN);
     }
 
     /// Whether the process is there and not a zombie.
@@ -310,12 +351,12 @@ fn open_harmless(path: &Path) -> io::Result<File> {
     fs::OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
 }
 
-/// The letter after the parenthesised name in a `stat` line. The name may hold parentheses; it is at most 64 bytes.
-fn state_letter(stat: &File) -> Option<u8> {
-    let mut line = [0; 128];
-    let read = stat.read_at(&mut line, 0).ok()?;
-    let end = line[..read].iter().rposition(|&b| b == b')')?;
-    line.get(end + 2).copied()
+/// Raises the number of files that this process may open to what it may raise it to. Returns it.
+fn raise_limit_of_open_files() -> Option<usize> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).ok()?;
+    Some(limit.current.map_or(usize::MAX, |files| files as usize))
 }
 
 /// What it means that a file of `/proc/PID` cannot be read.

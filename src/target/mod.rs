@@ -73,6 +73,18 @@ pub struct Task {
     pub state: ThreadState,
 }
 
+/// What the scheduler has counted of a thread (`/proc/PID/task/TID/schedstat`). A thread that sleeps and has the same
+/// account as before has not run in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedStat {
+    /// Nanoseconds on a processor, as of its last turn or timer tick.
+    pub ran: u64,
+    /// Nanoseconds ready for one and without.
+    pub waited: u64,
+    /// Turns on a processor.
+    pub turns: u64,
+}
+
 /// A process to look at.
 pub struct Target {
     facts: Facts,
@@ -200,6 +212,18 @@ impl Target {
         match self.live() {
             Some(live) => live.thread_state(tid),
             None => self.facts.tasks.iter().find(|t| t.tid == tid).map_or(ThreadState::Unknown, |t| t.state),
+        }
+    }
+
+    /// What the scheduler has counted of a thread; `None` where the kernel does not count, and for an image.
+    pub fn sched_stat(&self, tid: Tid) -> Option<SchedStat> {
+        self.live()?.sched_stat(tid)
+    }
+
+    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised.
+    pub fn expect_many_looks(&self) {
+        if let Some(live) = self.live() {
+            live.keep_more_open();
         }
     }
 
