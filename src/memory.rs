@@ -203,6 +203,8 @@ pub struct Copies {
     used: usize,
     by_addr: FxHashMap<Addr, CopyId>,
     by_page: FxHashMap<Addr, CopyId>,
+    /// The ranges that are to be read together with others of their pages.
+    nearby: Vec<(Addr, usize)>,
 }
 
 impl Copies {
@@ -212,6 +214,7 @@ impl Copies {
         self.places.clear();
         self.by_addr.clear();
         self.by_page.clear();
+        self.nearby.clear();
         self.used = 0;
     }
 
@@ -246,6 +249,7 @@ impl Copies {
             self.want(addr, len);
             return;
         };
+        self.nearby.push((addr, len));
         if let Some(&id) = self.by_page.get(&page) {
             let span = &mut self.spans[id.0 as usize];
             let (start, end) = (span.addr.min(addr), span.addr.offset(span.len).max(addr.offset(len)));
@@ -266,8 +270,8 @@ impl Copies {
 
     /// A range that was asked for with [`Copies::want_nearby`].
     pub fn find_nearby(&self, addr: Addr, len: usize) -> Found<'_> {
-        let Some(page) = page_of(addr, len) else { return self.find(addr) };
-        let Some(&id) = self.by_page.get(&page) else { return Found::NotAsked };
+        let page = page_of(addr, len).and_then(|page| self.by_page.get(&page));
+        let Some(&id) = page else { return self.find(addr) };
         match (self.places.get(id.0 as usize), addr.since(self.spans[id.0 as usize].addr)) {
             (Some(_), Some(at)) => {
                 let bytes = self.get(id).get(at..).unwrap_or_default();
@@ -284,8 +288,39 @@ impl Copies {
 
     /// Reads what was asked for since the last time, in one gather.
     pub fn fetch(&mut self, memory: &dyn Memory) -> Result<(), MemoryError> {
+        let is_whole = self.gather(memory)?;
+        if !is_whole && self.part_those_nearby() {
+            self.gather(memory)?;
+        }
+        self.nearby.clear();
+        Ok(())
+    }
+
+    /// Asks for each of those ranges that were read together and not as far as was asked: what lies between two ranges may
+    /// be missing in an image. True if there are such.
+    fn part_those_nearby(&mut self) -> bool {
+        let is_short = |copies: &Copies, id: CopyId| copies.get(id).len() < copies.spans[id.0 as usize].len;
+        let mut short: Vec<(Addr, usize)> = std::mem::take(&mut self.nearby);
+        short.retain(|&(addr, len)| {
+            let id = page_of(addr, len).and_then(|page| self.by_page.get(&page));
+            id.is_some_and(|id| is_short(self, *id))
+        });
+        for &(addr, len) in &short {
+            if let Some(page) = page_of(addr, len) {
+                self.by_page.remove(&page);
+            }
+        }
+        for &(addr, len) in &short {
+            self.want(addr, len);
+        }
+        self.nearby = short;
+        self.is_pending()
+    }
+
+    /// Reads what is pending; true if all of it could be read.
+    fn gather(&mut self, memory: &dyn Memory) -> Result<bool, MemoryError> {
         if !self.is_pending() {
-            return Ok(());
+            return Ok(true);
         }
         if self.bytes.len() < self.used {
             self.bytes.resize(self.used, 0);
@@ -301,7 +336,8 @@ impl Copies {
             self.places.push(end);
             end += span.len;
         }
-        memory.gather(pending, &mut self.bytes[start..end])
+        memory.gather(pending, &mut self.bytes[start..end])?;
+        Ok(pending.iter().all(|span| span.got == span.len))
     }
 
     /// What could be read of a range; empty while it has not been read.

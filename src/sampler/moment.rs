@@ -314,10 +314,12 @@ impl Reader {
         Ok(self.apart.fetch(memory)?)
     }
 
-    /// Counts how often the GILs have changed hands, if there are threads that are not to be read again: a GIL that has
-    /// not changed hands since proves that none of them has run Python.
+    /// Counts how often the GILs have changed hands, if there are many threads that are not to be read again: a GIL that
+    /// has not changed hands since proves that none of them has run Python. If they are few, it may as well be since the
+    /// last moment; if it has, a look at each of them is no more than another at the GIL.
     fn count_switches(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
-        if pausing.is_never() || self.threads.iter().all(|thread| thread.told.is_none()) {
+        const FEW: usize = 4;
+        if pausing.is_never() || self.threads.iter().filter(|thread| thread.told.is_some()).count() <= FEW {
             return Ok(());
         }
         self.fetch_gils(memory)?;
@@ -406,6 +408,9 @@ impl Reader {
             let is_held = matches!(gil::holder(&self.offsets, words), Holder::Thread(_) | Holder::Disabled);
             !is_held || gil::switches(&self.offsets, words) != gil.switches
         });
+        for gil in &mut self.gils {
+            gil.switches = gil.copy.and_then(|copy| gil::switches(&self.offsets, self.copies.get(copy)));
+        }
         let (os_threads, threads) = (&mut self.os_threads, &self.threads);
         let mut kept = threads.iter().filter(|thread| thread.is_kept).filter_map(|thread| thread.tid);
         !may_have_run || kept.all(|tid| os_threads.still_rests(target, tid))
