@@ -221,14 +221,17 @@ impl Copies {
     /// Asks for a range, to be read by the next [`fetch`](Copies::fetch). If a range that begins there is already
     /// known and long enough, that one is returned. `None` if the round would become too large.
     pub fn want(&mut self, addr: Addr, len: usize) -> Option<CopyId> {
-        if let Some(&id) = self.by_addr.get(&addr)
-            && self.spans[id.0 as usize].len >= len
-        {
+        if let Some(id) = self.has(addr, len) {
             return Some(id);
         }
         let id = self.want_again(addr, len)?;
         self.by_addr.insert(addr, id);
         Some(id)
+    }
+
+    /// A range of at least this length that was asked for already.
+    pub fn has(&self, addr: Addr, len: usize) -> Option<CopyId> {
+        self.by_addr.get(&addr).copied().filter(|id| self.spans[id.0 as usize].len >= len)
     }
 
     /// Asks for a range even if it has been read before, to see whether it changed. It is found by its id alone.

@@ -206,6 +206,33 @@ pub struct Tally {
     pub stretched: u64,
     /// For how long threads of the target were stopped.
     pub stops: Stops,
+    /// How far stacks can be mixtures of moments.
+    pub mixing: Mixing,
+}
+
+/// How far stacks that were read from running threads can be mixtures of moments. A call in such a stack can often be
+/// proved: the caller still names the function that it called. One that differs proves a mixture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mixing {
+    /// Stacks of threads that ran on while they were read.
+    pub stacks: u64,
+    /// Calls in them that are proved to be such, and to be none.
+    pub proved: (u64, u64),
+    /// Calls in them of which it is not known, in stacks that were kept.
+    pub open: u64,
+}
+
+impl Mixing {
+    /// How many of the stacks that were kept are mixtures, as far as can be estimated: of the calls that cannot be proved
+    /// as many are none as of the others. `None` where nothing can be proved.
+    pub fn estimate(&self) -> Option<f64> {
+        let (real, false_) = self.proved;
+        match (self.open, real + false_) {
+            (0, _) => Some(0.0),
+            (_, 0) => None,
+            (open, proved) => Some((open as f64 * false_ as f64 / proved as f64).min(self.stacks as f64)),
+        }
+    }
 }
 
 /// For how long threads of a target were stopped.

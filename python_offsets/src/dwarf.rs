@@ -329,11 +329,14 @@ impl Reader<'_> {
         Ok(InterpreterFrame {
             size: self.size(INTERPRETER_FRAME)?,
             executable: self.at(INTERPRETER_FRAME, &["f_executable", "f_code"])?,
+            function: self.at(INTERPRETER_FRAME, &["f_funcobj", "f_func"])?,
             previous: self.at(INTERPRETER_FRAME, &["previous"])?,
             instr: self.at(INTERPRETER_FRAME, &["instr_ptr", "prev_instr"])?,
             owner: self.at(INTERPRETER_FRAME, &["owner"])?,
             first_shim_owner: shape.first_shim_owner,
             is_entry: self.optional(shape.is_entry, INTERPRETER_FRAME, "is_entry")?,
+            stack_top: self.optional(shape.stack_top, INTERPRETER_FRAME, "stacktop")?,
+            stack_pointer: self.optional(shape.stack_pointer, INTERPRETER_FRAME, "stackpointer")?,
             localsplus: self.at(INTERPRETER_FRAME, &["localsplus"])?,
             tlbc_index: self.optional(shape.tlbc_index, INTERPRETER_FRAME, "tlbc_index")?,
         })
@@ -358,6 +361,7 @@ impl Reader<'_> {
                 Bytecode::Pointer(_) => Bytecode::Pointer(self.at(CODE, &["co_code"])?),
                 Bytecode::Inline(_) => Bytecode::Inline(self.at(CODE, &["co_code_adaptive"])?),
             },
+            leaves: shape.leaves,
             tlbc: self.optional(shape.tlbc, CODE, "co_tlbc")?,
         })
     }

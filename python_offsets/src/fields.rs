@@ -233,14 +233,21 @@ fn interpreter_frame(of: &InterpreterFrame, minor: u8, list: &mut List) {
         ..=12 => ("_PyInterpreterFrame.f_code", "_PyInterpreterFrame.prev_instr"),
         _ => ("_PyInterpreterFrame.f_executable", "_PyInterpreterFrame.instr_ptr"),
     };
+    let function = match minor {
+        ..=11 => "_PyInterpreterFrame.f_func",
+        _ => "_PyInterpreterFrame.f_funcobj",
+    };
     list.extend([
         ("sizeof(_PyInterpreterFrame)", Field::Size(of.size)),
         (executable, Field::At(of.executable)),
+        (function, Field::At(of.function)),
         ("_PyInterpreterFrame.previous", Field::At(of.previous)),
         (instr, Field::At(of.instr)),
         ("_PyInterpreterFrame.owner", Field::At(of.owner)),
         ("lowest owner of a shim", Field::Number(of.first_shim_owner.into())),
         ("_PyInterpreterFrame.is_entry", of.is_entry.into()),
+        ("_PyInterpreterFrame.stacktop", of.stack_top.into()),
+        ("_PyInterpreterFrame.stackpointer", of.stack_pointer.into()),
         ("_PyInterpreterFrame.localsplus", Field::At(of.localsplus)),
         ("_PyInterpreterFrame.tlbc_index", of.tlbc_index.into()),
     ]);

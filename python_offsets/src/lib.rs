@@ -273,6 +273,8 @@ pub struct InterpreterFrame {
     pub size: usize,
     /// `f_code` (3.11, 3.12) or `f_executable`: the code object; the two lowest bits may be a tag.
     pub executable: usize,
+    /// `f_func` (3.11) or `f_funcobj`: the function object; the two lowest bits may be a tag.
+    pub function: usize,
     /// `previous`: pointer to the caller's frame.
     pub previous: usize,
     /// `prev_instr` (3.11, 3.12) or `instr_ptr`: pointer into the bytecode.
@@ -283,6 +285,11 @@ pub struct InterpreterFrame {
     pub first_shim_owner: u8,
     /// `is_entry`: `bool`, the frame was entered from C (3.11 only; later versions push shims instead).
     pub is_entry: Option<usize>,
+    /// `stacktop`: C `int`, words from `localsplus` to the top of the frame's value stack; -1 while the frame runs itself
+    /// and calls no Python function (3.11 to 3.13).
+    pub stack_top: Option<usize>,
+    /// `stackpointer`: pointer to the top of the frame's value stack, up to date while it calls (3.14 and later).
+    pub stack_pointer: Option<usize>,
     /// `localsplus`: the first local variable.
     pub localsplus: usize,
     /// `tlbc_index`: `int32_t`, which copy of the bytecode runs (free-threaded, 3.14 and later).
@@ -312,6 +319,8 @@ pub struct Code {
     pub first_traceable: Option<usize>,
     /// Where the bytecode is.
     pub bytecode: Bytecode,
+    /// Instructions with which a frame is left for its caller (3.11 and later).
+    pub leaves: &'static [u8],
     /// `co_tlbc`: pointer to the array of bytecode copies (free-threaded, 3.14 and later).
     pub tlbc: Option<usize>,
 }

@@ -292,6 +292,7 @@ impl Published {
             previous: self.or("interpreter_frame.previous", table.previous),
             instr: self.or("interpreter_frame.instr_ptr", table.instr),
             owner: self.or("interpreter_frame.owner", table.owner),
+            stack_pointer: self.value("interpreter_frame.stackpointer").or(table.stack_pointer),
             localsplus: self.or("interpreter_frame.localsplus", table.localsplus),
             tlbc_index: self.if_free_threaded("interpreter_frame.tlbc_index").or(table.tlbc_index),
             ..table

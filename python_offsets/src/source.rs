@@ -23,9 +23,12 @@ impl Offsets {
     }
 }
 
-/// A line of `{:#?}` with the enum's name put before its variant.
+/// A line of `{:#?}` with the enum's name put before its variant, and a reference made of a slice.
 fn with_enum(line: &str) -> String {
     let Some((field, value)) = line.split_once(": ") else { return line.to_owned() };
+    if value.starts_with('[') {
+        return format!("{field}: &{value}");
+    }
     let is_variant = value.starts_with(|first: char| first.is_ascii_uppercase());
     match ENUMS.iter().find(|(name, _)| *name == field.trim_start()) {
         Some((_, of)) if is_variant => format!("{field}: {of}::{value}"),
@@ -53,7 +56,7 @@ mod tests {
     /// Source text but for what rustfmt decides: white space, and commas before a closing bracket.
     fn essence(source: &str) -> String {
         let dense: String = source.split_whitespace().collect();
-        dense.replace(",}", "}").replace(",)", ")")
+        dense.replace(",}", "}").replace(",)", ")").replace(",]", "]")
     }
 
     #[test]

@@ -128,6 +128,7 @@ fn frame_value(name: &str, of: &InterpreterFrame) -> Option<usize> {
         "interpreter_frame.instr_ptr" => Some(of.instr),
         "interpreter_frame.localsplus" => Some(of.localsplus),
         "interpreter_frame.owner" => Some(of.owner),
+        "interpreter_frame.stackpointer" => of.stack_pointer,
         "interpreter_frame.tlbc_index" => of.tlbc_index,
         _ => None,
     }

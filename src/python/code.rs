@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::vec::Drain;
 
-use python_offsets::{Bytecode, LineTable, Offsets};
+use python_offsets::{Bytecode, Code as Shape, LineTable, Offsets};
 use rustc_hash::FxHashMap;
 
 use super::frames::RawFrame;
@@ -23,6 +23,8 @@ const COMPARED: usize = 512;
 const FORGET_AFTER: u8 = 2;
 /// How many code objects are remembered before those not met lately are dropped.
 const MOST_ENTRIES: usize = 1 << 14;
+/// The longest bytecode that is looked at for where frames are left.
+const LARGEST_BYTECODE: usize = 64 << 10;
 /// How many copies of a code object's bytecode are looked at (free-threaded builds make one for each thread).
 const MOST_COPIES: u64 = 1 << 14;
 
@@ -77,8 +79,12 @@ struct Known {
     size: Option<u64>,
     /// Bytes of bytecode before which a frame is still being set up; negative where there are none.
     first_traceable: i64,
+    /// For each code unit of the bytecode, 64 to a word, whether a frame is left by it; empty where that is not known.
+    leaves: Box<[u64]>,
     /// Frames by offset and whether they lie in a generator.
     frames: FxHashMap<(i64, bool), Option<FrameId>>,
+    /// Calls by offset, and how often what was called was the function that the caller names, and how often not.
+    calls: FxHashMap<i64, (u32, u32)>,
     /// The sample in which it was last read or proven.
     proven: u64,
     /// In how many samples it has not been met; those beyond [`FORGET_AFTER`] are not among the recent.
@@ -204,7 +210,12 @@ impl Codes {
             _ => Vec::new(),
         };
         // What the fields point to was read after them: it is theirs only if they are still the same.
-        let again = objects.memory.read_vec(addr, shape.size)?;
+        let size = match shape.bytecode {
+            Bytecode::Inline(_) => bytes.u64_at(objects.offsets.object.ob_size).map(|units| units.wrapping_mul(2)),
+            Bytecode::Pointer(_) => None,
+        };
+        let bytecode = size.and_then(|size| usize::try_from(size).ok()).filter(|&size| size <= LARGEST_BYTECODE);
+        let again = objects.memory.read_vec(addr, shape.size + bytecode.unwrap_or(0))?;
         let same_type = again.u64_at(objects.offsets.object.ob_type) == bytes.u64_at(objects.offsets.object.ob_type);
         if !same_type || proof_fields(&again, objects.offsets) != Some((fields, version)) {
             return Err(ObjectError::Invalid("code"));
@@ -214,16 +225,15 @@ impl Codes {
             proof: Proof { fields, version, contents },
             id: self.intern(&code),
             lines: Lines::decode(shape.line_table, first_line, &line_table),
-            size: match shape.bytecode {
-                Bytecode::Inline(_) => bytes.u64_at(objects.offsets.object.ob_size).map(|units| units.wrapping_mul(2)),
-                Bytecode::Pointer(_) => None,
-            },
+            size,
+            leaves: leaves(shape, &again, bytecode.unwrap_or(0)),
             first_traceable: match shape.first_traceable {
                 Some(at) => bytes.i32_at(at).map_or(i64::MIN, |units| i64::from(units) * 2),
                 None => i64::MIN,
             },
             code,
             frames: FxHashMap::default(),
+            calls: FxHashMap::default(),
             proven: self.sample,
             unmet: u8::MAX,
         })
@@ -302,6 +312,27 @@ impl Codes {
         }
     }
 
+    /// Whether a frame is at an instruction by which it is left for its caller.
+    pub fn is_leaving(&self, entry: Entry, frame: &RawFrame) -> bool {
+        let known = &self.entries[entry.0 as usize];
+        let unit = usize::try_from(frame.offset).map_or(usize::MAX, |offset| offset / 2);
+        known.leaves.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
+    }
+
+    /// Notes whether a frame and what it called agree on what was called.
+    pub fn note_call(&mut self, caller: Entry, frame: &RawFrame, agrees: bool) {
+        let (agreed, differed) = self.entries[caller.0 as usize].calls.entry(frame.offset).or_default();
+        *(if agrees { agreed } else { differed }) += 1;
+    }
+
+    /// Whether a frame and what it called usually do not agree in this place: what it leaves on its value stack is not what
+    /// it calls.
+    pub fn usually_differs(&self, caller: Entry, frame: &RawFrame) -> bool {
+        const SEEN: u32 = 2;
+        let counts = self.entries[caller.0 as usize].calls.get(&frame.offset);
+        counts.is_some_and(|(agreed, differed)| *differed >= SEEN && differed > agreed)
+    }
+
     /// The id of a frame; `None` for one that is still being set up.
     pub fn frame(&mut self, entry: Entry, frame: &RawFrame, objects: &Objects) -> Option<FrameId> {
         let key = (frame.offset, frame.in_generator);
@@ -356,6 +387,17 @@ impl Proof {
         };
         self.fields == fields && self.version == version && self.contents.iter().all(same)
     }
+}
+
+/// For each code unit whether a frame is left by it. `object` is the whole code object with so many bytes of bytecode.
+fn leaves(shape: &Shape, object: &[u8], size: usize) -> Box<[u64]> {
+    let Bytecode::Inline(start) = shape.bytecode else { return Box::default() };
+    let units = object.get(start..).unwrap_or_default().chunks_exact(2).take(size / 2);
+    let mut words = vec![0; units.len().div_ceil(64)];
+    for (unit, code) in units.enumerate() {
+        words[unit / 64] |= u64::from(shape.leaves.contains(&code[0])) << (unit % 64);
+    }
+    words.into()
 }
 
 /// The fields of a code object that never change during its life.

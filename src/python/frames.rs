@@ -4,6 +4,10 @@
 //! ask for nearly everything a sample will need before the sample begins ([`Stack::foresee`]): chunks of the data
 //! stack (3.11 and later), frames inside generators, shims on the C stack, frame objects (3.10 and earlier). What was
 //! not foreseen is asked for when the walk meets it, and the walk goes on after the next fetch.
+//!
+//! Read from a thread that runs on, the pointer to the innermost frame is older than the frames themselves by some tenths
+//! of a microsecond, in which a program may call and return a dozen times. The frames on the data stack are copied almost
+//! at once, and they themselves tell which of them is the innermost: [`Stack::settle`] goes by that.
 
 use python_offsets::{Bytecode, DataStack, Frame, FrameObject, InterpreterFrame, Leaf, Offsets};
 use rustc_hash::FxHashMap;
@@ -26,6 +30,10 @@ const SLACK: usize = 1 << 10;
 const WINDOW: usize = 16 << 10;
 /// After how many samples in which it was not met an address is no longer foreseen.
 const FORGET_AFTER: u8 = 4;
+/// How far behind the start of a frame that of a callee is looked for.
+const LARGEST_FRAME: usize = 4 << 10;
+/// How many callees are followed that the pointer to the innermost frame does not know of.
+const MOST_CALLEES: usize = 1 << 10;
 /// The tag bits of a `_PyStackRef`. Objects are aligned to 8 bytes at least.
 const TAG: u64 = 3;
 
@@ -60,6 +68,11 @@ pub enum Walk {
 #[derive(Default)]
 pub struct Stack {
     frames: Vec<RawFrame>,
+    /// Where each frame lies, and what it says of itself.
+    places: Vec<Place>,
+    links: Vec<Link>,
+    is_moving: bool,
+    may_be_left: bool,
     step: Step,
     next: Addr,
     /// Whether the chain may end where the walk is.
@@ -73,6 +86,8 @@ pub struct Stack {
     within: Option<(usize, Addr)>,
     /// Where frames outside the data stack were.
     outside: FxHashMap<Addr, Outside>,
+    /// Whether there is C between the frame that comes next and the last one.
+    behind_c: bool,
     /// Whether frames are objects.
     is_object: bool,
     cframe: Addr,
@@ -103,6 +118,32 @@ struct Outside {
     unmet: u8,
 }
 
+/// Whether a frame is one that the frame outside of it called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It runs the function that the caller's value stack names.
+    Agrees,
+    /// The caller's value stack has this function in its place, or something else: not every call leaves the function there.
+    Differs {
+        /// The function that it runs.
+        function: Addr,
+        /// The words on the caller's value stack.
+        found: [Addr; 2],
+    },
+    /// There is nothing to compare: there is C in between, or a generator.
+    Open,
+}
+
+/// Where a frame lies.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    addr: Addr,
+    /// Whether it says that it runs itself, and has called no Python function but through C.
+    runs: bool,
+    /// Whether there is C between it and what it has called.
+    calls_c: bool,
+}
+
 /// Finds out, in constant memory, that a chain of addresses goes in a circle (Brent's algorithm).
 #[derive(Default)]
 struct Cycle {
@@ -131,6 +172,21 @@ impl Stack {
         &self.frames
     }
 
+    /// Whether the thread may have moved while it was read.
+    pub fn was_moving(&self) -> bool {
+        self.is_moving
+    }
+
+    /// Whether each frame but the outermost is one that the frame outside of it called. Empty where nothing tells.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// Whether the innermost frame may have been left for its caller already.
+    pub fn may_be_left(&self) -> bool {
+        self.may_be_left
+    }
+
     /// Asks for what the next walk will most likely need.
     pub fn foresee(&self, offsets: &Offsets, copies: &mut Copies) {
         if let Leaf::ThroughCFrame { current_frame, .. } = offsets.thread.leaf
@@ -146,12 +202,17 @@ impl Stack {
         }
     }
 
-    /// Begins a new walk.
-    pub fn begin(&mut self, offsets: &Offsets) {
+    /// Begins a new walk; of a thread that may move while it is read, or not.
+    pub fn begin(&mut self, offsets: &Offsets, is_moving: bool) {
+        self.is_moving = is_moving;
         self.is_object = matches!(offsets.frame, Frame::Object(_));
         self.frames.clear();
+        self.places.clear();
+        self.links.clear();
+        self.may_be_left = false;
         self.step = Step::Leaf;
         self.may_end = true;
+        self.behind_c = false;
         self.within = None;
         self.cycle = Cycle::default();
         std::mem::swap(&mut self.chunks, &mut self.last_chunks);
@@ -243,7 +304,10 @@ impl Stack {
         }
         let top = thread.addr_at(stack.top).ok_or(invalid)?;
         let used = top.since(addr).filter(|&n| n >= stack.chunk_data && n <= LARGEST_CHUNK).ok_or(invalid)?;
-        let copy = copies.want(addr, used).ok_or(Walk::Truncated)?;
+        let copy = match copies.has(addr, used) {
+            Some(copy) => copy,
+            None => copies.want(addr, used + SLACK).ok_or(Walk::Truncated)?,
+        };
         self.chunks.push(Chunk { addr, used, copy });
         Ok(())
     }
@@ -294,16 +358,115 @@ impl Stack {
             if self.cycle.closes_at(self.next) {
                 return Some(Walk::Failed(Unreadable::Torn));
             }
-            self.frames.extend(decoded.frame);
+            if let Some(frame) = decoded.frame {
+                let calls_c = std::mem::replace(&mut self.behind_c, decoded.is_entry);
+                self.frames.push(frame);
+                self.places.push(Place { addr: self.next, runs: decoded.runs, calls_c });
+            } else {
+                self.behind_c |= decoded.is_entry;
+            }
             self.next = decoded.previous;
             self.may_end = decoded.may_end;
         }
     }
 
+    /// Finds the innermost frame anew, by what the frames that were copied together say of themselves, and whether each
+    /// frame is one that its caller called. For stacks of threads that ran on while they were read.
+    pub fn settle(&mut self, offsets: &Offsets, copies: &Copies) {
+        let Frame::Interpreter(shape) = &offsets.frame else { return };
+        self.settle_innermost(shape, &offsets.code.bytecode, copies);
+        let pairs = self.places.iter().zip(&self.frames).zip(self.places.iter().skip(1));
+        let mut links = std::mem::take(&mut self.links);
+        links.extend(pairs.map(|((place, frame), caller)| match caller.calls_c || frame.in_generator {
+            true => Link::Open,
+            false => self.link(place.addr, caller.addr, shape, copies).unwrap_or(Link::Open),
+        }));
+        self.links = links;
+    }
+
+    fn settle_innermost(&mut self, shape: &InterpreterFrame, code: &Bytecode, copies: &Copies) {
+        // Frames inside of one that runs itself have been left.
+        if let Some(runs) = self.places.iter().rposition(|place| place.runs && !place.calls_c) {
+            self.frames.drain(..runs);
+            self.places.drain(..runs);
+            return;
+        }
+        self.may_be_left = true;
+        let Some(innermost) = self.places.first().copied().filter(|place| !place.runs) else { return };
+        let mut callees: Vec<(RawFrame, Place)> = Vec::new();
+        let mut caller = innermost.addr;
+        while callees.len() < MOST_CALLEES
+            && let Some((frame, place)) = self.callee(caller, shape, code, copies)
+        {
+            callees.push((frame, place));
+            caller = place.addr;
+            if place.runs {
+                self.may_be_left = false;
+                break;
+            }
+        }
+        self.frames.splice(..0, callees.iter().rev().map(|(frame, _)| *frame));
+        self.places.splice(..0, callees.iter().rev().map(|(_, place)| *place));
+    }
+
+    /// Whether the caller's value stack names the function of a frame. When a frame is made the caller lets go of the
+    /// function and the arguments, but they stay where they were until it goes on: the function is the first of them, or
+    /// the second.
+    fn link(&self, callee: Addr, caller: Addr, shape: &InterpreterFrame, copies: &Copies) -> Option<Link> {
+        let word = |addr: Addr| self.copied(addr, copies)?.u64_at(0).map(|word| Addr(word & !TAG));
+        let top = match (shape.stack_top, shape.stack_pointer) {
+            (Some(at), _) => {
+                let words = self.copied(caller.offset(at), copies)?.i32_at(0)?;
+                caller.offset(shape.localsplus + 8 * usize::try_from(words).ok()?)
+            }
+            (None, Some(at)) => self.copied(caller.offset(at), copies)?.addr_at(0)?,
+            (None, None) => return None,
+        };
+        let function = word(callee.offset(shape.function))?;
+        let found = [word(top)?, word(top.offset(8))?];
+        match found.contains(&function) {
+            true => Some(Link::Agrees),
+            false => Some(Link::Differs { function, found }),
+        }
+    }
+
+    /// What was copied of the data stack from an address on.
+    fn copied<'c>(&self, addr: Addr, copies: &'c Copies) -> Option<&'c [u8]> {
+        self.chunks.iter().find_map(|chunk| copies.get(chunk.copy).get(addr.since(chunk.addr)?..))
+    }
+
+    /// The frame that a frame on the data stack has called, without C in between: the next one that points back to it.
+    fn callee(
+        &self,
+        caller: Addr,
+        shape: &InterpreterFrame,
+        code: &Bytecode,
+        copies: &Copies,
+    ) -> Option<(RawFrame, Place)> {
+        let holds = |chunk: &Chunk| caller.since(chunk.addr).is_some_and(|at| at < copies.get(chunk.copy).len());
+        let chunk = self.chunks.iter().position(holds)?;
+        // A frame that has no room is the first of the next chunk.
+        let next = chunk.checked_sub(1).map(|next| (self.chunks[next], 0));
+        let from = caller.since(self.chunks[chunk].addr)? + shape.localsplus;
+        [Some((self.chunks[chunk], from)), next].into_iter().flatten().find_map(|(chunk, from)| {
+            let bytes = copies.get(chunk.copy);
+            let last = bytes.len().checked_sub(shape.size)?.min(from + LARGEST_FRAME);
+            (from..=last).step_by(8).find_map(|at| {
+                let frame = bytes.get(at..at + shape.size)?;
+                if frame.addr_at(shape.previous) != Some(caller) {
+                    return None;
+                }
+                let decoded = decode_interpreter_frame(shape, code, frame)?;
+                let place = Place { addr: chunk.addr.offset(at), runs: decoded.runs, calls_c: false };
+                Some((decoded.frame.filter(|_| !decoded.is_entry)?, place))
+            })
+        })
+    }
+
     /// The copy of a frame: in a chunk, or outside.
     fn frame_bytes<'c>(&mut self, addr: Addr, size: usize, copies: &'c mut Copies) -> Result<&'c [u8], Walk> {
         let from = self.within.map_or(0, |(index, _)| index);
-        let holds = |chunk: &Chunk| addr.since(chunk.addr).is_some_and(|at| at + size <= chunk.used);
+        let holds = |chunk: &Chunk| addr.since(chunk.addr).is_some_and(|at| at + size <= copies.get(chunk.copy).len());
         let found = self.chunks[from..].iter().position(holds).map(|i| i + from);
         if let Some(index) = found {
             // Frames are pushed upwards: in one chunk, a caller lies below what it called.
@@ -314,6 +477,11 @@ impl Stack {
             let chunk = &self.chunks[index];
             let at = addr.since(chunk.addr).unwrap_or(0);
             return copies.get(chunk.copy).get(at..at + size).ok_or(Walk::Failed(Unreadable::Torn));
+        }
+        let newest = self.chunks.first().and_then(|chunk| addr.since(chunk.addr));
+        if self.is_moving && newest.is_some_and(|at| at < USUAL_CHUNK) {
+            // It would be read at another moment than the rest.
+            return Err(Walk::Failed(Unreadable::Torn));
         }
         let ranges = [self.is_object.then(|| window(addr, size)).flatten(), Some((addr, size))];
         for (start, len) in ranges.into_iter().flatten() {
@@ -364,12 +532,16 @@ struct Decoded {
     /// Whether a chain may end with it. A frame of a generator that has just yielded points to no caller any more: a
     /// chain that ends so has changed while it was being read.
     may_end: bool,
+    /// Whether it was called from C, or is a shim between C and Python.
+    is_entry: bool,
+    /// Whether it says that it runs itself.
+    runs: bool,
 }
 
 fn decode_object(shape: &FrameObject, bytes: &[u8]) -> Option<Decoded> {
     let offset = i64::from(bytes.i32_at(shape.lasti)?) * shape.lasti_unit as i64;
     let frame = RawFrame { code: bytes.addr_at(shape.code)?, offset, copy: 0, in_generator: false };
-    Some(Decoded { frame: Some(frame), previous: bytes.addr_at(shape.back)?, may_end: true })
+    Some(Decoded { frame: Some(frame), previous: bytes.addr_at(shape.back)?, may_end: true, is_entry: false, runs: false })
 }
 
 /// `None` for what cannot be a frame.
@@ -390,7 +562,7 @@ fn decode_interpreter_frame(shape: &InterpreterFrame, code: &Bytecode, bytes: &[
         None => is_shim,
     };
     if is_shim || executable.is_null() {
-        return Some(Decoded { frame: None, previous, may_end });
+        return Some(Decoded { frame: None, previous, may_end, is_entry: is_shim, runs: false });
     }
     let Bytecode::Inline(bytecode) = *code else { return None };
     let instr = bytes.addr_at(shape.instr)?;
@@ -400,7 +572,8 @@ fn decode_interpreter_frame(shape: &InterpreterFrame, code: &Bytecode, bytes: &[
         copy: shape.tlbc_index.and_then(|at| bytes.u32_at(at)).unwrap_or(0),
         in_generator: owner == GENERATOR,
     };
-    Some(Decoded { frame: Some(frame), previous, may_end })
+    let runs = shape.stack_top.is_some_and(|at| bytes.i32_at(at) == Some(-1));
+    Some(Decoded { frame: Some(frame), previous, may_end, is_entry: may_end, runs })
 }
 
 #[cfg(test)]

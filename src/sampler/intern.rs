@@ -13,10 +13,10 @@ use super::names::Names;
 use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
 use crate::python::code::{Codes, Resolved};
-use crate::python::frames::Walk;
+use crate::python::frames::{Link, RawFrame, Walk};
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
-use crate::sample::{Event, FrameId, Remark, Sample, StackId, Tally, Thread, ThreadId, ThreadState, Unreadable};
+use crate::sample::{Event, FrameId, Mixing, Remark, Sample, StackId, Tally, Thread, ThreadId, ThreadState, Unreadable};
 
 /// How often names are read again: after a thread has appeared, and when none has for long. A thread gets its name a
 /// little after it appears, and may change it any time.
@@ -78,7 +78,7 @@ impl Interner {
         for thread in threads {
             let Some(walk) = thread.walk else { continue };
             let told = thread.told.filter(|_| thread.is_kept).map(|Told(stack)| Ok(stack));
-            let stack = match told.unwrap_or_else(|| self.stack(thread, walk, &mut view)) {
+            let stack = match told.unwrap_or_else(|| self.stack(thread, walk, &mut view, &mut tally.mixing)) {
                 Ok(stack) => stack,
                 Err(reason) => {
                     tally.unreadable(reason);
@@ -97,7 +97,17 @@ impl Interner {
     }
 
     /// The id of a thread's stack; `None` for one without frames.
-    fn stack(&mut self, thread: &ThreadTrack, walk: Walk, view: &mut View) -> Result<Option<StackId>, Unreadable> {
+    fn stack(
+        &mut self,
+        thread: &ThreadTrack,
+        walk: Walk,
+        view: &mut View,
+        mixing: &mut Mixing,
+    ) -> Result<Option<StackId>, Unreadable> {
+        let left = left(thread, view);
+        if thread.stack.was_moving() && thread.state != ThreadState::Idle && is_mixture(thread, left, view, mixing) {
+            return Err(Unreadable::Torn);
+        }
         let mut stack = match walk {
             Walk::Whole => None,
             Walk::Truncated => {
@@ -107,7 +117,7 @@ impl Interner {
             Walk::Needs => return Err(Unreadable::Unmapped),
             Walk::Failed(reason) => return Err(reason),
         };
-        for frame in thread.stack.frames().iter().rev() {
+        for frame in thread.stack.frames()[left..].iter().rev() {
             match view.codes.resolve(frame.code, &view.objects, view.copies) {
                 Resolved::Code(entry) => {
                     if let Some(frame) = view.codes.frame(entry, frame, &view.objects) {
@@ -232,6 +242,58 @@ struct View<'a> {
     codes: &'a mut Codes,
     copies: &'a Copies,
     objects: Objects<'a>,
+}
+
+/// How many of the innermost frames have been left for their callers, as far as that is not sure from the frames alone.
+fn left(thread: &ThreadTrack, view: &mut View) -> usize {
+    if !thread.stack.may_be_left() {
+        return 0;
+    }
+    let is_leaving = |frame: &&RawFrame| match view.codes.resolve(frame.code, &view.objects, view.copies) {
+        Resolved::Code(entry) => view.codes.is_leaving(entry, frame),
+        Resolved::NotCode | Resolved::Unreadable => false,
+    };
+    thread.stack.frames().iter().take_while(is_leaving).count()
+}
+
+/// Whether a stack that was read from a running thread is proved to be a mixture of moments: a frame has called another
+/// function than the one inside of it runs. What its calls prove is counted.
+fn is_mixture(thread: &ThreadTrack, left: usize, view: &mut View, mixing: &mut Mixing) -> bool {
+    let (frames, links) = (thread.stack.frames(), thread.stack.links());
+    let (mut real, mut open) = (0, 0);
+    for (index, caller) in frames.iter().enumerate().skip(left + 1) {
+        let link = links.get(index - 1).copied().unwrap_or(Link::Open);
+        let Resolved::Code(entry) = view.codes.resolve(caller.code, &view.objects, view.copies) else {
+            open += 1;
+            continue;
+        };
+        match link {
+            Link::Agrees => {
+                view.codes.note_call(entry, caller, true);
+                real += 1;
+            }
+            Link::Differs { function, found } => {
+                let usual = view.codes.usually_differs(entry, caller);
+                view.codes.note_call(entry, caller, false);
+                if !usual && are_of_one_type(function, found, &view.objects) {
+                    mixing.proved.1 += 1;
+                    return true;
+                }
+                open += 1;
+            }
+            Link::Open => open += 1,
+        }
+    }
+    mixing.proved.0 += real;
+    mixing.open += open;
+    mixing.stacks += 1;
+    false
+}
+
+/// Whether one of the objects found is of the same type as a function.
+fn are_of_one_type(function: Addr, found: [Addr; 2], objects: &Objects) -> bool {
+    let type_of = |object: Addr| objects.memory.read_addr(object.offset(objects.offsets.object.ob_type)).ok();
+    type_of(function).is_some_and(|function| found.into_iter().any(|object| type_of(object) == Some(function)))
 }
 
 fn interpreter_id(interpreters: &[Interp], addr: Addr) -> i64 {

@@ -4,10 +4,11 @@
 //! steady state one gather brings everything: the list of interpreters, the GILs, the threads, their stacks and the
 //! proofs of their code objects. What is new since is fetched in further rounds, all threads at once.
 //!
-//! That it is one moment is the GIL's doing: whoever holds it is the only thread whose Python stack can change. So the
-//! holder alone is stopped, if it runs; if nobody holds the GIL nobody is touched. The words of the GIL are read
-//! before all else and again last of all; if somebody else holds it then, that one is stopped too, and all is read
-//! anew. Threads of a free-threaded build are stopped one by one, each for its own stack.
+//! That it is one moment is the GIL's doing: whoever holds it is the only thread whose Python stack can change. So that
+//! thread alone is stopped, if it runs. The same goes for the one that held it last: it can take it again, and nothing
+//! would tell. The words of the GIL are read before all else and again last of all; if it has passed to another thread
+//! meanwhile, that one is stopped too, and all is read anew. Threads of a free-threaded build are stopped one by one,
+//! each for its own stack.
 //!
 //! A thread that has not run since it was read is not read again: however many sleep, they cost the stopped one nothing.
 
@@ -23,16 +24,20 @@ use crate::memory::{Addr, Copies, CopyId, Fields, Found, Memory, MemoryError};
 use crate::python::Interpreter;
 use crate::python::code::Codes;
 use crate::python::frames::{Stack, Walk};
-use crate::python::gil::{self, Holder};
+use crate::python::gil::{self, Holder, Passed};
 use crate::python::threads::{self, Identity, Links, MOST_INTERPRETERS, MOST_THREADS, PthreadTid, Window};
 use crate::sample::{GilState, StackId, Stops, ThreadState, Tid, Unreadable};
-use crate::target::Target;
+use crate::target::{SchedStat, Target};
 
 /// Rounds of one moment, beyond those that a chain of new chunks or frames takes.
 const MOST_ROUNDS: usize = 1 << 20;
 
 /// How often a moment is begun anew because another thread took the GIL meanwhile.
-const TRIES: usize = 3;
+const TRIES: usize = 12;
+/// After so many tries every thread that runs is stopped, not only the holders.
+const PATIENT_TRIES: usize = 4;
+/// How often it is looked who has a GIL before that thread is stopped.
+const LOOKS: usize = 3;
 
 /// How often the lists of threads are followed to their ends though nothing seems to have changed in them.
 const LISTS_EVERY: Duration = Duration::from_millis(100);
@@ -75,15 +80,25 @@ struct GilTrack {
     addr: Addr,
     /// Its copy that was made after all others.
     copy: Option<CopyId>,
-    /// Who held it when it was last looked at beforehand.
-    holder: Option<Tid>,
-    /// How often it had changed hands before the threads were looked at.
-    switches: Option<u64>,
+    /// To whom it had passed before the threads were looked at: since then only that one can have run Python.
+    before: Option<Passed>,
+    /// The thread that has it or had it last, as it was before the gather, if it slept: it still does as long as its account
+    /// is the same.
+    asleep: Option<SchedStat>,
+    /// To whom it had passed before the gather.
+    passed: Option<Passed>,
 }
 
 fn note_gil(gils: &mut Vec<GilTrack>, addr: Addr) {
     if gils.iter().all(|gil| gil.addr != addr) {
-        gils.push(GilTrack { addr, copy: None, holder: None, switches: None });
+        gils.push(GilTrack { addr, copy: None, before: None, asleep: None, passed: None });
+    }
+}
+
+fn passed(offsets: &Offsets, copies: &Copies, gil: Addr) -> Option<Passed> {
+    match copies.find(gil) {
+        Found::Read(words) => Passed::read(offsets, words),
+        Found::NotAsked => None,
     }
 }
 
@@ -242,22 +257,24 @@ impl Reader {
 
     /// Reads until all is of one moment.
     fn take_stopped(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<(), Failure> {
-        for _ in 0..TRIES {
-            self.count_switches(target.memory(), pausing)?;
+        for number in 0..TRIES {
+            self.see_who_had_gils(target.memory(), pausing)?;
             self.look_at_threads(target, wanted, pausing);
             self.prepare();
             self.pause_holders(target, pausing)?;
+            if number >= PATIENT_TRIES {
+                self.pause_running(target, pausing);
+            }
             self.read(target.memory(), wanted, pausing)?;
             if pausing.is_never() || self.is_one_moment(target, pausing)? {
                 return Ok(());
             }
             self.find_tids(target);
         }
-        // Somebody else holds the GIL each time one looks. What those threads were read as cannot be trusted.
-        for thread in &mut self.threads {
-            if thread.state != ThreadState::Idle && !thread.is_kept && thread.walk.is_some() {
-                thread.walk = Some(Walk::Failed(Unreadable::Torn));
-            }
+        // Somebody else holds the GIL each time one looks. What threads were read as cannot be trusted.
+        for thread in self.threads.iter_mut().filter(|thread| thread.walk.is_some()) {
+            thread.walk = Some(Walk::Failed(Unreadable::Torn));
+            thread.is_kept = false;
         }
         Ok(())
     }
@@ -267,7 +284,10 @@ impl Reader {
         self.find_interpreters(memory)?;
         self.find_departures();
         self.find_arrivals(memory)?;
-        self.walk_stacks(memory, wanted)?;
+        self.walk_stacks(memory, wanted, pausing.is_never())?;
+        let Reader { offsets, copies, threads, .. } = self;
+        let whole = threads.iter_mut().filter(|thread| !thread.is_kept && thread.walk == Some(Walk::Whole));
+        whole.filter(|thread| thread.stack.was_moving()).for_each(|thread| thread.stack.settle(offsets, copies));
         self.fetch_codes(memory)
     }
 
@@ -314,36 +334,45 @@ impl Reader {
         Ok(self.apart.fetch(memory)?)
     }
 
-    /// Counts how often the GILs have changed hands, if there are many threads that are not to be read again: a GIL that
-    /// has not changed hands since proves that none of them has run Python. If they are few, it may as well be since the
-    /// last moment; if it has, a look at each of them is no more than another at the GIL.
-    fn count_switches(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
+    /// Looks who had the GILs last, if there are many threads that are not to be read again: as long as a GIL has not
+    /// passed to another since, none of them has run Python. If they are few, it may as well be since the last moment; if
+    /// it has, a look at each of them takes no longer than another at the GIL.
+    fn see_who_had_gils(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
         const FEW: usize = 4;
         if pausing.is_never() || self.threads.iter().filter(|thread| thread.told.is_some()).count() <= FEW {
+            for gil in &mut self.gils {
+                gil.before = gil.passed;
+            }
             return Ok(());
         }
         self.fetch_gils(memory)?;
         for gil in &mut self.gils {
-            gil.switches = match self.apart.find(gil.addr) {
-                Found::Read(words) => gil::switches(&self.offsets, words),
-                Found::NotAsked => None,
-            };
+            gil.before = passed(&self.offsets, &self.apart, gil.addr);
         }
         Ok(())
     }
 
-    /// Stops whoever holds a GIL and runs. Between the look at the GIL and the stop nothing else is done: a thread that has
-    /// let go of the GIL meanwhile may be on its way to sleep in the kernel, where it is not to be disturbed.
+    /// Stops whoever has a GIL, or had it last, and runs. Between the look at the GIL and the stop nothing else is done: a
+    /// thread that has let go of the GIL meanwhile may be on its way to sleep in the kernel, where it is not to be disturbed.
     fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
+        let mut fetched = false;
         for index in 0..self.gils.len() {
-            let mut expected = self.gils[index].holder.filter(|tid| target.thread_state(*tid) == ThreadState::Running);
-            for _ in 0..TRIES {
+            let runs = |tid: &Tid| target.thread_state(*tid) == ThreadState::Running;
+            let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
+            let tid_of = |reader: &Reader, thread: usize| reader.threads.get(thread).and_then(|thread| thread.tid);
+            let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).filter(runs);
+            for _ in 0..LOOKS {
                 if pausing.is_never() {
                     return Ok(());
                 }
-                self.fetch_gils(target.memory())?;
-                let Some(thread) = self.holding_thread(index) else { break };
-                let Some(tid) = self.threads[thread].tid.filter(|tid| !pausing.is_paused(*tid)) else { break };
+                if !fetched || expected.is_some() {
+                    self.fetch_gils(target.memory())?;
+                    fetched = true;
+                }
+                self.gils[index].passed = passed(&self.offsets, &self.apart, self.gils[index].addr);
+                self.gils[index].asleep = None;
+                let Some(thread) = has_it(self) else { break };
+                let Some(tid) = tid_of(self, thread).filter(|tid| !pausing.is_paused(*tid)) else { break };
                 if expected == Some(tid) {
                     if pausing.pause(tid) {
                         self.threads[thread].state = ThreadState::Running;
@@ -351,8 +380,12 @@ impl Reader {
                     }
                     break;
                 }
-                if target.thread_state(tid) != ThreadState::Running {
-                    break;
+                if !runs(&tid) {
+                    // In this order: if it wakes up after the second look, its account will differ.
+                    self.gils[index].asleep = target.sched_stat(tid);
+                    if !runs(&tid) {
+                        break;
+                    }
                 }
                 expected = Some(tid);
             }
@@ -360,74 +393,59 @@ impl Reader {
         Ok(())
     }
 
-    /// The index of the thread that holds a GIL, by the words that were last read of it apart from the rest.
-    fn holding_thread(&mut self, gil: usize) -> Option<usize> {
-        let Found::Read(words) = self.apart.find(self.gils[gil].addr) else { return None };
-        let Holder::Thread(holder) = gil::holder(&self.offsets, words) else { return None };
-        let index = *self.by_addr.get(&holder)?;
-        self.gils[gil].holder = self.threads.get(index)?.tid;
-        Some(index)
+    /// Stops every thread that runs and may take a GIL.
+    fn pause_running(&mut self, target: &Target, pausing: &mut Pausing) {
+        for thread in self.threads.iter_mut().filter(|thread| thread.gil != GilState::None) {
+            if let Some(tid) = thread.tid
+                && !pausing.is_paused(tid)
+                && target.thread_state(tid) == ThreadState::Running
+                && pausing.pause(tid)
+            {
+                thread.state = ThreadState::Running;
+                thread.is_kept = false;
+            }
+        }
     }
 
-    /// Whether nobody can have changed a Python stack while it was read: each GIL was held, at the end of it, by a
-    /// thread that we had stopped, by one that slept, or by nobody; and in the last two cases no thread has moved.
+    /// Whether nobody can have changed a Python stack while it was read: no GIL has passed to another thread, and the one
+    /// that had it was stopped by us, or slept all the time.
     fn is_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
-        let mut is_free = false;
+        let mut only_those_ran = true;
         for interpreter in &self.interpreters {
-            let Some(copy) = self.gils.iter().find(|gil| gil.addr == interpreter.gil).and_then(|gil| gil.copy) else {
+            let known = self.gils.iter().find(|gil| gil.addr == interpreter.gil);
+            let Some(GilTrack { copy: Some(copy), before, passed, asleep, .. }) = known else {
                 note_gil(&mut self.gils, interpreter.gil);
                 return Ok(false);
             };
-            match gil::holder(&self.offsets, self.copies.get(copy)) {
-                Holder::Thread(holder) => {
-                    let thread = self.by_addr.get(&holder).and_then(|index| self.threads.get(*index));
-                    let Some(tid) = thread.and_then(|thread| thread.tid) else { return Ok(false) };
-                    if !pausing.is_paused(tid) && target.thread_state(tid) == ThreadState::Running {
-                        if !pausing.has_given_up(tid) {
-                            return Ok(false);
-                        }
-                        if let Some(thread) = self.threads.iter_mut().find(|t| t.tid == Some(tid) && t.walk.is_some()) {
-                            thread.walk = Some(Walk::Failed(Unreadable::Torn));
-                            thread.is_kept = false;
-                        }
-                    }
-                    is_free |= !pausing.is_paused(tid);
-                }
-                Holder::Nobody => is_free = true,
-                Holder::Disabled | Holder::Unknown => {}
+            let now = Passed::read(&self.offsets, self.copies.get(*copy));
+            if now != *passed {
+                return Ok(false);
+            }
+            only_those_ran &= now == *before;
+            // One that is not there any more will not take it again.
+            let Some(&index) = now.and_then(|passed| self.by_addr.get(&passed.to)) else { continue };
+            let thread = &mut self.threads[index];
+            let Some(tid) = thread.tid else { return Ok(false) };
+            if pausing.is_paused(tid) {
+                continue;
+            }
+            if pausing.has_given_up(tid) {
+                thread.walk = thread.walk.map(|_| Walk::Failed(Unreadable::Torn));
+                thread.is_kept = false;
+            } else if asleep.is_none() || *asleep != target.sched_stat(tid) {
+                return Ok(false);
+            } else if thread.is_kept && !self.os_threads.still_rests(target, tid) {
+                return Ok(false);
             }
         }
-        Ok(self.those_kept_still_rest(target) && (!is_free || self.nobody_moved(target.memory())?))
+        Ok(only_those_ran || self.those_kept_still_rest(target))
     }
 
-    /// Whether the threads that were not read again still rest. A look at the GILs tells as long as they have not changed
-    /// hands and are held: whoever runs Python must take one.
+    /// Whether the threads that were not read again still rest.
     fn those_kept_still_rest(&mut self, target: &Target) -> bool {
-        let may_have_run = self.gils.iter().any(|gil| {
-            let words = gil.copy.map_or(&[][..], |copy| self.copies.get(copy));
-            let is_held = matches!(gil::holder(&self.offsets, words), Holder::Thread(_) | Holder::Disabled);
-            !is_held || gil::switches(&self.offsets, words) != gil.switches
-        });
-        for gil in &mut self.gils {
-            gil.switches = gil.copy.and_then(|copy| gil::switches(&self.offsets, self.copies.get(copy)));
-        }
         let (os_threads, threads) = (&mut self.os_threads, &self.threads);
         let mut kept = threads.iter().filter(|thread| thread.is_kept).filter_map(|thread| thread.tid);
-        !may_have_run || kept.all(|tid| os_threads.still_rests(target, tid))
-    }
-
-    /// Whether every thread is where it was when it was read: a look at all of them again.
-    fn nobody_moved(&mut self, memory: &dyn Memory) -> Result<bool, Failure> {
-        let was_read = |thread: &&ThreadTrack| thread.walk.is_some() && !thread.is_kept;
-        self.apart.clear();
-        for thread in self.threads.iter().filter(was_read) {
-            self.apart.want(thread.identity.addr, self.thread_len);
-        }
-        self.apart.fetch(memory)?;
-        Ok(self.threads.iter().filter(was_read).all(|thread| {
-            let (before, now) = (self.copies.find(thread.identity.addr), self.apart.find(thread.identity.addr));
-            threads::same_place(&self.offsets, before, now)
-        }))
+        kept.all(|tid| os_threads.still_rests(target, tid))
     }
 
     /// Follows the list of interpreters.
@@ -692,12 +710,12 @@ impl Reader {
     }
 
     /// Walks the stacks that are wanted, all of them at once, fetching between the rounds.
-    fn walk_stacks(&mut self, memory: &dyn Memory, wanted: Wanted) -> Result<(), Failure> {
+    fn walk_stacks(&mut self, memory: &dyn Memory, wanted: Wanted, is_moving: bool) -> Result<(), Failure> {
         for thread in self.threads.iter_mut().filter(|thread| !thread.is_kept) {
             let is_wanted = wanted == Wanted::All || thread.state != ThreadState::Idle;
             thread.walk = is_wanted.then_some(Walk::Needs);
             if is_wanted {
-                thread.stack.begin(&self.offsets);
+                thread.stack.begin(&self.offsets, is_moving && thread.state != ThreadState::Idle);
             }
         }
         for _ in 0..MOST_ROUNDS {
@@ -781,7 +799,7 @@ impl ThreadTrack {
         copies.clear();
         copies.want(self.identity.addr, thread_len);
         self.stack.foresee(offsets, copies);
-        self.stack.begin(offsets);
+        self.stack.begin(offsets, false);
         for _ in 0..MOST_ROUNDS {
             copies.fetch(memory)?;
             self.walk_on(offsets, copies);

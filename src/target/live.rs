@@ -176,13 +176,19 @@ impl Live {
         }
     }
 
-    /// What the scheduler has counted of a thread. `None` where the kernel does not count.
+    /// What the scheduler has counted of a thread. Where the kernel does not count, `None` unless it is asleep, and then how
+    /// often it gave a processor up.
     pub fn sched_stat(&self, tid: Tid) -> Option<SchedStat> {
         let mut line = [0; 64];
-        let line = self.read_of_thread(tid, |opened| &mut opened.schedstat, "schedstat", &mut line)?;
-        let mut numbers = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(|number| number.parse().ok());
-        let stat = SchedStat { ran: numbers.next()??, waited: numbers.next()??, turns: numbers.next()?? };
-        (stat.turns > 0).then_some(stat)
+        let line = self.read_of_thread(tid, |opened| &mut opened.schedstat, "schedstat", &mut line);
+        let mut numbers = std::str::from_utf8(line.unwrap_or_default()).ok()?.split_ascii_whitespace();
+        let mut next = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        let stat = SchedStat { ran: next(), waited: next(), turns: next() };
+        if stat.turns > 0 {
+            return Some(stat);
+        }
+        let status = Status::read(&format!("{}/task/{tid}", self.pid)).filter(|status| status.is_asleep)?;
+        Some(SchedStat { ran: 0, waited: 0, turns: status.switches })
     }
 
     /// The letter after the parenthesised name in a `stat` line. The name may hold parentheses; it is at most 64 bytes.

@@ -215,7 +215,7 @@ impl Target {
         }
     }
 
-    /// What the scheduler has counted of a thread; `None` where the kernel does not count, and for an image.
+    /// What the scheduler has counted of a thread; `None` for one that has ended, where it is not known, and for an image.
     pub fn sched_stat(&self, tid: Tid) -> Option<SchedStat> {
         self.live()?.sched_stat(tid)
     }

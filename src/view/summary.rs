@@ -53,6 +53,7 @@ impl Display for Summary {
             self.moments(f)?;
             self.stacks(f)?;
             self.losses(f)?;
+            self.mixing(f)?;
             self.stops(f)?;
         }
         writeln!(f, "  written     {}", printable(&self.written))
@@ -108,6 +109,26 @@ impl Summary {
         match self.frameless {
             0 => writeln!(f),
             frameless => writeln!(f, " ({frameless} more had no Python frames)"),
+        }
+    }
+
+    fn mixing(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mixing = self.tally.mixing;
+        if mixing.stacks == 0 {
+            return Ok(());
+        }
+        let (stacks, proved) = (mixing.stacks, mixing.proved.1);
+        write!(f, "  mixed       ")?;
+        match mixing.estimate() {
+            Some(mixed) => {
+                let share = 100.0 * mixed / stacks as f64;
+                write!(f, "about {mixed:.0} of {stacks} kept ({share:.2} %), estimated: nobody was stopped")?;
+            }
+            None => write!(f, "not known how many of {stacks} kept: nobody was stopped")?,
+        }
+        match proved {
+            0 => writeln!(f),
+            proved => writeln!(f, "; {proved} more were found and left out"),
         }
     }
 

@@ -64,6 +64,7 @@ const RELEASE: Offsets = Offsets {
         version: None,
         first_traceable: None,
         bytecode: Bytecode::Pointer(48),
+        leaves: &[],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },
