@@ -138,7 +138,9 @@ impl Codes {
         if let Some(entry) = cached.filter(|entry| self.entries[entry.0 as usize].proven == self.sample) {
             return Resolved::Code(entry);
         }
-        let Found::Read(bytes) = copies.find_nearby(addr, objects.offsets.code.size) else { return Resolved::Unreadable };
+        let Found::Read(bytes) = copies.find_nearby(addr, objects.offsets.code.size) else {
+            return Resolved::Unreadable;
+        };
         match self.is_code(bytes, objects) {
             Some(true) => {}
             Some(false) => return Resolved::NotCode,

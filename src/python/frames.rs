@@ -384,26 +384,24 @@ impl Stack {
         self.links = links;
     }
 
+    /// The innermost frame is the outermost that runs, or the last that has called another.
     fn settle_innermost(&mut self, shape: &InterpreterFrame, code: &Bytecode, copies: &Copies) {
         // Frames inside of one that runs itself have been left.
         if let Some(runs) = self.places.iter().rposition(|place| place.runs && !place.calls_c) {
             self.frames.drain(..runs);
             self.places.drain(..runs);
-            return;
         }
-        self.may_be_left = true;
-        let Some(innermost) = self.places.first().copied().filter(|place| !place.runs) else { return };
-        let mut callees: Vec<(RawFrame, Place)> = Vec::new();
+        let Some(innermost) = self.places.first() else { return };
+        self.may_be_left = !innermost.runs;
         let mut caller = innermost.addr;
+        let mut callees: Vec<(RawFrame, Place)> = Vec::new();
         while callees.len() < MOST_CALLEES
+            && self.may_be_left
             && let Some((frame, place)) = self.callee(caller, shape, code, copies)
         {
             callees.push((frame, place));
             caller = place.addr;
-            if place.runs {
-                self.may_be_left = false;
-                break;
-            }
+            self.may_be_left = !place.runs;
         }
         self.frames.splice(..0, callees.iter().rev().map(|(frame, _)| *frame));
         self.places.splice(..0, callees.iter().rev().map(|(_, place)| *place));
@@ -541,7 +539,13 @@ struct Decoded {
 fn decode_object(shape: &FrameObject, bytes: &[u8]) -> Option<Decoded> {
     let offset = i64::from(bytes.i32_at(shape.lasti)?) * shape.lasti_unit as i64;
     let frame = RawFrame { code: bytes.addr_at(shape.code)?, offset, copy: 0, in_generator: false };
-    Some(Decoded { frame: Some(frame), previous: bytes.addr_at(shape.back)?, may_end: true, is_entry: false, runs: false })
+    Some(Decoded {
+        frame: Some(frame),
+        previous: bytes.addr_at(shape.back)?,
+        may_end: true,
+        is_entry: false,
+        runs: false,
+    })
 }
 
 /// `None` for what cannot be a frame.

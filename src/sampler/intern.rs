@@ -16,7 +16,9 @@ use crate::python::code::{Codes, Resolved};
 use crate::python::frames::{Link, RawFrame, Walk};
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
-use crate::sample::{Event, FrameId, Mixing, Remark, Sample, StackId, Tally, Thread, ThreadId, ThreadState, Unreadable};
+use crate::sample::{
+    Event, FrameId, Mixing, Remark, Sample, StackId, Tally, Thread, ThreadId, ThreadState, Unreadable,
+};
 
 /// How often names are read again: after a thread has appeared, and when none has for long. A thread gets its name a
 /// little after it appears, and may change it any time.
@@ -245,6 +247,9 @@ struct View<'a> {
 }
 
 /// How many of the innermost frames have been left for their callers, as far as that is not sure from the frames alone.
+///
+/// The outermost of those at their last instruction may be on its way out or may just have gone while its caller was not yet
+/// seen to go on: in half of the cases it counts as still there.
 fn left(thread: &ThreadTrack, view: &mut View) -> usize {
     if !thread.stack.may_be_left() {
         return 0;
@@ -253,7 +258,8 @@ fn left(thread: &ThreadTrack, view: &mut View) -> usize {
         Resolved::Code(entry) => view.codes.is_leaving(entry, frame),
         Resolved::NotCode | Resolved::Unreadable => false,
     };
-    thread.stack.frames().iter().take_while(is_leaving).count()
+    let leaving = thread.stack.frames().iter().take_while(is_leaving).count();
+    leaving - usize::from(leaving > 0 && fastrand::bool())
 }
 
 /// Whether a stack that was read from a running thread is proved to be a mixture of moments: a frame has called another

@@ -57,8 +57,7 @@ impl OsThreads {
         if let Some(known) = known.filter(|known| known.round == round) {
             return known.look;
         }
-        let runs_on =
-            known.filter(|known| known.look.state == ThreadState::Running && known.at.elapsed() < STILL_RUNS);
+        let runs_on = known.filter(|known| known.look.state == ThreadState::Running && known.at.elapsed() < STILL_RUNS);
         if let Some(at) = runs_on.map(|known| known.at) {
             return self.note(tid, Look { state: ThreadState::Running, rested: false }, None, at);
         }

@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use rustc_hash::FxHashMap;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::proc::{self, Stat, Status};
 use super::{Binary, Facts, SchedStat, Task, lock, permission};
@@ -74,8 +74,11 @@ impl Live {
             return Err(Error::Zombie { pid });
         }
         let namespaced = Status::read(&pid.to_string()).is_some_and(|status| status.namespaced_pids.len() > 1);
-        let tasks =
-            Tasks { translated: namespaced.then(FxHashMap::default), opened: FxHashMap::default(), kept: FEWEST_KEPT_OPEN };
+        let tasks = Tasks {
+            translated: namespaced.then(FxHashMap::default),
+            opened: FxHashMap::default(),
+            kept: FEWEST_KEPT_OPEN,
+        };
         let way = if vectored_reads_work() { Way::Vectored } else { Way::File(open_memory(pid)?) };
         Ok(Live { pid, way, ranges: Mutex::default(), reads: AtomicU64::new(0), tasks: Mutex::new(tasks) })
     }
