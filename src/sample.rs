@@ -3,11 +3,15 @@
 //! Two shapes carry the same facts. A [`Snapshot`] is one moment spelled out, for `dump`. A stream of [`Event`]s is a
 //! recording: names, frames and stacks are defined once and then spoken of by id, so that a sample is a few words.
 
+mod stops;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use stops::{Stopped, Stops};
 
 /// An OS thread id (`gettid`) as this process sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -205,36 +209,7 @@ pub struct Tally {
     /// Moments for which no sample was taken so as not to stop the target for more of its time than allowed.
     pub stretched: u64,
     /// For how long threads of the target were stopped.
-    pub stops: Stops,
-}
-
-/// For how long threads of a target were stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stops {
-    /// How often.
-    pub count: u64,
-    /// Altogether.
-    pub total: Duration,
-    /// The longest.
-    pub longest: Duration,
-}
-
-impl Stops {
-    /// Counts a stop, if there was one.
-    pub fn add(&mut self, stopped: Option<Duration>) {
-        if let Some(stopped) = stopped {
-            self.count += 1;
-            self.total += stopped;
-            self.longest = self.longest.max(stopped);
-        }
-    }
-
-    /// Adds what was counted elsewhere.
-    pub fn merge(&mut self, other: Stops) {
-        self.count += other.count;
-        self.total += other.total;
-        self.longest = self.longest.max(other.longest);
-    }
+    pub stopped: Stopped,
 }
 
 impl Tally {

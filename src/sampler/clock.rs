@@ -66,6 +66,11 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// Whether there is nothing more to wait for.
+    pub fn is_over(&self) -> bool {
+        !self.stopped.is_empty() || self.slots.end.is_some_and(|end| self.elapsed() >= end)
+    }
+
     /// Leaves out what is due before so long after the start.
     pub fn rest_until(&mut self, rest: Duration) {
         self.slots.rest = rest;
@@ -343,7 +348,9 @@ mod tests {
         let (stop, stopped) = bounded(1);
         let mut clock = Clock::new(0.001, None, stopped);
         clock.start();
+        assert!(!clock.is_over());
         stop.send(()).unwrap();
+        assert!(clock.is_over());
         assert_eq!(clock.next(), Tick::Stopped(Missed::default()));
     }
 }
