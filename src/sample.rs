@@ -210,6 +210,9 @@ pub struct Tally {
     pub stretched: u64,
     /// For how long threads of the target were stopped.
     pub stopped: Stopped,
+    /// Processor time, user's and system's, that all threads of this process have used since the recording began. To
+    /// find Python in the target came before, and what is done with the recording after its end is not in it either.
+    pub own_cpu: Duration,
 }
 
 impl Tally {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
+use rustix::time::{ClockId, clock_gettime};
 
 /// How long it may take at most to see that the clock was stopped. To wait on the channel itself would yield the processor
 /// a few times before each sleep, and on a busy machine each time costs other programs' whole turn: samples are late.
@@ -175,6 +176,12 @@ fn nanos(time: Duration) -> f64 {
     time.as_secs() as f64 * 1e9 + f64::from(time.subsec_nanos())
 }
 
+/// Processor time, user's and system's, that all threads of this process have used.
+pub fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// Asks the kernel to let this thread run when it is due: not to batch its timers with others', which makes them 50 us
 /// late, and to prefer it to others. The second spares the target, too, a thread of which may be stopped just then.
 pub fn ask_for_promptness() {
@@ -278,6 +285,15 @@ mod tests {
             assert_eq!(slots.skip(Duration::ZERO), Missed { late: 0, stretched: 20 });
             assert!((20_900 * MICROSECOND..=21_000 * MICROSECOND).contains(&slots.due().unwrap()));
         }
+    }
+
+    #[test]
+    fn processor_time_goes_on_while_one_computes() {
+        let before = cpu_time();
+        while cpu_time() - before < 100 * MICROSECOND {
+            std::hint::spin_loop();
+        }
+        assert!(before > Duration::ZERO);
     }
 
     #[test]

@@ -178,6 +178,7 @@ struct Sampler {
     /// Since when the target is a program that is not Python.
     foreign: Option<Instant>,
     reads_before: u64,
+    cpu_before: Duration,
     pausing: Pausing,
     stops: Stops,
     budget: Budget,
@@ -202,6 +203,7 @@ impl Sampler {
             looked: Instant::now(),
             foreign: None,
             reads_before: target.reads(),
+            cpu_before: clock::cpu_time(),
             pausing: settings.pause.pausing(&target),
             stops: Stops::default(),
             budget: Budget::new(settings.max_pause),
@@ -269,6 +271,7 @@ impl Sampler {
     fn add_up(&mut self) {
         self.tally.reads = self.target.reads() - self.reads_before;
         self.tally.stopped = self.stops.stopped();
+        self.tally.own_cpu = clock::cpu_time().saturating_sub(self.cpu_before);
     }
 
     fn miss(&mut self, missed: Missed) {

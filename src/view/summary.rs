@@ -54,6 +54,7 @@ impl Display for Summary {
             self.stacks(f)?;
             self.losses(f)?;
             self.stops(f)?;
+            self.own_cpu(f)?;
         }
         writeln!(f, "  written     {}", printable(&self.written))
     }
@@ -100,6 +101,11 @@ impl Summary {
                 "{share:.2} % of the time: {count} times, {median:.0} us in the median, {longest:.0} us at worst"
             ),
         }
+    }
+
+    fn own_cpu(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let used = self.tally.own_cpu;
+        writeln!(f, "  own CPU     {:.2} s: {:.1} % of a core", used.as_secs_f64(), self.percent(used))
     }
 
     /// How much of the recording's time that is.
@@ -166,11 +172,12 @@ mod tests {
     fn summary() -> Summary {
         let [total, median, longest] = [12_500, 23, 90].map(Duration::from_micros);
         let stopped = Stopped { count: 500, total, median, longest };
+        let own_cpu = Duration::from_millis(51);
         Summary {
             subject: "app.py (pid 4242) · Python 3.11.7".into(),
             elapsed: Duration::from_millis(5040),
             rate: 100.0,
-            tally: Tally { asked: 504, taken: 502, late: 2, stopped, ..Tally::default() },
+            tally: Tally { asked: 504, taken: 502, late: 2, stopped, own_cpu, ..Tally::default() },
             stacks: 1000,
             distinct: 14,
             frameless: 0,
@@ -190,6 +197,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
   stacks      1000 of 2 threads, 14 distinct
   unreadable  0
   stopped     0.25 % of the time: 500 times, 23 us in the median, 90 us at worst
+  own CPU     0.05 s: 1.0 % of a core
   written     profile.svg
 "
         );
@@ -221,6 +229,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
   dropped     9: they came faster than they could be counted
   truncated   2: outer frames are missing
   stopped     never
+  own CPU     0.00 s: 0.0 % of a core
   written     profile.svg
 "
         );
@@ -237,7 +246,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
     #[test]
     fn a_recording_of_no_time_has_no_shares() {
         let told = Summary { elapsed: Duration::ZERO, ..summary() }.to_string();
-        assert!(told.contains(" 0.00 % of the time"), "{told}");
+        assert!(told.contains(" 0.00 % of the time") && told.contains(" 0.0 % of a core"), "{told}");
     }
 
     #[test]
