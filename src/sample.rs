@@ -3,11 +3,15 @@
 //! Two shapes carry the same facts. A [`Snapshot`] is one moment spelled out, for `dump`. A stream of [`Event`]s is a
 //! recording: names, frames and stacks are defined once and then spoken of by id, so that a sample is a few words.
 
+mod stops;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use stops::{Stopped, Stops};
 
 /// An OS thread id (`gettid`) as this process sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -205,6 +209,7 @@ pub struct Tally {
     /// Moments for which no sample was taken so as not to stop the target for more of its time than allowed.
     pub stretched: u64,
     /// For how long threads of the target were stopped.
+<<<<<<< HEAD
     pub stops: Stops,
     /// How far stacks can be mixtures of moments.
     pub mixing: Mixing,
@@ -262,6 +267,12 @@ impl Stops {
         self.total += other.total;
         self.longest = self.longest.max(other.longest);
     }
+=======
+    pub stopped: Stopped,
+    /// Processor time, user's and system's, that all threads of this process have used since the recording began. To
+    /// find Python in the target came before, and what is done with the recording after its end is not in it either.
+    pub own_cpu: Duration,
+>>>>>>> h-account
 }
 
 impl Tally {

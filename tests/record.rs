@@ -53,6 +53,9 @@ const OF_EACH_VERSION: Tests = &[
 /// Run by one ordinary interpreter.
 const ALONE: Tests = &[
     ("on a busy machine most samples are taken", busy_machine),
+    ("a target is stopped for no more than its share, and it is told once that samples are left out", budget),
+    ("where nobody is stopped the account says so, and what it cost", never_paused),
+    ("a recording is as long as asked at a rate of one sample in that time, and at the highest", on_time),
     ("files are called as an import would call them, or in full", file_names),
     ("an interrupt or a termination ends a recording and it is written", signals_end),
     ("the end of the target ends a recording and it is written", target_ends),
@@ -386,6 +389,45 @@ fn busy_machine(kind: &Kind) {
     let (_, account) = target.record(&["-r", "1000", "-d", "3", "--max-pause", "100"]);
     account.is_of(1000.0, 3.0);
     assert!(account.taken * 2 > account.asked, "{account:?}");
+    ends_well(target);
+}
+
+/// At this rate all the time would be spent in stops.
+fn budget(kind: &Kind) {
+    let target = kind.start_ready("torture.py", &[]);
+    for percent in ["5", "1"] {
+        let run = target.run(&["-r", "20000", "-d", "2", "--max-pause", percent]);
+        let account = run.account();
+        account.is_of(20_000.0, 2.0);
+        assert!(account.left_out > 0, "{account:?}");
+        assert_eq!(run.stretched, 1, "{account:?}");
+        let [share, median, worst] = account.stopped.expect("it was stopped");
+        let last_stop = 100.0 * worst * 1e-6 / account.seconds;
+        assert!(share <= percent.parse::<f64>().unwrap() + last_stop + 0.005, "{account:?}");
+        assert!(0.0 < median && median <= worst, "{account:?}");
+    }
+    ends_well(target);
+}
+
+fn never_paused(kind: &Kind) {
+    let target = kind.start_ready("spin.py", &[]);
+    let (_, account) = target.record(&["-r", "100", "-d", "1", "--never-pause"]);
+    account.is_of(100.0, 1.0);
+    assert_eq!(account.stopped, None);
+    let [seconds, percent] = account.own_cpu.expect("it is told");
+    assert!((percent / 100.0 * account.seconds - seconds).abs() < 0.01, "{account:?}");
+    assert!(0.0 < percent && percent < 25.0, "{account:?}");
+    ends_well(target);
+}
+
+/// A machine that is busy with other things may be late, but not by much.
+fn on_time(kind: &Kind) {
+    let target = kind.start_ready("spin.py", &[]);
+    for (rate, seconds) in [(1.0, 0.6), (200_000.0, 0.6)] {
+        let (_, account) = target.record(&["-r", &rate.to_string(), "-d", &seconds.to_string(), "--never-pause"]);
+        account.is_of(rate, seconds);
+        assert!((0.59..0.95).contains(&account.seconds), "{account:?}");
+    }
     ends_well(target);
 }
 
@@ -861,6 +903,8 @@ struct Ended {
     out: Vec<String>,
     /// Those of standard error, but for the remark that fewer samples are taken than asked: so it may be on any machine.
     err: Vec<String>,
+    /// How often that was told.
+    stretched: usize,
 }
 
 impl Run {
@@ -942,8 +986,9 @@ impl Run {
             std::iter::from_fn(|| lines.recv_timeout(PATIENCE).ok()).collect()
         };
         let mut err = rest(&self.err);
+        let before = err.len();
         err.retain(|line| !line.starts_with("pysample: taking fewer samples than asked"));
-        Ended { status, out: rest(&self.out), err }
+        Ended { status, out: rest(&self.out), stretched: before - err.len(), err }
     }
 }
 
@@ -1163,6 +1208,10 @@ struct Account {
     unreadable: u64,
     dropped: u64,
     truncated: u64,
+    /// Percent of the time, the median and the longest in microseconds.
+    stopped: Option<[f64; 3]>,
+    /// Seconds, and percent of a core.
+    own_cpu: Option<[f64; 2]>,
 }
 
 impl Ended {
@@ -1175,6 +1224,10 @@ impl Ended {
             self.err.iter().find(|line| line.starts_with("Recorded ") || line.starts_with("No sample was taken"));
         let first = first.unwrap_or_else(|| panic!("there is no summary: {self:?}"));
         let (samples, stacks) = (about("samples "), about("stacks "));
+        let (stopped, own_cpu) = (about("stopped "), about("own CPU "));
+        let three = |[one, two, three]: [&str; 3]| {
+            Some([before(stopped, one)?, before(stopped, two)?, before(stopped, three)?])
+        };
         Account {
             seconds: before(first, " s, until").unwrap_or(0.0),
             asked: before(samples, " asked").unwrap_or(0),
@@ -1188,6 +1241,8 @@ impl Ended {
             unreadable: leading(about("unreadable ")),
             dropped: leading(about("dropped ")),
             truncated: leading(about("truncated ")),
+            stopped: three([" % of the time", " us in the median", " us at worst"]),
+            own_cpu: before(own_cpu, " s: ").zip(before(own_cpu, " % of a core")).map(<[f64; 2]>::from),
         }
     }
 

@@ -187,7 +187,9 @@ struct Sampler {
     /// Since when the target is a program that is not Python.
     foreign: Option<Instant>,
     reads_before: u64,
+    cpu_before: Duration,
     pausing: Pausing,
+    stops: Stops,
     budget: Budget,
     is_stretched: bool,
     /// Closes a channel when the recording ends.
@@ -213,7 +215,9 @@ impl Sampler {
             looked: Instant::now(),
             foreign: None,
             reads_before: target.reads(),
+            cpu_before: clock::cpu_time(),
             pausing: settings.pause.pausing(&target),
+            stops: Stops::default(),
             budget: Budget::new(settings.max_pause),
             is_stretched: false,
             _end: end,
@@ -232,7 +236,7 @@ impl Sampler {
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
         self.target.expect_many_looks();
-        self.pausing.arrive();
+        self.stops.add(self.pausing.arrive());
         let end = loop {
             match self.clock.next() {
                 Tick::Stopped(missed) => {
@@ -245,27 +249,43 @@ impl Sampler {
                 }
                 Tick::Due(missed) => {
                     self.miss(missed);
-                    if let Some(end) = self.sample() {
+                    let end = self.sample();
+                    self.rest();
+                    if let Some(end) = end {
                         break end;
                     }
                 }
             }
-            self.pausing.settle();
             if self.told.elapsed() >= PROGRESS_EVERY {
                 self.told = Instant::now();
-                self.tally.reads = self.target.reads() - self.reads_before;
+                self.add_up();
                 self.interner.progress(self.clock.elapsed(), &mut self.tally);
             }
             if self.pausing.must_leave() {
+                self.add_up();
                 let so_far = Outcome { tally: self.tally, elapsed: self.clock.elapsed(), end: End::Stopped };
                 // Either way the thread of the target goes on as this one ends.
                 return self.spawn().map_or(Leg::Last(so_far), Leg::Next);
             }
         };
         let elapsed = self.clock.elapsed();
-        self.tally.reads = self.target.reads() - self.reads_before;
+        self.add_up();
         self.interner.finish(elapsed, &mut self.tally);
+        self.pausing.leave();
         Leg::Last(Outcome { tally: self.tally, elapsed, end })
+    }
+
+    /// Leaves out samples where the target was stopped for more of its time than it may be.
+    fn rest(&mut self) {
+        self.stops.add(self.pausing.settle(|| !self.clock.is_over()));
+        self.clock.rest_until(self.budget.spend(self.clock.elapsed(), self.stops.total()));
+    }
+
+    /// Completes the account with what is counted elsewhere.
+    fn add_up(&mut self) {
+        self.tally.reads = self.target.reads() - self.reads_before;
+        self.tally.stopped = self.stops.stopped();
+        self.tally.own_cpu = clock::cpu_time().saturating_sub(self.cpu_before);
     }
 
     fn miss(&mut self, missed: Missed) {
@@ -281,10 +301,7 @@ impl Sampler {
     fn sample(&mut self) -> Option<End> {
         self.tally.asked += 1;
         let at = self.clock.elapsed();
-        let mut stops = Stops::default();
-        let taken = self.reader.take(&self.target, self.settings.wanted, &mut self.pausing, &mut stops);
-        self.tally.stops.merge(stops);
-        self.clock.rest_until(self.budget.spend(self.clock.elapsed(), stops.total));
+        let taken = self.reader.take(&self.target, self.settings.wanted, &mut self.pausing, &mut self.stops);
         if let Some(remark) = self.pausing.take_remark() {
             self.interner.remark(remark);
         }

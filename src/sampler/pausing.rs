@@ -11,18 +11,20 @@ pub struct Pausing {
     pauser: Option<Pauser>,
     /// A thread that would not stop, for this moment.
     given_up: Option<Tid>,
+    /// For how long somebody was stopped when the kernel forbade it.
+    untold: Option<Duration>,
     remark: Option<Remark>,
 }
 
 impl Pausing {
     /// Nobody is ever stopped.
     pub fn never() -> Pausing {
-        Pausing { pauser: None, given_up: None, remark: None }
+        Pausing { pauser: None, given_up: None, untold: None, remark: None }
     }
 
     /// Threads of a process are stopped for a moment each.
     pub fn of(pid: u32) -> Pausing {
-        Pausing { pauser: Some(Pauser::new(pid)), given_up: None, remark: None }
+        Pausing { pauser: Some(Pauser::new(pid)), given_up: None, untold: None, remark: None }
     }
 
     /// Whether nobody is stopped.
@@ -51,7 +53,7 @@ impl Pausing {
                 false
             }
             Err(Refusal::Forbidden) => {
-                pauser.resume();
+                self.untold = pauser.resume();
                 self.pauser = None;
                 self.remark = Some(Remark::CannotPause);
                 false
@@ -62,15 +64,21 @@ impl Pausing {
     /// Lets everybody go. Returns for how long somebody was stopped.
     pub fn resume(&mut self) -> Option<Duration> {
         self.given_up = None;
-        let pauser = self.pauser.as_mut()?;
+        let Some(pauser) = &mut self.pauser else { return self.untold.take() };
         pauser.tend();
         pauser.resume()
     }
 
-    /// Waits for threads that have not stopped when they should, and lets them go as they do.
-    pub fn settle(&mut self) {
+    /// Waits, while that is so, for threads that have not stopped when they should, and lets them go as they do. Returns
+    /// for how long those were stopped.
+    pub fn settle(&mut self, is_so: impl Fn() -> bool) -> Option<Duration> {
+        self.pauser.as_mut()?.settle(is_so)
+    }
+
+    /// To be called by a thread that ends.
+    pub fn leave(&mut self) {
         if let Some(pauser) = &mut self.pauser {
-            pauser.settle();
+            pauser.leave();
         }
     }
 
@@ -84,66 +92,142 @@ impl Pausing {
         self.pauser.as_ref().is_some_and(Pauser::must_leave)
     }
 
-    /// To be called by the thread that goes on.
-    pub fn arrive(&mut self) {
-        if let Some(pauser) = &mut self.pauser {
-            pauser.arrive();
-        }
+    /// To be called by the thread that goes on. Returns for how long a thread of the target has waited for it.
+    pub fn arrive(&mut self) -> Option<Duration> {
+        self.pauser.as_mut()?.arrive()
     }
 }
 
 /// How much of its time the target may be stopped: a bucket that stops fill and time drains.
+///
+/// However long single stops are, no rest is shorter than they ask for: in any time `t` the target is stopped for no
+/// more than its share of `t`, [`BUCKET`] and the last stop. Of a whole recording, once it is a second long, the share
+/// is kept to the last stop.
 #[derive(Debug)]
 pub struct Budget {
-    share: f64,
+    /// How fast time drains the bucket.
+    drain: f64,
     /// Stopped time that has not drained yet, at the time of the last stop.
     level: Duration,
     last: Duration,
+    /// What was stopped until then.
+    counted: Duration,
 }
 
-/// What the bucket holds: so much may be stopped at once without a rest.
+/// What the bucket holds: so much may be stopped at once without a rest, by a target that was left alone before.
 const BUCKET: Duration = Duration::from_millis(10);
+/// A recording begins with a full bucket, but for what would have drained in this time: its first stops are long, and
+/// need no rest. It is paid back, by draining for all but so much of the share.
+const HEAD_START: Duration = Duration::from_millis(20);
+const KEPT_BACK: f64 = 0.02;
 
 impl Budget {
     /// Up to `share` of the time, above 0 and up to 1.
     pub fn new(share: f64) -> Budget {
-        Budget { share, level: Duration::ZERO, last: Duration::ZERO }
+        // Whoever is allowed all of the time is never made to rest.
+        let drain = if share < 1.0 { share * (1.0 - KEPT_BACK) } else { 1.0 };
+        let level = BUCKET.saturating_sub(HEAD_START.mul_f64(share));
+        Budget { drain, level, last: Duration::ZERO, counted: Duration::ZERO }
     }
 
-    /// Counts a stop that ended now, so long after the start. Returns until when to rest.
-    pub fn spend(&mut self, now: Duration, stopped: Duration) -> Duration {
-        let drained = now.saturating_sub(self.last).mul_f64(self.share);
-        self.level = self.level.saturating_sub(drained) + stopped;
+    /// Counts what was stopped altogether by now, so long after the start. Returns until when to rest.
+    pub fn spend(&mut self, now: Duration, total: Duration) -> Duration {
+        let stopped = total.saturating_sub(self.counted);
+        let drained = |time: Duration| time.mul_f64(self.drain);
+        // The bucket drains during the stop, too.
+        let before = now.saturating_sub(self.last).saturating_sub(stopped);
+        self.level = self.level.saturating_sub(drained(before)) + stopped.saturating_sub(drained(stopped));
         self.last = now;
-        now + self.level.saturating_sub(BUCKET).div_f64(self.share)
+        self.counted = total;
+        now + self.level.saturating_sub(BUCKET).div_f64(self.drain)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     const MILLISECOND: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn short_stops_need_no_rest() {
         let mut budget = Budget::new(0.05);
         for n in 1..10_000 {
             let now = MILLISECOND * n;
-            assert_eq!(budget.spend(now, MILLISECOND / 25), now);
+            assert_eq!(budget.spend(now, n * MILLISECOND / 25), now);
         }
     }
 
     #[test]
-    fn long_stops_are_held_to_the_share() {
+    fn a_long_first_stop_needs_no_rest() {
+        let now = MILLISECOND * 5;
+        assert_eq!(Budget::new(0.05).spend(now, MILLISECOND), now);
+    }
+
+    #[test]
+    fn a_stop_of_fifty_milliseconds_is_followed_by_a_second_of_rest() {
+        let mut budget = Budget::new(0.05);
+        let now = SECOND * 10;
+        let rest = budget.spend(now, 50 * MILLISECOND) - now;
+        assert!((760 * MILLISECOND..770 * MILLISECOND).contains(&rest), "the bucket was empty: {rest:?}");
+        let now = now + rest + 50 * MILLISECOND;
+        let rest = budget.spend(now, 100 * MILLISECOND) - now;
+        assert!((965 * MILLISECOND..975 * MILLISECOND).contains(&rest), "the bucket was full: {rest:?}");
+    }
+
+    #[test]
+    fn long_stops_are_held_to_the_share_and_no_more() {
         let mut budget = Budget::new(0.05);
         let (mut now, mut stopped) = (Duration::ZERO, Duration::ZERO);
-        while now < Duration::from_secs(10) {
+        while now < 10 * SECOND {
             now += 2 * MILLISECOND;
             stopped += 2 * MILLISECOND;
-            now = budget.spend(now, 2 * MILLISECOND);
+            now = budget.spend(now, stopped);
         }
         let share = stopped.as_secs_f64() / now.as_secs_f64();
-        assert!((0.04..=0.052).contains(&share), "{share}");
+        assert!((0.048..=0.05).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn who_allows_all_of_the_time_is_asked_for_no_rest() {
+        let mut budget = Budget::new(1.0);
+        for n in 1..1000 {
+            let now = 50 * MILLISECOND * n;
+            assert_eq!(budget.spend(now, now), now);
+        }
+    }
+
+    /// Stops, from 1 us to 100 ms, and for how long the target runs before each beyond the rest that was asked for.
+    fn stops() -> impl Strategy<Value = Vec<(Duration, Duration)>> {
+        let time = || (0.0..5.0_f64).prop_map(|power| Duration::from_secs_f64(1e-6 * 10_f64.powf(power)));
+        vec((prop_oneof![Just(Duration::ZERO), time()], time()), 1..500)
+    }
+
+    proptest! {
+        #[test]
+        fn a_target_is_not_stopped_for_more_than_its_share(stops in stops(), percent in 0.1..99.0_f64) {
+            let share = percent / 100.0;
+            let mut budget = Budget::new(share);
+            let (mut now, mut total) = (Duration::ZERO, Duration::ZERO);
+            // When each stop began and ended, and what was stopped before it.
+            let mut past: Vec<(Duration, Duration)> = Vec::new();
+            for (run, stop) in stops {
+                now += run;
+                past.push((now, total));
+                now += stop;
+                total += stop;
+                let allowed = now.mul_f64(share) + HEAD_START.mul_f64(share).min(BUCKET) + stop;
+                prop_assert!(total <= allowed, "{total:?} of {now:?}");
+                prop_assert!(now < SECOND || total <= now.mul_f64(share) + stop, "{total:?} of {now:?}");
+                for (begin, before) in &past {
+                    let allowed = (now - *begin).mul_f64(share) + BUCKET + stop;
+                    prop_assert!(total - *before <= allowed, "{:?} from {begin:?} to {now:?}", total - *before);
+                }
+                now = budget.spend(now, total);
+            }
+        }
     }
 }

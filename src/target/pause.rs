@@ -61,8 +61,13 @@ pub struct Pauser {
     /// Refusals in a row.
     refused: u32,
     since: Option<Instant>,
-    /// A thread was caught on its way to a signal that cannot be passed on; see [`Pauser::must_leave`].
-    must_leave: bool,
+    /// When the lingering were last looked at.
+    looked: Instant,
+    /// For how long those were stopped that stopped late.
+    late: Option<Duration>,
+    /// Since when a thread waits that was caught on its way to a signal that cannot be passed on; see
+    /// [`Pauser::must_leave`].
+    must_leave: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +96,16 @@ impl Pauser {
     }
 
     fn of(pid: Pid) -> Pauser {
-        Pauser { pid, paused: Vec::new(), lingering: Vec::new(), refused: 0, since: None, must_leave: false }
+        Pauser {
+            pid,
+            paused: Vec::new(),
+            lingering: Vec::new(),
+            refused: 0,
+            since: None,
+            looked: Instant::now(),
+            late: None,
+            must_leave: None,
+        }
     }
 
     /// Whether a thread is stopped by us.
@@ -116,15 +130,18 @@ impl Pauser {
             Err(e) => Err(self.refusal(tid, e)),
         };
         match stopped {
-            Ok((pid, caught)) => {
-                self.since.get_or_insert_with(Instant::now);
+            Ok((pid, caught, since)) => {
+                self.since.get_or_insert(since);
                 self.paused.push(Paused { tid, pid, caught });
                 Ok(())
             }
             Err(refusal) => {
                 match refusal {
                     Refusal::Gone => self.bury(pid),
-                    Refusal::Forbidden | Refusal::WillNotStop => self.lingering.push(pid),
+                    Refusal::Forbidden | Refusal::WillNotStop => {
+                        self.looked = Instant::now();
+                        self.lingering.push(pid);
+                    }
                 }
                 Err(refusal)
             }
@@ -155,18 +172,23 @@ impl Pauser {
         }
     }
 
-    /// Waits until a thread that was interrupted stops.
-    fn wait(&self, pid: Pid) -> Result<(Pid, Caught), Refusal> {
+    /// Waits until a thread that was interrupted stops. When it stopped is not told by the kernel: it was after the last
+    /// look at which it had not.
+    fn wait(&self, pid: Pid) -> Result<(Pid, Caught, Instant), Refusal> {
         let begun = Instant::now();
+        let mut since = begun;
         loop {
+            let now = Instant::now();
+            let waited = now - begun;
             match self.look(pid) {
-                Ok(Some(stopped)) => return Ok(stopped),
-                Ok(None) if begun.elapsed() < SPIN => std::hint::spin_loop(),
-                Ok(None) if begun.elapsed() < PATIENCE => std::thread::sleep(BETWEEN_LOOKS),
+                Ok(Some((pid, caught))) => return Ok((pid, caught, since)),
+                Ok(None) if waited < SPIN => std::hint::spin_loop(),
+                Ok(None) if waited < PATIENCE => std::thread::sleep(BETWEEN_LOOKS),
                 Ok(None) => return Err(Refusal::WillNotStop),
                 Err(Errno::ECHILD) => return Err(Refusal::Gone),
                 Err(_) => return Err(Refusal::Forbidden),
             }
+            since = now;
         }
     }
 
@@ -180,7 +202,8 @@ impl Pauser {
         }
     }
 
-    /// Lets every thread go that is stopped. Returns for how long the first of them was stopped; `None` if none was.
+    /// Lets every thread go that is stopped. Returns for how long the first of them was stopped, or a little more; `None`
+    /// if none was.
     pub fn resume(&mut self) -> Option<Duration> {
         for paused in std::mem::take(&mut self.paused) {
             self.release(paused.pid, paused.caught);
@@ -193,7 +216,7 @@ impl Pauser {
             Caught::Interruption => ptrace::detach(pid, None),
             Caught::Signal(signal) => ptrace::detach(pid, signal),
             Caught::RealTimeSignal => {
-                self.must_leave = true;
+                self.must_leave.get_or_insert_with(Instant::now);
                 Ok(())
             }
         };
@@ -205,22 +228,36 @@ impl Pauser {
 
     /// Lets threads go that have stopped late. To be called often while there may be such.
     pub fn tend(&mut self) {
+        if self.lingering.is_empty() {
+            return;
+        }
+        let since = std::mem::replace(&mut self.looked, Instant::now());
         for pid in std::mem::take(&mut self.lingering) {
             match self.look(pid) {
-                Ok(Some((pid, caught))) => self.release(pid, caught),
+                Ok(Some((pid, caught))) => {
+                    self.release(pid, caught);
+                    *self.late.get_or_insert_default() += since.elapsed();
+                }
                 Ok(None) => self.lingering.push(pid),
                 Err(_) => self.bury(pid),
             }
         }
     }
 
-    /// Waits for threads that have not stopped when they should, and lets them go as they do.
-    pub fn settle(&mut self) {
+    /// Waits, while that is so, for threads that have not stopped when they should, and lets them go as they do. Returns
+    /// for how long those were stopped that did since it was last called, or a little more; `None` if there were none.
+    pub fn settle(&mut self, is_so: impl Fn() -> bool) -> Option<Duration> {
         let begun = Instant::now();
-        while !self.lingering.is_empty() && begun.elapsed() < LONGEST_SETTLING {
+        while !self.lingering.is_empty() && begun.elapsed() < LONGEST_SETTLING && is_so() {
             std::thread::sleep(BETWEEN_SETTLING_LOOKS);
             self.tend();
         }
+        self.late.take()
+    }
+
+    /// To be called by a thread of ours that ends: the kernel then lets go whom it has told to stop.
+    pub fn leave(&mut self) {
+        self.lingering.clear();
     }
 
     /// Whether a thread waits for the end of the calling thread of ours.
@@ -228,19 +265,21 @@ impl Pauser {
     /// A thread that was caught on its way to a real-time signal cannot be let go with it: the calls that we have do
     /// not know these signals. When the thread of ours that seized it ends, the kernel lets it go, signal and all.
     pub fn must_leave(&self) -> bool {
-        self.must_leave
+        self.must_leave.is_some()
     }
 
-    /// To be called by the thread of ours that goes on, after the one before has ended.
-    pub fn arrive(&mut self) {
-        *self = Pauser::of(self.pid);
+    /// To be called by the thread of ours that goes on as the one before ends. Returns for how long a thread of the
+    /// target has waited for that.
+    pub fn arrive(&mut self) -> Option<Duration> {
+        let before = std::mem::replace(self, Pauser::of(self.pid));
+        before.must_leave.map(|since| since.elapsed())
     }
 }
 
 impl Drop for Pauser {
     fn drop(&mut self) {
         self.resume();
-        self.settle();
+        self.settle(|| true);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use crate::printable::printable;
-use crate::sample::{Stops, Tally};
+use crate::sample::{Stopped, Tally};
 
 /// The account of one recording.
 #[derive(Clone, Debug)]
@@ -55,6 +55,7 @@ impl Display for Summary {
             self.losses(f)?;
             self.mixing(f)?;
             self.stops(f)?;
+            self.own_cpu(f)?;
         }
         writeln!(f, "  written     {}", printable(&self.written))
     }
@@ -90,17 +91,30 @@ impl Summary {
     }
 
     fn stops(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Stops { count, total, longest } = self.tally.stops;
-        if count == 0 {
-            return writeln!(f, "  stopped     never");
+        let Stopped { count, total, median, longest } = self.tally.stopped;
+        let (share, median, longest) = (self.percent(total), micros(median), micros(longest));
+        write!(f, "  stopped     ")?;
+        match count {
+            0 => writeln!(f, "never"),
+            1 => writeln!(f, "{share:.2} % of the time: once, {longest:.0} us"),
+            _ => writeln!(
+                f,
+                "{share:.2} % of the time: {count} times, {median:.0} us in the median, {longest:.0} us at worst"
+            ),
         }
-        let share = 100.0 * total.as_secs_f64() / self.elapsed.as_secs_f64();
-        let mean = micros(total) / count as f64;
-        writeln!(
-            f,
-            "  stopped     {share:.2} % of the time: {count} times, {mean:.0} us each, {:.0} us at worst",
-            micros(longest)
-        )
+    }
+
+    fn own_cpu(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let used = self.tally.own_cpu;
+        writeln!(f, "  own CPU     {:.2} s: {:.1} % of a core", used.as_secs_f64(), self.percent(used))
+    }
+
+    /// How much of the recording's time that is.
+    fn percent(&self, time: Duration) -> f64 {
+        match self.elapsed.is_zero() {
+            true => 0.0,
+            false => 100.0 * time.as_secs_f64() / self.elapsed.as_secs_f64(),
+        }
     }
 
     fn stacks(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -174,15 +188,17 @@ pub fn hertz(rate: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::Stops;
 
     fn summary() -> Summary {
-        let (total, longest) = (Duration::from_micros(12_500), Duration::from_micros(90));
-        let stops = Stops { count: 500, total, longest };
+        let [total, median, longest] = [12_500, 23, 90].map(Duration::from_micros);
+        let stopped = Stopped { count: 500, total, median, longest };
+        let own_cpu = Duration::from_millis(51);
         Summary {
             subject: "app.py (pid 4242) · Python 3.11.7".into(),
             elapsed: Duration::from_millis(5040),
             rate: 100.0,
-            tally: Tally { asked: 504, taken: 502, late: 2, stops, ..Tally::default() },
+            tally: Tally { asked: 504, taken: 502, late: 2, stopped, own_cpu, ..Tally::default() },
             stacks: 1000,
             distinct: 14,
             frameless: 0,
@@ -201,7 +217,8 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
   samples     504 asked, 502 taken, 2 late (100 Hz asked, 99.6 Hz achieved)
   stacks      1000 of 2 threads, 14 distinct
   unreadable  0
-  stopped     0.25 % of the time: 500 times, 25 us each, 90 us at worst
+  stopped     0.25 % of the time: 500 times, 23 us in the median, 90 us at worst
+  own CPU     0.05 s: 1.0 % of a core
   written     profile.svg
 "
         );
@@ -233,6 +250,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
   dropped     9: they came faster than they could be counted
   truncated   2: outer frames are missing
   stopped     never
+  own CPU     0.00 s: 0.0 % of a core
   written     profile.svg
 "
         );
@@ -244,6 +262,21 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
         let summary = Summary { tally, stacks: 0, distinct: 0, end: Ending::Stopped, ..summary() };
         let told = summary.to_string();
         assert!(told.starts_with("No sample was taken of app.py (pid 4242) · Python 3.11.7 in 5.0 s"), "{told}");
+    }
+
+    #[test]
+    fn a_recording_of_no_time_has_no_shares() {
+        let told = Summary { elapsed: Duration::ZERO, ..summary() }.to_string();
+        assert!(told.contains(" 0.00 % of the time") && told.contains(" 0.0 % of a core"), "{told}");
+    }
+
+    #[test]
+    fn a_single_stop_has_no_median() {
+        let mut stops = Stops::default();
+        stops.add(Some(Duration::from_micros(504)));
+        let tally = Tally { stopped: stops.stopped(), ..Tally::default() };
+        let told = Summary { tally, ..summary() }.to_string();
+        assert!(told.contains("  stopped     0.01 % of the time: once, 504 us\n"), "{told}");
     }
 
     #[test]
