@@ -3,6 +3,7 @@
 //! Two shapes carry the same facts. A [`Snapshot`] is one moment spelled out, for `dump`. A stream of [`Event`]s is a
 //! recording: names, frames and stacks are defined once and then spoken of by id, so that a sample is a few words.
 
+mod mixing;
 mod stops;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use mixing::Mixing;
 pub use stops::{Stopped, Stops};
 
 /// An OS thread id (`gettid`) as this process sees it.
@@ -209,70 +211,12 @@ pub struct Tally {
     /// Moments for which no sample was taken so as not to stop the target for more of its time than allowed.
     pub stretched: u64,
     /// For how long threads of the target were stopped.
-<<<<<<< HEAD
-    pub stops: Stops,
+    pub stopped: Stopped,
     /// How far stacks can be mixtures of moments.
     pub mixing: Mixing,
-}
-
-/// How far stacks that were read from running threads can be mixtures of moments. A call in such a stack can often be
-/// proved: the caller still names the function that it called. One that differs proves a mixture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mixing {
-    /// Stacks of threads that ran on while they were read.
-    pub stacks: u64,
-    /// Calls in them that are proved to be such, and to be none.
-    pub proved: (u64, u64),
-    /// Calls in them of which it is not known, in stacks that were kept.
-    pub open: u64,
-}
-
-impl Mixing {
-    /// How many of the stacks that were kept are mixtures, as far as can be estimated: of the calls that cannot be proved
-    /// as many are none as of the others. `None` where nothing can be proved.
-    pub fn estimate(&self) -> Option<f64> {
-        let (real, false_) = self.proved;
-        match (self.open, real + false_) {
-            (0, _) => Some(0.0),
-            (_, 0) => None,
-            (open, proved) => Some((open as f64 * false_ as f64 / proved as f64).min(self.stacks as f64)),
-        }
-    }
-}
-
-/// For how long threads of a target were stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stops {
-    /// How often.
-    pub count: u64,
-    /// Altogether.
-    pub total: Duration,
-    /// The longest.
-    pub longest: Duration,
-}
-
-impl Stops {
-    /// Counts a stop, if there was one.
-    pub fn add(&mut self, stopped: Option<Duration>) {
-        if let Some(stopped) = stopped {
-            self.count += 1;
-            self.total += stopped;
-            self.longest = self.longest.max(stopped);
-        }
-    }
-
-    /// Adds what was counted elsewhere.
-    pub fn merge(&mut self, other: Stops) {
-        self.count += other.count;
-        self.total += other.total;
-        self.longest = self.longest.max(other.longest);
-    }
-=======
-    pub stopped: Stopped,
     /// Processor time, user's and system's, that all threads of this process have used since the recording began. To
     /// find Python in the target came before, and what is done with the recording after its end is not in it either.
     pub own_cpu: Duration,
->>>>>>> h-account
 }
 
 impl Tally {

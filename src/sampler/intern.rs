@@ -282,7 +282,7 @@ fn is_mixture(thread: &ThreadTrack, left: usize, view: &mut View, mixing: &mut M
                 let usual = view.codes.usually_differs(entry, caller);
                 view.codes.note_call(entry, caller, false);
                 if !usual && are_of_one_type(function, found, &view.objects) {
-                    mixing.proved.1 += 1;
+                    mixing.found += 1;
                     return true;
                 }
                 open += 1;
@@ -290,9 +290,9 @@ fn is_mixture(thread: &ThreadTrack, left: usize, view: &mut View, mixing: &mut M
             Link::Open => open += 1,
         }
     }
-    mixing.proved.0 += real;
+    mixing.proved += real;
     mixing.open += open;
-    mixing.stacks += 1;
+    mixing.kept += 1;
     false
 }
 

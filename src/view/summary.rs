@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use crate::printable::printable;
-use crate::sample::{Stopped, Tally};
+use crate::sample::{Mixing, Stopped, Tally};
 
 /// The account of one recording.
 #[derive(Clone, Debug)]
@@ -127,22 +127,21 @@ impl Summary {
     }
 
     fn mixing(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mixing = self.tally.mixing;
-        if mixing.stacks == 0 {
+        let mixing @ Mixing { kept, found, .. } = self.tally.mixing;
+        if kept + found == 0 {
             return Ok(());
         }
-        let (stacks, proved) = (mixing.stacks, mixing.proved.1);
         write!(f, "  mixed       ")?;
         match mixing.estimate() {
             Some(mixed) => {
-                let share = 100.0 * mixed / stacks as f64;
-                write!(f, "about {mixed:.0} of {stacks} kept ({share:.2} %), estimated: nobody was stopped")?;
+                let share = 100.0 * mixed / kept.max(1) as f64;
+                write!(f, "about {mixed:.0} of {kept} kept ({share:.2} %), estimated: nobody was stopped")?;
             }
-            None => write!(f, "not known how many of {stacks} kept: nobody was stopped")?,
+            None => write!(f, "not known how many of {kept} kept: nobody was stopped")?,
         }
-        match proved {
+        match found {
             0 => writeln!(f),
-            proved => writeln!(f, "; {proved} more were found and left out"),
+            found => writeln!(f, "; {found} more were found and left out"),
         }
     }
 
