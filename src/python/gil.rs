@@ -25,9 +25,30 @@ pub fn locate(memory: &dyn Memory, offsets: &Offsets, runtime: Addr, interpreter
     }
 }
 
-/// How many bytes of a GIL [`holder`] needs.
+/// How many bytes of a GIL [`holder`] and [`Passed::read`] need.
 pub fn size(offsets: &Offsets) -> usize {
-    (offsets.gil.last_holder + 8).max(offsets.gil.locked + 4)
+    (offsets.gil.last_holder + 8).max(offsets.gil.locked + 4).max(offsets.gil.switch_number + 8)
+}
+
+/// How often a GIL has passed from one thread to another, and to whom at last: since then nobody else had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Who has it, or had it last. May have ended.
+    pub to: Addr,
+    times: u64,
+}
+
+impl Passed {
+    /// From a copy of the GIL's first bytes; `None` where there is no GIL.
+    pub fn read(offsets: &Offsets, gil: &[u8]) -> Option<Passed> {
+        match holder(offsets, gil) {
+            Holder::Disabled | Holder::Unknown => None,
+            Holder::Thread(_) | Holder::Nobody => Some(Passed {
+                to: gil.addr_at(offsets.gil.last_holder)?,
+                times: gil.u64_at(offsets.gil.switch_number)?,
+            }),
+        }
+    }
 }
 
 /// The holder, from a copy of the GIL's first bytes.

@@ -4,7 +4,7 @@ use python_offsets::{Leaf, Offsets};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::objects::{ObjectError, Objects};
-use crate::memory::{Addr, Fields, Found, Memory};
+use crate::memory::{Addr, Fields, Memory};
 
 /// Threads of an interpreter beyond this number are not believed.
 pub const MOST_THREADS: usize = 1 << 16;
@@ -99,17 +99,6 @@ pub fn decode(offsets: &Offsets, addr: Addr, bytes: &[u8]) -> Option<(Identity, 
         },
     };
     Some((identity, bytes.addr_at(t.next)?, bytes.addr_at(t.interp)?))
-}
-
-/// Whether two copies of a thread state show its stack at the same place.
-pub fn same_place(offsets: &Offsets, one: Found, other: Found) -> bool {
-    let (Found::Read(one), Found::Read(other)) = (one, other) else { return false };
-    let leaf = match offsets.thread.leaf {
-        Leaf::Direct(at) => at,
-        Leaf::ThroughCFrame { cframe, .. } => cframe,
-    };
-    let top = offsets.thread.data_stack.map_or(leaf, |stack| stack.top);
-    one.u64_at(leaf).is_some() && one.u64_at(leaf) == other.u64_at(leaf) && one.u64_at(top) == other.u64_at(top)
 }
 
 /// Where libc keeps a thread's id in its `struct pthread`, whose address is the pthread id. Needed up to 3.10, which

@@ -4,10 +4,11 @@
 //! steady state one gather brings everything: the list of interpreters, the GILs, the threads, their stacks and the
 //! proofs of their code objects. What is new since is fetched in further rounds, all threads at once.
 //!
-//! That it is one moment is the GIL's doing: whoever holds it is the only thread whose Python stack can change. So the
-//! holder alone is stopped, if it runs; if nobody holds the GIL nobody is touched. The words of the GIL are read
-//! before all else and again last of all; if somebody else holds it then, that one is stopped too, and all is read
-//! anew. Threads of a free-threaded build are stopped one by one, each for its own stack.
+//! That it is one moment is the GIL's doing: whoever holds it is the only thread whose Python stack can change. So that
+//! thread alone is stopped, if it runs. The same goes for the one that held it last: it can take it again, and nothing
+//! would tell. The words of the GIL are read before all else and again last of all; if it has passed to another thread
+//! meanwhile, that one is stopped too, and all is read anew. Threads of a free-threaded build are stopped one by one,
+//! each for its own stack.
 
 use std::cell::OnceCell;
 
@@ -19,7 +20,7 @@ use crate::memory::{Addr, Copies, CopyId, Fields, Found, Memory, MemoryError};
 use crate::python::Interpreter;
 use crate::python::code::Codes;
 use crate::python::frames::{Stack, Walk};
-use crate::python::gil::{self, Holder};
+use crate::python::gil::{self, Holder, Passed};
 use crate::python::threads::{self, Identity, Links, MOST_INTERPRETERS, MOST_THREADS, PthreadTid, Window};
 use crate::sample::{GilState, Stops, ThreadState, Tid, Unreadable};
 use crate::target::Target;
@@ -28,7 +29,9 @@ use crate::target::Target;
 const MOST_ROUNDS: usize = 1 << 20;
 
 /// How often a moment is begun anew because another thread took the GIL meanwhile.
-const TRIES: usize = 3;
+const TRIES: usize = 12;
+/// After so many tries every thread that runs is stopped, not only the holders.
+const PATIENT_TRIES: usize = 4;
 
 /// Which threads a recording is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +52,7 @@ pub struct Reader {
     /// Copies for what is read apart from the rest: the GILs beforehand, threads of free-threaded builds.
     apart: Copies,
     codes: Codes,
-    /// The GILs, and their copies in the last gather.
-    gils: Vec<(Addr, Option<CopyId>)>,
+    gils: Vec<Gil>,
     interpreters: Vec<Interp>,
     threads: Vec<ThreadTrack>,
     by_addr: FxHashMap<Addr, usize>,
@@ -59,6 +61,23 @@ pub struct Reader {
     pthread_tid: Option<PthreadTid>,
     cut: u64,
     generation: u64,
+}
+
+/// A GIL.
+struct Gil {
+    addr: Addr,
+    /// Its copy in the last gather.
+    copy: Option<CopyId>,
+    /// To whom it had passed before the first gather.
+    passed: Option<Passed>,
+    /// That thread's turns on a processor till then, if it was asleep.
+    turns: Option<u64>,
+}
+
+impl Gil {
+    fn new(addr: Addr) -> Gil {
+        Gil { addr, copy: None, passed: None, turns: None }
+    }
 }
 
 /// An OS thread and the thread states that use it.
@@ -213,8 +232,8 @@ impl Reader {
         self.find_threads(target.memory())?;
         self.find_tids(target);
         for interpreter in &self.interpreters {
-            if !self.gils.iter().any(|(addr, _)| *addr == interpreter.gil) {
-                self.gils.push((interpreter.gil, None));
+            if !self.gils.iter().any(|gil| gil.addr == interpreter.gil) {
+                self.gils.push(Gil::new(interpreter.gil));
             }
         }
         Ok(())
@@ -222,18 +241,21 @@ impl Reader {
 
     /// Reads until all is of one moment.
     fn take_stopped(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<(), Failure> {
-        for _ in 0..TRIES {
+        for number in 0..TRIES {
             self.prepare();
             self.pause_holders(target, pausing)?;
+            if number >= PATIENT_TRIES {
+                self.pause_running(target, pausing);
+            }
             self.read(target.memory(), wanted)?;
             if pausing.is_never() || self.is_one_moment(target, pausing)? {
                 return Ok(());
             }
             self.find_tids(target);
         }
-        // Somebody else holds the GIL each time one looks. What those threads were read as cannot be trusted.
+        // Somebody else holds the GIL each time one looks. What threads were read as cannot be trusted.
         for thread in &mut self.threads {
-            if thread.state != ThreadState::Idle && thread.walk.is_some() {
+            if thread.walk.is_some() {
                 thread.walk = Some(Walk::Failed(Unreadable::Torn));
             }
         }
@@ -274,28 +296,46 @@ impl Reader {
             return Ok(());
         }
         let size = gil::size(&self.offsets);
-        for (addr, copy) in &mut self.gils {
-            *copy = self.copies.want_again(*addr, size);
+        for gil in &mut self.gils {
+            gil.copy = self.copies.want_again(gil.addr, size);
         }
         Ok(self.copies.fetch(memory)?)
     }
 
-    /// Stops whoever holds a GIL and runs.
+    /// Stops whoever has a GIL, or had it last, and runs.
     fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
         if pausing.is_never() || self.gils.is_empty() {
             return Ok(());
         }
         let size = gil::size(&self.offsets);
         self.apart.clear();
-        for (addr, _) in &self.gils {
-            self.apart.want(*addr, size);
+        for gil in &self.gils {
+            self.apart.want(gil.addr, size);
         }
         self.apart.fetch(target.memory())?;
-        for (addr, _) in &self.gils {
-            let Found::Read(words) = self.apart.find(*addr) else { continue };
-            let Holder::Thread(holder) = gil::holder(&self.offsets, words) else { continue };
-            let Some(index) = self.by_addr.get(&holder) else { continue };
+        for gil in &mut self.gils {
+            let Found::Read(words) = self.apart.find(gil.addr) else { continue };
+            gil.passed = Passed::read(&self.offsets, words);
+            gil.turns = None;
+            let Some(index) = gil.passed.and_then(|passed| self.by_addr.get(&passed.to)) else { continue };
             let Some(thread) = self.threads.get_mut(*index) else { continue };
+            let Some(tid) = thread.tid.filter(|&tid| !pausing.is_paused(tid)) else { continue };
+            let mut runs = target.thread_state(tid) == ThreadState::Running;
+            if !runs && thread.walk.is_some() {
+                // In this order: if it wakes up after the second look, it gets another turn.
+                gil.turns = target.turns(tid);
+                runs = target.thread_state(tid) == ThreadState::Running;
+            }
+            if runs && pausing.pause(tid) {
+                thread.state = ThreadState::Running;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every thread that runs and may take a GIL.
+    fn pause_running(&mut self, target: &Target, pausing: &mut Pausing) {
+        for thread in self.threads.iter_mut().filter(|thread| thread.walk.is_some() && thread.gil != GilState::None) {
             if let Some(tid) = thread.tid
                 && !pausing.is_paused(tid)
                 && target.thread_state(tid) == ThreadState::Running
@@ -304,50 +344,35 @@ impl Reader {
                 thread.state = ThreadState::Running;
             }
         }
-        Ok(())
     }
 
-    /// Whether nobody can have changed a Python stack while it was read: each GIL was held, at the end of it, by a
-    /// thread that we had stopped, by one that slept, or by nobody; and in the last case no thread has moved.
+    /// Whether nobody can have changed a Python stack while it was read: no GIL has passed to another thread, and the one
+    /// that had it was stopped by us, or slept all the time.
     fn is_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
-        let mut is_free = false;
         for interpreter in &self.interpreters {
-            let Some((_, Some(copy))) = self.gils.iter().find(|(addr, _)| *addr == interpreter.gil) else {
-                self.gils.push((interpreter.gil, None));
+            let known = self.gils.iter().find(|gil| gil.addr == interpreter.gil);
+            let Some(Gil { copy: Some(copy), passed, turns, .. }) = known else {
+                self.gils.push(Gil::new(interpreter.gil));
                 return Ok(false);
             };
-            match gil::holder(&self.offsets, self.copies.get(*copy)) {
-                Holder::Thread(holder) => {
-                    let thread = self.by_addr.get(&holder).and_then(|index| self.threads.get(*index));
-                    let Some(tid) = thread.and_then(|thread| thread.tid) else { return Ok(false) };
-                    if !pausing.is_paused(tid) && target.thread_state(tid) == ThreadState::Running {
-                        if !pausing.has_given_up(tid) {
-                            return Ok(false);
-                        }
-                        if let Some(thread) = self.threads.iter_mut().find(|t| t.tid == Some(tid) && t.walk.is_some()) {
-                            thread.walk = Some(Walk::Failed(Unreadable::Torn));
-                        }
-                    }
-                    is_free |= !pausing.is_paused(tid);
-                }
-                Holder::Nobody => is_free = true,
-                Holder::Disabled | Holder::Unknown => {}
+            let now = Passed::read(&self.offsets, self.copies.get(*copy));
+            if now != *passed {
+                return Ok(false);
+            }
+            // One that is not there any more will not take it again.
+            let Some(&index) = now.and_then(|passed| self.by_addr.get(&passed.to)) else { continue };
+            let thread = &mut self.threads[index];
+            let Some(tid) = thread.tid else { return Ok(false) };
+            if thread.walk.is_none() || pausing.is_paused(tid) {
+                continue;
+            }
+            if pausing.has_given_up(tid) {
+                thread.walk = Some(Walk::Failed(Unreadable::Torn));
+            } else if turns.is_none() || *turns != target.turns(tid) {
+                return Ok(false);
             }
         }
-        Ok(!is_free || self.nobody_moved(target.memory())?)
-    }
-
-    /// Whether every thread is where it was when it was read: a look at all of them again.
-    fn nobody_moved(&mut self, memory: &dyn Memory) -> Result<bool, Failure> {
-        self.apart.clear();
-        for thread in self.threads.iter().filter(|thread| thread.walk.is_some()) {
-            self.apart.want(thread.identity.addr, self.thread_len);
-        }
-        self.apart.fetch(memory)?;
-        Ok(self.threads.iter().filter(|thread| thread.walk.is_some()).all(|thread| {
-            let (before, now) = (self.copies.find(thread.identity.addr), self.apart.find(thread.identity.addr));
-            threads::same_place(&self.offsets, before, now)
-        }))
+        Ok(true)
     }
 
     /// Follows the list of interpreters.
@@ -366,11 +391,11 @@ impl Reader {
         let generation = self.generation;
         self.interpreters.retain(|interpreter| interpreter.generation == generation);
         let interpreters = &self.interpreters;
-        self.gils.retain(|(gil, _)| interpreters.iter().any(|interpreter| interpreter.gil == *gil));
+        self.gils.retain(|gil| interpreters.iter().any(|interpreter| interpreter.gil == gil.addr));
         // The main interpreter's holder is stopped first: it alone can execute another program, and while a program is
         // executed nobody else can be stopped.
         let main = interpreters.iter().find(|interpreter| interpreter.id == 0).map(|interpreter| interpreter.gil);
-        self.gils.sort_by_key(|(gil, _)| Some(*gil) != main);
+        self.gils.sort_by_key(|gil| Some(gil.addr) != main);
         if self.interpreters.is_empty() { Err(Failure::Lost) } else { Ok(()) }
     }
 

@@ -164,6 +164,14 @@ impl Live {
         }
     }
 
+    /// How often a thread has got a processor so far: the last number in `/proc/PID/task/TID/schedstat`. Where the kernel
+    /// does not count that, how often it has given one up.
+    pub fn turns(&self, tid: Tid) -> Option<u64> {
+        let numbers = fs::read_to_string(self.path(&format!("task/{tid}/schedstat"))).ok();
+        let turns = numbers.and_then(|numbers| numbers.split_ascii_whitespace().last()?.parse().ok());
+        turns.filter(|&turns| turns > 0).or_else(|| Some(Status::read(&format!("{}/task/{tid}", self.pid))?.switches))
+    }
+
     /// The state of a thread from its `stat`. A number of these files are kept open, those of ended threads among them.
     fn state_letter(&self, tid: Tid) -> Option<u8> {
         let stats = &mut lock(&self.tasks).stats;

@@ -203,6 +203,11 @@ impl Target {
         }
     }
 
+    /// How often a thread has got a processor so far, where the kernel tells.
+    pub fn turns(&self, tid: Tid) -> Option<u64> {
+        self.live()?.turns(tid)
+    }
+
     /// Whether its threads can be stopped, see [`pause::Pauser`]: it is alive and not an image.
     pub fn can_be_paused(&self) -> bool {
         self.live().is_some()

@@ -51,6 +51,8 @@ pub struct Status {
     pub namespaced_pids: Vec<u32>,
     /// The process that traces it; 0 for none.
     pub tracer: u32,
+    /// How often it has given up a processor, or lost it.
+    pub switches: u64,
     /// Capabilities it may use.
     pub permitted: u64,
     /// Capabilities it uses.
@@ -76,6 +78,9 @@ impl Status {
                 "Gid" => status.gids = numbers(),
                 "NSpid" => status.namespaced_pids = numbers(),
                 "TracerPid" => status.tracer = value.trim().parse().unwrap_or(0),
+                "voluntary_ctxt_switches" | "nonvoluntary_ctxt_switches" => {
+                    status.switches += value.trim().parse::<u64>().unwrap_or(0);
+                }
                 "CapPrm" => status.permitted = mask(),
                 "CapEff" => status.effective = mask(),
                 _ => {}
@@ -142,8 +147,8 @@ mod tests {
         let stat = Stat::parse(b"12 (a) R \xff(b)) S 1 2 3 4 5 2129984 7").unwrap();
         assert_eq!((stat.name.as_str(), stat.state, stat.is_kernel_thread), ("a) R \u{fffd}(b)", b'S', true));
         let status =
-            Status::parse(b"Name:\t\xff\nNSpid:\t40\t7\nUid:\t1\t2\t3\t4\nCapEff:\t00000000a8\nTracerPid:\t9\n");
+            Status::parse(b"Name:\t\xff\nNSpid:\t40\t7\nUid:\t1\t2\t3\t4\nCapEff:\t00000000a8\nTracerPid:\t9\nvoluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t2\n");
         assert_eq!((status.namespaced_pids, status.uids), (vec![40, 7], vec![1, 2, 3, 4]));
-        assert_eq!((status.effective, status.tracer), (0xa8, 9));
+        assert_eq!((status.effective, status.tracer, status.switches), (0xa8, 9, 5));
     }
 }
