@@ -6,10 +6,11 @@
 #![allow(dead_code)] // Each test uses its own part.
 
 pub mod oracle;
+pub mod recording;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -200,6 +201,12 @@ impl Running {
     pub fn json(&mut self) -> Value {
         let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("the target told no JSON ({e}): {line}"))
+    }
+
+    /// Writes to the target's standard input.
+    pub fn tell(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is open");
+        stdin.write_all(text.as_bytes()).expect("the target's standard input can be written");
     }
 
     /// Sends a signal to the target.
