@@ -14,11 +14,13 @@ use rustc_hash::FxHashMap;
 use super::frames::RawFrame;
 use super::lines::Lines;
 use super::objects::{ObjectError, Objects};
-use crate::memory::{Addr, Copies, Fields, Found};
+use crate::memory::{Addr, Copies, Fields, Found, Memory, MemoryError, Span};
 use crate::sample::{Code, CodeId, Frame, FrameId};
 
 /// How much of a str or a line table is compared.
 const COMPARED: usize = 512;
+/// How much of a line table is read in the same gather as the code object that is met for the first time.
+const TABLE: usize = 2048;
 /// After how many samples in which it was not met a code object is no longer foreseen.
 const FORGET_AFTER: u8 = 2;
 /// How many code objects are remembered before those not met lately are dropped.
@@ -126,6 +128,26 @@ impl Codes {
         }
     }
 
+    /// Asks for the names and the line table of a code object that has been copied and is not known: later there may be
+    /// other things where they are.
+    pub fn want_names(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
+        let Found::Read(bytes) = copies.find(addr) else { return };
+        let is_code = self.code_type.is_none() || bytes.addr_at(offsets.object.ob_type) == self.code_type;
+        let Some((fields, version)) = proof_fields(bytes, offsets).filter(|_| is_code) else { return };
+        let known = self.by_addr.get(&addr).map(|entry| &self.entries[entry.0 as usize].proof);
+        if known.is_none_or(|known| (known.fields, known.version) != (fields, version)) {
+            for (object, len) in Self::objects_of(fields) {
+                copies.want(object, len);
+            }
+        }
+    }
+
+    /// What the fields of a code object point to, and how much of it is read at once.
+    fn objects_of(fields: [u64; 6]) -> [(Addr, usize); 4] {
+        let [filename, name, qualname, table, ..] = fields.map(Addr);
+        [(filename, COMPARED), (name, COMPARED), (qualname, COMPARED), (table, TABLE)]
+    }
+
     /// Finds out what a code object is called, from the cache where its proof holds.
     pub fn resolve(&mut self, addr: Addr, objects: &Objects, copies: &Copies) -> Resolved {
         let cached = self.by_addr.get(&addr).copied();
@@ -147,7 +169,9 @@ impl Codes {
                 return Resolved::Code(entry);
             }
         }
-        match self.read(addr, bytes, fields, version, objects) {
+        let then =
+            AsCopied { objects: Self::objects_of(fields).map(|(object, _)| object), copies, memory: objects.memory };
+        match self.read(addr, bytes, fields, version, &Objects { memory: &then, offsets: objects.offsets }) {
             Ok(known) => {
                 let entry = self.remember(known);
                 self.meet(entry);
@@ -331,6 +355,41 @@ impl Codes {
     /// The frames defined since the last time, of code objects that are defined before them.
     pub fn new_frames(&mut self) -> Drain<'_, (FrameId, Frame)> {
         self.new_frames.drain(..)
+    }
+}
+
+/// Memory as it was when some objects in it were copied. What was not copied is read now.
+struct AsCopied<'a> {
+    objects: [Addr; 4],
+    copies: &'a Copies,
+    memory: &'a dyn Memory,
+}
+
+impl AsCopied<'_> {
+    fn find(&self, span: &Span) -> Option<&[u8]> {
+        self.objects.iter().find_map(|object| {
+            let Found::Read(bytes) = self.copies.find(*object) else { return None };
+            let at = span.addr.since(*object)?;
+            bytes.get(at..at.checked_add(span.len)?)
+        })
+    }
+}
+
+impl Memory for AsCopied<'_> {
+    fn gather(&self, spans: &mut [Span], into: &mut [u8]) -> Result<(), MemoryError> {
+        let mut at = 0;
+        for span in spans {
+            let place = &mut into[at..at + span.len];
+            at += span.len;
+            match self.find(span) {
+                Some(bytes) => {
+                    place.copy_from_slice(bytes);
+                    span.got = span.len;
+                }
+                None => self.memory.gather(std::slice::from_mut(span), place)?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -608,6 +608,15 @@ impl Reader {
                 }
             }
         }
+        self.fetch(memory)?;
+        for thread in self.threads.iter().filter(|thread| thread.walk.is_some()) {
+            for frame in thread.stack.frames() {
+                if frame.code != last {
+                    last = frame.code;
+                    self.codes.want_names(frame.code, &self.offsets, &mut self.copies);
+                }
+            }
+        }
         self.fetch(memory)
     }
 }

@@ -11,6 +11,7 @@ pub mod recording;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -79,6 +80,14 @@ pub fn one_of_each() -> impl Iterator<Item = &'static Kind> {
     (7..=15).filter_map(move |minor| plain(&minor))
 }
 
+/// The newest interpreter that needs nothing but its path.
+pub fn ordinary() -> &'static Kind {
+    one_of_each()
+        .filter(|kind| kind.root.is_none() && kind.env.is_empty() && kind.command.len() == 1)
+        .last()
+        .expect("there is an interpreter outside of a chroot")
+}
+
 fn manifest() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable("PYSAMPLE_INTERPRETERS").unwrap_or_else(|| {
@@ -139,6 +148,8 @@ impl Kind {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // In a group whose leader has no parent SIGTSTP would do nothing.
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot run {}: {e}", self.kind));
         let stdin = child.stdin.take();

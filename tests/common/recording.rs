@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub struct Account {
     pub stopped: u64,
     /// For which share of the time, in percent.
     pub share: f64,
+    /// For how long at most, in seconds.
+    pub longest: f64,
     /// How long the recording took, in seconds.
     pub seconds: f64,
 }
@@ -103,10 +106,17 @@ impl Recording {
         self.end()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, which must come.
     pub fn end(mut self) -> Recorded {
         let child = self.child.take().expect("it has not been waited for");
-        let output = child.wait_with_output().expect("it is our child");
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        let (sender, receiver) = channel();
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let output = receiver.recv_timeout(PATIENCE).map(|output| output.expect("it is our child"));
+        let output = output.unwrap_or_else(|_| {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL); // It may have ended in this moment.
+            panic!("the recording does not end");
+        });
         let told = String::from_utf8(output.stderr).expect("it tells in UTF-8");
         let profile = String::from_utf8(output.stdout).expect("a profile is UTF-8");
         Recorded { status: output.status, profile, account: Account::read(&told), told }
@@ -159,6 +169,7 @@ impl Account {
             unreadable: first(about("unreadable ")),
             stopped: before(stopped, " times"),
             share: before(stopped, " % of"),
+            longest: before::<f64>(stopped, " us at worst") / 1e6,
             seconds: told.lines().map(|line| before::<f64>(line, " s, until")).sum(),
         }
     }
