@@ -7,13 +7,14 @@ GIL of its own. Where there are no subinterpreters, prints `unavailable` and end
 import os
 import sys
 import threading
+import time
 
 from moving import ready
 
 SOURCE = """
 def inside():
     total = 0
-    for number in range(3000):
+    for number in range(200000):
         total += number
     return total
 inside()
@@ -48,8 +49,10 @@ def run(module, interpreter):
 
 
 def outer():
+    """Lets go of the GIL by itself: from 3.9 to 3.12 another interpreter's thread cannot make it."""
     while True:
         inner()
+        time.sleep(0.0005)
 
 
 def inner():
