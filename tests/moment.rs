@@ -44,7 +44,7 @@ fn main() {
 }
 
 /// What tortures.py can do.
-const SHAPES: [&str; 5] = ["generators", "coroutines", "deep", "handover", "callbacks"];
+const SHAPES: [&str; 6] = ["generators", "coroutines", "deep", "callbacks", "handover", "naps"];
 
 fn started(kind: &Kind, program: &str) -> Running {
     let mut target = kind.start(program, &[]);
@@ -89,7 +89,7 @@ fn every_stack_was(kind: &Kind, shape: &str) -> Result<(), Failed> {
     let mut target = kind.start("tortures.py", &[shape]);
     assert_eq!(target.line(), "ready");
     let mut arguments = vec!["-r", "1000", "-d", "1.5", "--max-pause", "100", "-t"];
-    if shape == "handover" {
+    if ["handover", "naps"].contains(&shape) {
         arguments.push("-i"); // Of threads that wait, those that have just handed over the GIL are the most treacherous.
     }
     let recorded = Recorded::of(target.pid(), &arguments);

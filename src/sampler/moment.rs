@@ -132,6 +132,8 @@ pub struct ThreadTrack {
     pub walk: Option<Walk>,
     /// Its stack.
     pub stack: Stack,
+    /// Its turns on a processor when it was looked at, where no GIL keeps it still.
+    turns: Option<u64>,
     generation: u64,
 }
 
@@ -480,6 +482,7 @@ impl Reader {
             gil: GilState::Unknown,
             walk: None,
             stack: Stack::default(),
+            turns: None,
             generation: self.generation,
         });
         true
@@ -513,6 +516,9 @@ impl Reader {
     fn look_at_threads(&mut self, target: &Target) {
         self.states.clear();
         for thread in &mut self.threads {
+            // In this order: if it wakes up after it was seen asleep, it gets another turn.
+            let may_move = thread.gil == GilState::None && thread.walk.is_some();
+            thread.turns = thread.tid.filter(|_| may_move).and_then(|tid| target.turns(tid));
             thread.state = match thread.tid {
                 None => ThreadState::Unknown,
                 Some(tid) => self.states.entry(tid).or_insert_with(|| OsThread::new(target.thread_state(tid))).state,
@@ -578,21 +584,32 @@ impl Reader {
         Ok(())
     }
 
-    /// Walks the stacks of running threads that no GIL keeps still, each while it alone is stopped.
+    /// Walks the stacks of threads that no GIL keeps still, each while it alone is stopped: those that run, and those that
+    /// have not slept all the time.
     fn walk_free_threads(&mut self, target: &Target, pausing: &mut Pausing, stops: &mut Stops) -> Result<(), Failure> {
         if pausing.is_never() {
             return Ok(());
         }
-        for thread in &mut self.threads {
-            let (Some(tid), GilState::None, ThreadState::Running) = (thread.tid, thread.gil, thread.state) else {
-                continue;
-            };
-            if thread.walk.is_none() || !pausing.pause(tid) {
-                continue;
+        for thread in self.threads.iter_mut().filter(|t| t.walk.is_some() && t.gil == GilState::None) {
+            let Some(tid) = thread.tid else { continue };
+            let mut runs = thread.state == ThreadState::Running;
+            let mut is_true = !runs && thread.turns.is_some() && thread.turns == target.turns(tid);
+            for _ in 0..TRIES {
+                if is_true || runs && !pausing.pause(tid) {
+                    break;
+                }
+                let turns = target.turns(tid);
+                runs = runs || target.thread_state(tid) == ThreadState::Running && pausing.pause(tid);
+                let walked = thread
+                    .walk_apart(&self.offsets, self.thread_len, &mut self.apart, target.memory())
+                    .and_then(|()| thread.fetch_codes(&self.codes, &self.offsets, &mut self.copies, target.memory()));
+                stops.add(pausing.resume());
+                walked?;
+                is_true = runs || turns.is_some() && turns == target.turns(tid);
             }
-            let walked = thread.walk_apart(&self.offsets, self.thread_len, &mut self.apart, target.memory());
-            stops.add(pausing.resume());
-            walked?;
+            if !is_true {
+                thread.walk = Some(Walk::Failed(Unreadable::Torn));
+            }
         }
         Ok(())
     }
@@ -622,6 +639,21 @@ impl Reader {
 }
 
 impl ThreadTrack {
+    /// Fetches the code objects of its frames, and the names of those that are not known, while it is stopped.
+    fn fetch_codes(
+        &self,
+        codes: &Codes,
+        offsets: &Offsets,
+        copies: &mut Copies,
+        memory: &dyn Memory,
+    ) -> Result<(), Failure> {
+        let frames = self.stack.frames();
+        frames.iter().for_each(|frame| codes.want(frame.code, offsets, copies));
+        copies.fetch(memory)?;
+        frames.iter().for_each(|frame| codes.want_names(frame.code, offsets, copies));
+        Ok(copies.fetch(memory)?)
+    }
+
     /// Walks as far as the copies reach.
     fn walk_on(&mut self, offsets: &Offsets, copies: &mut Copies) {
         /// More than the part of a thread state that is read, in any version.

@@ -4,8 +4,8 @@ Every function is called from one place only, and its name tells which: `f_CALLE
 most 9 lines long, and is called in line LINE by the function that begins at line CALLER; 0 for one that is called by none of
 these. A stack that does not agree with its names never was.
 
-SHAPE is `generators`, `coroutines`, `deep`, `handover` or `callbacks`. In `handover` the outermost such function of a thread is
-the one that its thread is named after.
+SHAPE is `generators`, `coroutines`, `deep`, `callbacks`, `handover` or `naps`. In the last two the outermost such function of a
+thread is the one that its thread is named after.
 """
 
 import functools  # noqa: F401: used by what is made below
@@ -14,6 +14,7 @@ import os
 import re  # noqa: F401
 import sys
 import threading
+import time  # noqa: F401
 import types  # noqa: F401
 
 from moving import ready
@@ -135,9 +136,16 @@ def handing_over(call):
     return ["x = 1", "os.read(nothing, 1)", "return x"]
 
 
-def handover():
+def napping(call):
+    """Sleeps for a moment."""
+    return ["x = 1", "time.sleep(0.00002)", "return x"]
+
+
+def in_threads(leaf):
+    """Calls functions, some of which lose the GIL."""
+
     def body(call):
-        return ["%s()" % call(plain(3)), "%s()" % call(plain(2, handing_over)), "%s()" % call(plain(4))]
+        return ["%s()" % call(plain(3)), "%s()" % call(plain(2, leaf)), "%s()" % call(plain(4))]
 
     return body
 
@@ -175,9 +183,10 @@ file = "tortures_%s.py" % shape
 nothing = os.open("/dev/null", os.O_RDONLY)
 sys.setrecursionlimit(10000)
 source = Source()
-if shape == "handover":
+if shape in ("handover", "naps"):
     sys.setswitchinterval(0.00005)
-    names = [source.function(0, 0, "def", handover()) for _ in range(4)]
+    leaf = handing_over if shape == "handover" else napping
+    names = [source.function(0, 0, "def", in_threads(leaf)) for _ in range(4)]
     namespace = source.run(file)
     threads = [threading.Thread(target=begin, args=(name, namespace), name=name, daemon=True) for name in names]
     for thread in threads:
