@@ -4,19 +4,35 @@ mod common;
 
 use std::process::{Command, Stdio};
 
+use common::recording::{Recorded, Recording, wait_until};
 use common::{Kind, Running};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
     let trials = common::one_of_each().flat_map(|kind| {
         [
-            Trial::test(format!("{}: no stack is a mixture", kind.kind), move || no_stack_is_a_mixture(kind)),
             Trial::test(format!("{}: no signal is lost or doubled", kind.kind), move || no_signal_is_lost(kind)),
+            Trial::test(format!("{}: signals arrive in order", kind.kind), move || signals_arrive(kind, 40)),
+            Trial::test(format!("{}: no call is interrupted and nobody wakes", kind.kind), move || {
+                nobody_is_disturbed(kind)
+            }),
         ]
     });
     let free_threaded = common::kinds().filter(|kind| kind.kind == "3.14t" || kind.kind == "3.15t");
-    let free_threaded = free_threaded
-        .map(|kind| Trial::test(format!("{}: no stack is a mixture", kind.kind), move || no_stack_is_a_mixture(kind)));
+    let mixtures = common::one_of_each().chain(free_threaded).flat_map(|kind| {
+        let calls =
+            Trial::test(format!("{}: no stack is a mixture: calls", kind.kind), move || no_stack_is_a_mixture(kind));
+        let shapes = SHAPES.iter().map(move |&shape| {
+            Trial::test(format!("{}: no stack is a mixture: {shape}", kind.kind), move || every_stack_was(kind, shape))
+        });
+        shapes.chain([calls])
+    });
+    let long = common::kinds().filter(|kind| kind.kind == "3.13");
+    let long = long.map(|kind| {
+        Trial::test(format!("{}: signals arrive in order for half a minute", kind.kind), move || {
+            signals_arrive(kind, 1300)
+        })
+    });
     let execs =
         ["3.14t", "3.15t", "3.13", "3.8"].into_iter().filter_map(|name| common::kinds().find(|k| k.kind == name));
     let execs = execs.map(|kind| {
@@ -24,8 +40,11 @@ fn main() {
             lives_on(kind)
         })
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.chain(free_threaded).chain(execs).collect()).exit();
+    libtest_mimic::run(&Arguments::from_args(), trials.chain(mixtures).chain(long).chain(execs).collect()).exit();
 }
+
+/// What tortures.py can do.
+const SHAPES: [&str; 6] = ["generators", "coroutines", "deep", "callbacks", "handover", "naps"];
 
 fn started(kind: &Kind, program: &str) -> Running {
     let mut target = kind.start(program, &[]);
@@ -52,6 +71,10 @@ fn no_stack_is_a_mixture(kind: &Kind) -> Result<(), Failed> {
 fn is_possible(stack: &str) -> bool {
     let functions: Vec<&str> = stack.split(';').filter_map(|frame| frame.split(' ').next()).collect();
     let Some((&root, functions)) = functions.split_first() else { return false };
+    // The thread that waits for the end of standard input may be on its way to it.
+    if root == "leave_when_input_closes" || functions == ["ready"] {
+        return true;
+    }
     let mut path = "";
     root == "<module>"
         && functions.iter().enumerate().all(|(depth, function)| {
@@ -60,6 +83,116 @@ fn is_possible(stack: &str) -> bool {
             path = digits;
             fits
         })
+}
+
+fn every_stack_was(kind: &Kind, shape: &str) -> Result<(), Failed> {
+    let mut target = kind.start("tortures.py", &[shape]);
+    assert_eq!(target.line(), "ready");
+    let mut arguments = vec!["-r", "1000", "-d", "1.5", "--max-pause", "100", "-t"];
+    if ["handover", "naps"].contains(&shape) {
+        arguments.push("-i"); // Of threads that wait, those that have just handed over the GIL are the most treacherous.
+    }
+    let recorded = Recorded::of(target.pid(), &arguments);
+    let mut counted = 0;
+    for (stack, count) in recorded.stacks() {
+        match was(stack) {
+            Ok(0) => {}
+            Ok(_) => counted += count,
+            Err(why) => return Err(format!("{why}: {count} of {stack}").into()),
+        }
+    }
+    let account = &recorded.account;
+    // Between two instructions of the interpreter itself a stack may be in pieces. Threads that nap are asleep whenever one
+    // looks, and have moved whenever one has looked: on a busy machine there are moments that cannot be proven.
+    let is_enough = shape == "naps" || account.unreadable * 50 <= counted + 250;
+    if counted < 20 || !is_enough {
+        return Err(format!("only {counted} stacks: {account:?}").into());
+    }
+    assert!(target.end().success());
+    Ok(())
+}
+
+/// How many functions of tortures.py a stack has, if it can have been: each is called by the one whose name it bears, in
+/// the line that it bears, by a thread that is called after the first of them or not at all.
+fn was(stack: &str) -> Result<usize, &'static str> {
+    let (mut thread, mut caller, mut found) = (None, None, 0);
+    for frame in stack.split(';') {
+        let (function, place) = frame.split_once(" (").ok_or("no frame")?;
+        if !function.starts_with("f_") {
+            continue;
+        }
+        if place.starts_with("thread ") {
+            thread = Some(function);
+            continue;
+        }
+        let numbers: Vec<u32> = function[2..].split('_').filter_map(|number| number.parse().ok()).collect();
+        let &[called_by, own, called_in] = &numbers[..] else { return Err("a strange name") };
+        match caller {
+            None if called_by != 0 => return Err("the outermost function was called by another"),
+            None if thread.is_some_and(|thread| thread != function) => return Err("another thread's function"),
+            Some(caller) if caller != (called_by, Some(called_in)) => return Err("called from elsewhere"),
+            _ => {}
+        }
+        // The first instructions of a generator have no line. Nothing is called by them.
+        let line = place.trim_end_matches(')').rsplit_once(':').and_then(|(_, line)| line.parse::<u32>().ok());
+        if line.is_some_and(|line| !(own..own + 9).contains(&line)) {
+            return Err("a line of another function");
+        }
+        caller = Some((own, line));
+        found += 1;
+    }
+    Ok(found)
+}
+
+/// A child of the target sends it signals, each a number higher than the one before, and begins anew when all have come.
+fn signals_arrive(kind: &Kind, rounds: u32) -> Result<(), Failed> {
+    let mut target = kind.start("ordered.py", &[&rounds.to_string()]);
+    assert_eq!(target.line(), "ready");
+    let recording = Recording::start(target.pid(), &["-r", "1000", "--max-pause", "100"]);
+    recording.has_begun();
+    target.tell("go\n");
+    let told = target.line();
+    let recorded = recording.stop();
+    let account = &recorded.account;
+    if told != format!("{} in order", rounds * 24) {
+        return Err(format!("of {} signals: {told}; {account:?}", rounds * 24).into());
+    }
+    assert!(account.stopped > u64::from(rounds), "the target was stopped often: {account:?}");
+    assert!(target.end().success());
+    Ok(())
+}
+
+fn nobody_is_disturbed(kind: &Kind) -> Result<(), Failed> {
+    for idle in [&[][..], &["-i"]] {
+        let mut target = kind.start("eintr.py", &[]);
+        let sleeper: u32 = target.line().parse()?;
+        assert_eq!(target.line(), "ready");
+        wait_until("the sleeper sleeps", || {
+            let call = std::fs::read_to_string(format!("/proc/{}/task/{sleeper}/syscall", target.pid()));
+            call.is_ok_and(|call| call.starts_with("34 ") || call.starts_with("73 ")) // pause or what stands in for it
+        });
+        let before = switches(target.pid(), sleeper);
+        let arguments = [&["-r", "2000", "-d", "1.5", "--max-pause", "100"], idle].concat();
+        let recorded = Recorded::of(target.pid(), &arguments);
+        let woken = switches(target.pid(), sleeper) - before;
+        target.close();
+        let told = target.json();
+        let interrupted: u64 = told.as_object().unwrap().values().map(|counts| counts[1].as_u64().unwrap_or(0)).sum();
+        let account = &recorded.account;
+        assert!(account.stopped > 20 && told["echoes"][0].as_u64() > Some(100), "{account:?} {told}");
+        if interrupted + woken > 0 {
+            return Err(format!("woken {woken} times, and interrupted: {told}; {account:?}").into());
+        }
+        assert!(target.end().success());
+    }
+    Ok(())
+}
+
+/// How often a thread has given up a processor by itself.
+fn switches(pid: u32, tid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).expect("the thread is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.expect("its switches are counted").trim().parse().expect("a number")
 }
 
 /// An exec kills the other threads, one of which may be stopped or about to be.

@@ -6,6 +6,7 @@
 //! contents of its name, file name and line table are compared as well.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::vec::Drain;
 
 use python_offsets::{Bytecode, Code as Shape, LineTable, Offsets};
@@ -14,11 +15,13 @@ use rustc_hash::FxHashMap;
 use super::frames::RawFrame;
 use super::lines::Lines;
 use super::objects::{ObjectError, Objects};
-use crate::memory::{Addr, Copies, Fields, Found};
+use crate::memory::{Addr, Copies, Fields, Found, Memory, MemoryError, Span};
 use crate::sample::{Code, CodeId, Frame, FrameId};
 
 /// How much of a str or a line table is compared.
 const COMPARED: usize = 512;
+/// How much of a line table is read in the same gather as the code object that is met for the first time.
+const TABLE: usize = 2048;
 /// After how many samples in which it was not met a code object is no longer foreseen.
 const FORGET_AFTER: u8 = 2;
 /// How many code objects are remembered before those not met lately are dropped.
@@ -132,6 +135,26 @@ impl Codes {
         }
     }
 
+    /// Asks for the names and the line table of a code object that has been copied and is not known: later there may be
+    /// other things where they are.
+    pub fn want_names(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
+        let Found::Read(bytes) = copies.find_nearby(addr, offsets.code.size) else { return };
+        let is_code = self.code_type.is_none() || bytes.addr_at(offsets.object.ob_type) == self.code_type;
+        let Some((fields, version)) = proof_fields(bytes, offsets).filter(|_| is_code) else { return };
+        let known = self.by_addr.get(&addr).map(|entry| &self.entries[entry.0 as usize].proof);
+        if known.is_none_or(|known| (known.fields, known.version) != (fields, version)) {
+            for (object, len) in Self::objects_of(fields) {
+                copies.want(object, len);
+            }
+        }
+    }
+
+    /// What the fields of a code object point to, and how much of it is read at once.
+    fn objects_of(fields: [u64; 6]) -> [(Addr, usize); 4] {
+        let [filename, name, qualname, table, ..] = fields.map(Addr);
+        [(filename, COMPARED), (name, COMPARED), (qualname, COMPARED), (table, TABLE)]
+    }
+
     /// Finds out what a code object is called, from the cache where its proof holds.
     pub fn resolve(&mut self, addr: Addr, objects: &Objects, copies: &Copies) -> Resolved {
         let cached = self.by_addr.get(&addr).copied();
@@ -155,9 +178,20 @@ impl Codes {
                 return Resolved::Code(entry);
             }
         }
-        match self.read(addr, bytes, fields, version, objects) {
+        let then = AsCopied {
+            objects: Self::objects_of(fields).map(|(object, _)| object),
+            copies,
+            memory: objects.memory,
+            is_late: AtomicBool::new(false),
+        };
+        match self.read(addr, bytes, fields, version, &Objects { memory: &then, offsets: objects.offsets }) {
             Ok(known) => {
-                let entry = self.remember(known);
+                let now = self.read_again(addr, &known, objects);
+                if now.is_none() && then.is_late.into_inner() {
+                    return Resolved::Unreadable;
+                }
+                let leaves = now.map_or_else(Box::default, |now| leaves(&objects.offsets.code, &now));
+                let entry = self.remember(Known { leaves, ..known });
                 self.meet(entry);
                 Resolved::Code(entry)
             }
@@ -187,6 +221,15 @@ impl Codes {
         Some(is_code)
     }
 
+    /// Reads a code object once more, with its bytecode if that is not too long; `None` if it is another one by now.
+    fn read_again(&self, addr: Addr, known: &Known, objects: &Objects) -> Option<Vec<u8>> {
+        let bytecode = known.size.and_then(|size| usize::try_from(size).ok()).filter(|&size| size <= LARGEST_BYTECODE);
+        let bytes = objects.memory.read_vec(addr, objects.offsets.code.size + bytecode.unwrap_or(0)).ok()?;
+        let is_code = bytes.addr_at(objects.offsets.object.ob_type) == self.code_type;
+        let is_same = proof_fields(&bytes, objects.offsets) == Some((known.proof.fields, known.proof.version));
+        (is_code && is_same).then_some(bytes)
+    }
+
     fn read(
         &mut self,
         addr: Addr,
@@ -211,24 +254,17 @@ impl Codes {
             ],
             _ => Vec::new(),
         };
-        // What the fields point to was read after them: it is theirs only if they are still the same.
         let size = match shape.bytecode {
             Bytecode::Inline(_) => bytes.u64_at(objects.offsets.object.ob_size).map(|units| units.wrapping_mul(2)),
             Bytecode::Pointer(_) => None,
         };
-        let bytecode = size.and_then(|size| usize::try_from(size).ok()).filter(|&size| size <= LARGEST_BYTECODE);
-        let again = objects.memory.read_vec(addr, shape.size + bytecode.unwrap_or(0))?;
-        let same_type = again.u64_at(objects.offsets.object.ob_type) == bytes.u64_at(objects.offsets.object.ob_type);
-        if !same_type || proof_fields(&again, objects.offsets) != Some((fields, version)) {
-            return Err(ObjectError::Invalid("code"));
-        }
         Ok(Known {
             addr,
             proof: Proof { fields, version, contents },
             id: self.intern(&code),
             lines: Lines::decode(shape.line_table, first_line, &line_table),
             size,
-            leaves: leaves(shape, &again, bytecode.unwrap_or(0)),
+            leaves: Box::default(),
             first_traceable: match shape.first_traceable {
                 Some(at) => bytes.i32_at(at).map_or(i64::MIN, |units| i64::from(units) * 2),
                 None => i64::MIN,
@@ -373,6 +409,46 @@ impl Codes {
     }
 }
 
+/// Memory as it was when some objects in it were copied. What was not copied is read now.
+struct AsCopied<'a> {
+    objects: [Addr; 4],
+    copies: &'a Copies,
+    memory: &'a dyn Memory,
+    /// Whether something was read now.
+    is_late: AtomicBool,
+}
+
+impl AsCopied<'_> {
+    fn find(&self, span: &Span) -> Option<&[u8]> {
+        self.objects.iter().find_map(|object| {
+            let Found::Read(bytes) = self.copies.find(*object) else { return None };
+            let at = span.addr.since(*object)?;
+            bytes.get(at..at.checked_add(span.len)?)
+        })
+    }
+}
+
+impl Memory for AsCopied<'_> {
+    fn gather(&self, spans: &mut [Span], into: &mut [u8]) -> Result<(), MemoryError> {
+        let mut at = 0;
+        for span in spans {
+            let place = &mut into[at..at + span.len];
+            at += span.len;
+            match self.find(span) {
+                Some(bytes) => {
+                    place.copy_from_slice(bytes);
+                    span.got = span.len;
+                }
+                None => {
+                    self.is_late.store(true, Ordering::Relaxed);
+                    self.memory.gather(std::slice::from_mut(span), place)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Proof {
     fn want(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
         copies.want_nearby(addr, offsets.code.size);
@@ -391,10 +467,10 @@ impl Proof {
     }
 }
 
-/// For each code unit whether a frame is left by it. `object` is the whole code object with so many bytes of bytecode.
-fn leaves(shape: &Shape, object: &[u8], size: usize) -> Box<[u64]> {
+/// For each code unit of the bytecode whether a frame is left by it. `object` is the code object and its bytecode.
+fn leaves(shape: &Shape, object: &[u8]) -> Box<[u64]> {
     let Bytecode::Inline(start) = shape.bytecode else { return Box::default() };
-    let units = object.get(start..).unwrap_or_default().chunks_exact(2).take(size / 2);
+    let units = object.get(start..).unwrap_or_default().chunks_exact(2);
     let mut words = vec![0; units.len().div_ceil(64)];
     for (unit, code) in units.enumerate() {
         words[unit / 64] |= u64::from(shape.leaves.contains(&code[0])) << (unit % 64);

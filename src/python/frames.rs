@@ -562,7 +562,7 @@ fn decode_interpreter_frame(shape: &InterpreterFrame, code: &Bytecode, bytes: &[
     }
     let is_shim = owner >= shape.first_shim_owner;
     let may_end = match shape.is_entry {
-        Some(at) => bytes.u8_at(at)? != 0,
+        Some(at) => bytes.u8_at(at)? != 0 && owner != GENERATOR,
         None => is_shim,
     };
     if is_shim || executable.is_null() {

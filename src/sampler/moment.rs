@@ -442,10 +442,9 @@ impl Reader {
     }
 
     /// Whether the threads that were not read again still rest.
-    fn those_kept_still_rest(&mut self, target: &Target) -> bool {
-        let (os_threads, threads) = (&mut self.os_threads, &self.threads);
-        let mut kept = threads.iter().filter(|thread| thread.is_kept).filter_map(|thread| thread.tid);
-        kept.all(|tid| os_threads.still_rests(target, tid))
+    fn those_kept_still_rest(&self, target: &Target) -> bool {
+        let mut kept = self.threads.iter().filter(|thread| thread.is_kept).filter_map(|thread| thread.tid);
+        kept.all(|tid| self.os_threads.still_rests(target, tid))
     }
 
     /// Follows the list of interpreters.
@@ -742,41 +741,73 @@ impl Reader {
         Ok(())
     }
 
-    /// Walks the stacks of running threads that no GIL keeps still, each while it alone is stopped.
+    /// Walks the stacks of threads that no GIL keeps still, each while it alone is stopped: those that run, and those that
+    /// have not slept all the time.
     fn walk_free_threads(&mut self, target: &Target, pausing: &mut Pausing, stops: &mut Stops) -> Result<(), Failure> {
         if pausing.is_never() {
             return Ok(());
         }
-        for thread in &mut self.threads {
-            let (Some(tid), GilState::None, ThreadState::Running) = (thread.tid, thread.gil, thread.state) else {
-                continue;
-            };
-            if thread.walk.is_none() || !pausing.pause(tid) {
-                continue;
+        let Reader { offsets, thread_len, copies, apart, codes, threads, os_threads, .. } = self;
+        for thread in threads.iter_mut().filter(|t| t.walk.is_some() && !t.is_kept && t.gil == GilState::None) {
+            let Some(tid) = thread.tid else { continue };
+            let mut runs = thread.state == ThreadState::Running;
+            let mut is_true = !runs && os_threads.still_rests(target, tid);
+            for _ in 0..TRIES {
+                if is_true || runs && !pausing.pause(tid) {
+                    break;
+                }
+                // In this order: if it wakes up after it was seen asleep, it gets another turn.
+                let before = target.sched_stat(tid);
+                runs = runs || target.thread_state(tid) == ThreadState::Running && pausing.pause(tid);
+                let walked = thread
+                    .walk_apart(offsets, *thread_len, apart, target.memory())
+                    .and_then(|()| thread.fetch_codes(codes, offsets, copies, target.memory()));
+                stops.add(pausing.resume());
+                walked?;
+                is_true = runs || before.is_some() && before == target.sched_stat(tid);
             }
-            let walked = thread.walk_apart(&self.offsets, self.thread_len, &mut self.apart, target.memory());
-            stops.add(pausing.resume());
-            walked?;
+            if !is_true {
+                thread.walk = Some(Walk::Failed(Unreadable::Torn));
+            }
         }
         Ok(())
     }
 
-    /// Fetches the code objects that were not foreseen.
+    /// Fetches the code objects that were not foreseen, and the names of those that are new.
     fn fetch_codes(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        let mut last = Addr::NULL;
-        for thread in self.threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept) {
-            for frame in thread.stack.frames() {
-                if frame.code != last {
-                    last = frame.code;
-                    self.codes.want(frame.code, &self.offsets, &mut self.copies);
+        let Reader { offsets, copies, codes, threads, .. } = self;
+        for want in [Codes::want, Codes::want_names] {
+            let mut last = Addr::NULL;
+            for thread in threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept) {
+                for frame in thread.stack.frames() {
+                    if frame.code != last {
+                        last = frame.code;
+                        want(codes, frame.code, offsets, copies);
+                    }
                 }
             }
+            copies.fetch(memory)?;
         }
-        self.fetch(memory)
+        Ok(())
     }
 }
 
 impl ThreadTrack {
+    /// Fetches the code objects of its frames, and the names of those that are not known, while it is stopped.
+    fn fetch_codes(
+        &self,
+        codes: &Codes,
+        offsets: &Offsets,
+        copies: &mut Copies,
+        memory: &dyn Memory,
+    ) -> Result<(), Failure> {
+        for want in [Codes::want, Codes::want_names] {
+            self.stack.frames().iter().for_each(|frame| want(codes, frame.code, offsets, copies));
+            copies.fetch(memory)?;
+        }
+        Ok(())
+    }
+
     /// Walks as far as the copies reach.
     fn walk_on(&mut self, offsets: &Offsets, copies: &mut Copies) {
         /// More than the part of a thread state that is read, in any version.

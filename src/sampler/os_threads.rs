@@ -65,10 +65,10 @@ impl OsThreads {
         self.look_closely(target, tid, before)
     }
 
-    /// Looks again at a thread that has been looked at in this round: whether it still has not run.
-    pub fn still_rests(&mut self, target: &Target, tid: Tid) -> bool {
+    /// Whether a thread that was asleep at its last look has not run since.
+    pub fn still_rests(&self, target: &Target, tid: Tid) -> bool {
         let before = self.by_tid.get(&tid).and_then(|known| known.asleep_since);
-        self.look_closely(target, tid, before).rested
+        before.is_some() && target.sched_stat(tid) == before
     }
 
     fn look_closely(&mut self, target: &Target, tid: Tid, before: Option<SchedStat>) -> Look {

@@ -6,6 +6,9 @@
 //! go with that signal. What the kernel reports of a stop is asked for with `waitid`, and only for stops, so that
 //! nobody's exit status is taken from whom it is for.
 //!
+//! A thread that runs when it is looked at may fall asleep in a system call before it is interrupted. The kernel begins
+//! most such calls again as if nothing had been; a few it lets fail with EINTR. These we have it begin again, too.
+//!
 //! A seized thread that is killed stays a zombie until we ask for its end. A program that is executed waits for that,
 //! and whoever wants to seize another thread meanwhile waits for the program: so the dead are asked for at once, and
 //! nobody is seized while a thread that was told to stop has not.
@@ -194,12 +197,14 @@ impl Pauser {
 
     /// Whether a thread has stopped. One that executes a program takes the id of its process.
     fn look(&self, pid: Pid) -> Result<Option<(Pid, Caught)>, Errno> {
-        match stop_of(pid) {
-            Err(Errno::ECHILD) if pid != self.pid => {
-                stop_of(self.pid).map(|stop| stop.map(|caught| (self.pid, caught)))
-            }
-            stop => stop.map(|stop| stop.map(|caught| (pid, caught))),
+        let stop = match stop_of(pid) {
+            Err(Errno::ECHILD) if pid != self.pid => stop_of(self.pid)?.map(|caught| (self.pid, caught)),
+            stop => stop?.map(|caught| (pid, caught)),
+        };
+        if let Some((pid, _)) = stop {
+            system_calls::begin_again(pid);
         }
+        Ok(stop)
     }
 
     /// Lets every thread go that is stopped. Returns for how long the first of them was stopped, or a little more; `None`
@@ -302,6 +307,49 @@ fn caught(status: i32) -> Caught {
     match Signal::try_from(status) {
         Ok(signal) => Caught::Signal(signal),
         Err(_) => Caught::RealTimeSignal,
+    }
+}
+
+/// System calls that a stop makes fail, see signal(7): "Interruption of system calls and library functions by stop
+/// signals". On other architectures the kernel does not keep what it takes to begin them again.
+mod system_calls {
+    use nix::unistd::Pid;
+
+    /// Has the kernel begin a call again that a stop made fail.
+    ///
+    /// The kernel looks at what a call returns when the thread goes on, and `ERESTARTNOHAND` (`linux/errno.h`) says:
+    /// EINTR if the thread goes to a signal handler now, and otherwise begin again.
+    #[cfg(target_arch = "x86_64")]
+    pub fn begin_again(pid: Pid) {
+        use nix::sys::ptrace;
+
+        const EINTR: i64 = -4;
+        const ERESTARTNOHAND: i64 = -514;
+        /// Where the word is in the kernel's `struct user`.
+        const RAX: usize = 80;
+        let Ok(registers) = ptrace::getregs(pid) else { return };
+        if registers.rax as i64 == EINTR && fails(registers.orig_rax) {
+            // It fails only for a thread that has been killed meanwhile.
+            let _ = ptrace::write_user(pid, std::ptr::without_provenance_mut(RAX), ERESTARTNOHAND);
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn begin_again(_: Pid) {}
+
+    /// Whether a call is one that fails when its thread is stopped: a wait, or a transfer by a socket that has a timeout.
+    /// A number that is none means that the thread is in no call.
+    #[cfg(target_arch = "x86_64")]
+    fn fails(number: u64) -> bool {
+        match number {
+            // read, write, readv, writev, sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg, accept, accept4
+            0 | 1 | 19 | 20 | 44..=47 | 299 | 307 | 43 | 288 => true,
+            // semop, semtimedop, rt_sigtimedwait, io_getevents, io_pgetevents, io_uring_enter
+            65 | 220 | 128 | 208 | 333 | 426 => true,
+            // epoll_wait, epoll_pwait, epoll_pwait2
+            232 | 281 | 441 => true,
+            _ => false,
+        }
     }
 }
 

@@ -6,10 +6,12 @@
 #![allow(dead_code)] // Each test uses its own part.
 
 pub mod oracle;
+pub mod recording;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -78,6 +80,14 @@ pub fn one_of_each() -> impl Iterator<Item = &'static Kind> {
     (7..=15).filter_map(move |minor| plain(&minor))
 }
 
+/// The newest interpreter that needs nothing but its path.
+pub fn ordinary() -> &'static Kind {
+    one_of_each()
+        .filter(|kind| kind.root.is_none() && kind.env.is_empty() && kind.command.len() == 1)
+        .last()
+        .expect("there is an interpreter outside of a chroot")
+}
+
 fn manifest() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable("PYSAMPLE_INTERPRETERS").unwrap_or_else(|| {
@@ -138,6 +148,8 @@ impl Kind {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // In a group whose leader has no parent SIGTSTP would do nothing.
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot run {}: {e}", self.kind));
         let stdin = child.stdin.take();
@@ -200,6 +212,12 @@ impl Running {
     pub fn json(&mut self) -> Value {
         let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("the target told no JSON ({e}): {line}"))
+    }
+
+    /// Writes to the target's standard input.
+    pub fn tell(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is open");
+        stdin.write_all(text.as_bytes()).expect("the target's standard input can be written");
     }
 
     /// Sends a signal to the target.

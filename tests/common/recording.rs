@@ -1,0 +1,201 @@
+//! Recordings by the program itself, under way and over, and what their accounts say.
+
+use std::fs;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before it counts as hanging.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A recording under way, as collapsed stacks on standard output. It is killed when this is dropped.
+pub struct Recording {
+    child: Option<Child>,
+}
+
+/// A recording that is over.
+#[derive(Debug)]
+pub struct Recorded {
+    /// How pysample ended.
+    pub status: ExitStatus,
+    /// What it wrote: collapsed stacks.
+    pub profile: String,
+    /// What it told.
+    pub told: String,
+    /// What its account says.
+    pub account: Account,
+}
+
+/// The numbers of an account; 0 for what is not told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Account {
+    /// Moments at which a sample was due.
+    pub asked: u64,
+    /// Of these, those at which one was taken.
+    pub taken: u64,
+    /// Those that had passed.
+    pub late: u64,
+    /// Those left out for `--max-pause`.
+    pub left_out: u64,
+    /// Those at which nothing could be read.
+    pub failed: u64,
+    /// Thread stacks in the profile.
+    pub stacks: u64,
+    /// Thread stacks that could not be read.
+    pub unreadable: u64,
+    /// How often threads were stopped.
+    pub stopped: u64,
+    /// For which share of the time, in percent.
+    pub share: f64,
+    /// For how long at most, in seconds.
+    pub longest: f64,
+    /// How long the recording took, in seconds.
+    pub seconds: f64,
+}
+
+impl Recording {
+    /// Starts to record a process.
+    pub fn start(pid: u32, arguments: &[&str]) -> Recording {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pysample"));
+        command.args(["record", "-f", "collapsed", "-o", "-", "--pid", &pid.to_string()]).args(arguments);
+        Recording::run(&mut command)
+    }
+
+    /// Runs a command that records to standard output.
+    pub fn run(command: &mut Command) -> Recording {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Recording { child: Some(command.spawn().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"))) }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it has not been waited for").id()
+    }
+
+    /// Waits until it samples.
+    pub fn has_begun(&self) {
+        self.has_read(1);
+    }
+
+    /// Waits until its sampler has read so many files: the states of threads, some for each sample.
+    pub fn has_read(&self, files: u64) {
+        let mut first = None;
+        wait_until("the sampler samples", || {
+            let Some(now) = self.files_read() else { return false };
+            now >= *first.get_or_insert(now) + files
+        });
+    }
+
+    fn files_read(&self) -> Option<u64> {
+        let mut tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?.map_while(Result::ok);
+        let is_sampler = |path: &std::path::Path| fs::read(path.join("comm")).is_ok_and(|name| name == b"sampler\n");
+        let sampler = tasks.find(|task| is_sampler(&task.path()))?;
+        let counts = fs::read_to_string(sampler.path().join("io")).ok()?;
+        counts.lines().find_map(|line| line.strip_prefix("syscr: "))?.parse().ok()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid() as i32), signal).expect("it is there");
+    }
+
+    /// Ends it as Ctrl-C does.
+    pub fn stop(self) -> Recorded {
+        self.signal(nix::sys::signal::Signal::SIGINT);
+        self.end()
+    }
+
+    /// Waits for its end, which must come.
+    pub fn end(mut self) -> Recorded {
+        let child = self.child.take().expect("it has not been waited for");
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        let (sender, receiver) = channel();
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let output = receiver.recv_timeout(PATIENCE).map(|output| output.expect("it is our child"));
+        let output = output.unwrap_or_else(|_| {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL); // It may have ended in this moment.
+            panic!("the recording does not end");
+        });
+        let told = String::from_utf8(output.stderr).expect("it tells in UTF-8");
+        let profile = String::from_utf8(output.stdout).expect("a profile is UTF-8");
+        Recorded { status: output.status, profile, account: Account::read(&told), told }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only if it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Recorded {
+    /// Records a process to the end, which must be a good one.
+    pub fn of(pid: u32, arguments: &[&str]) -> Recorded {
+        let recorded = Recording::start(pid, arguments).end();
+        assert!(recorded.status.success(), "{}: {}", recorded.status, recorded.told);
+        recorded
+    }
+
+    /// The stacks and how often each was seen.
+    pub fn stacks(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.profile.lines().map(|line| {
+            let (stack, count) = line.rsplit_once(' ').expect("a stack and its count");
+            (stack, count.parse().expect("a count"))
+        })
+    }
+
+    /// How many lines of what it told hold a text.
+    pub fn lines_with(&self, text: &str) -> usize {
+        self.told.lines().filter(|line| line.contains(text)).count()
+    }
+}
+
+impl Account {
+    fn read(told: &str) -> Account {
+        let about = |what: &str| told.lines().find_map(|line| line.trim_start().strip_prefix(what)).unwrap_or("");
+        let (samples, stopped) = (about("samples "), about("stopped "));
+        Account {
+            asked: before(samples, " asked"),
+            taken: before(samples, " taken"),
+            late: before(samples, " late"),
+            left_out: before(samples, " left out"),
+            failed: before(samples, " failed"),
+            stacks: before(about("stacks "), " of "),
+            unreadable: first(about("unreadable ")),
+            stopped: before(stopped, " times"),
+            share: before(stopped, " % of"),
+            longest: before::<f64>(stopped, " us at worst") / 1e6,
+            seconds: told.lines().map(|line| before::<f64>(line, " s, until")).sum(),
+        }
+    }
+
+    /// Whether every sample that was asked became something.
+    pub fn is_whole(&self) -> bool {
+        self.asked == self.taken + self.late + self.left_out + self.failed
+    }
+}
+
+/// The number before a word; 0 where there is none.
+fn before<N: std::str::FromStr + Default>(line: &str, word: &str) -> N {
+    let number = line.split_once(word).and_then(|(rest, _)| rest.split(' ').next_back()?.parse().ok());
+    number.unwrap_or_default()
+}
+
+/// The number that a text begins with; 0 where there is none.
+fn first(text: &str) -> u64 {
+    text.split_whitespace().next().and_then(|word| word.trim_end_matches(':').parse().ok()).unwrap_or(0)
+}
+
+/// Waits until something holds. It must come to hold in bounded time.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
