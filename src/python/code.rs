@@ -135,14 +135,26 @@ impl Codes {
         }
     }
 
-    /// Asks for the names and the line table of a code object that has been copied and is not known: later there may be
-    /// other things where they are.
-    pub fn want_names(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
+    /// Proves that a code object that has been copied is the one that is known. If it is not, asks for its names and its line
+    /// table: later there may be other things where they are.
+    pub fn prove(&mut self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
+        let cached = self.by_addr.get(&addr).copied();
+        if cached.is_some_and(|entry| self.entries[entry.0 as usize].proven == self.sample) {
+            return;
+        }
         let Found::Read(bytes) = copies.find_nearby(addr, offsets.code.size) else { return };
-        let is_code = self.code_type.is_none() || bytes.addr_at(offsets.object.ob_type) == self.code_type;
-        let Some((fields, version)) = proof_fields(bytes, offsets).filter(|_| is_code) else { return };
-        let known = self.by_addr.get(&addr).map(|entry| &self.entries[entry.0 as usize].proof);
-        if known.is_none_or(|known| (known.fields, known.version) != (fields, version)) {
+        let of_type = bytes.addr_at(offsets.object.ob_type);
+        let Some((fields, version)) = proof_fields(bytes, offsets) else { return };
+        let is_code = self.code_type.is_none() || of_type == self.code_type;
+        if let Some(entry) = cached.filter(|_| is_code) {
+            let known = &mut self.entries[entry.0 as usize];
+            if known.proof.holds(fields, version, offsets, copies) {
+                known.proven = self.sample;
+                self.meet(entry);
+                return;
+            }
+        }
+        if is_code {
             for (object, len) in Self::objects_of(fields) {
                 copies.want(object, len);
             }
@@ -357,18 +369,21 @@ impl Codes {
         known.leaves.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
     }
 
-    /// Notes whether a frame and what it called agree on what was called.
-    pub fn note_call(&mut self, caller: Entry, frame: &RawFrame, agrees: bool) {
-        let (agreed, differed) = self.entries[caller.0 as usize].calls.entry(frame.offset).or_default();
-        *(if agrees { agreed } else { differed }) += 1;
+    /// Notes that a frame and what it called agree on what was called.
+    pub fn note_agreement(&mut self, caller: Entry, frame: &RawFrame) {
+        // Where they have never differed nothing needs to be known.
+        if let Some((agreed, _)) = self.entries[caller.0 as usize].calls.get_mut(&frame.offset) {
+            *agreed += 1;
+        }
     }
 
-    /// Whether a frame and what it called usually do not agree in this place: what it leaves on its value stack is not what
-    /// it calls.
-    pub fn usually_differs(&self, caller: Entry, frame: &RawFrame) -> bool {
+    /// Notes that a frame and what it called differ in what was called. True if they usually do in this place, as what the
+    /// frame leaves on its value stack is not what it calls.
+    pub fn note_difference(&mut self, caller: Entry, frame: &RawFrame) -> bool {
         const SEEN: u32 = 2;
-        let counts = self.entries[caller.0 as usize].calls.get(&frame.offset);
-        counts.is_some_and(|(agreed, differed)| *differed >= SEEN && differed > agreed)
+        let (agreed, differed) = self.entries[caller.0 as usize].calls.entry(frame.offset).or_default();
+        *differed += 1;
+        *differed > SEEN && *differed > *agreed
     }
 
     /// The id of a frame; `None` for one that is still being set up.

@@ -13,7 +13,7 @@ use super::names::Names;
 use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
 use crate::python::code::{Codes, Resolved};
-use crate::python::frames::{Link, RawFrame, Walk};
+use crate::python::frames::{Link, Walk};
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
 use crate::sample::{
@@ -35,6 +35,8 @@ pub struct Interner {
     interpreter: Interpreter,
     stacks: FxHashMap<(Option<StackId>, FrameId), StackId>,
     threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
+    /// What the frames of the stack at hand turned out to execute.
+    resolved: Vec<Resolved>,
     names: Names,
     names_read: Option<Instant>,
     names_every: Duration,
@@ -49,6 +51,7 @@ impl Interner {
             interpreter,
             stacks: FxHashMap::default(),
             threads: FxHashMap::default(),
+            resolved: Vec::new(),
             names: Names::default(),
             names_read: None,
             names_every: NAMES_AT_FIRST,
@@ -106,10 +109,6 @@ impl Interner {
         view: &mut View,
         mixing: &mut Mixing,
     ) -> Result<Option<StackId>, Unreadable> {
-        let left = left(thread, view);
-        if thread.stack.was_moving() && thread.state != ThreadState::Idle && is_mixture(thread, left, view, mixing) {
-            return Err(Unreadable::Torn);
-        }
         let mut stack = match walk {
             Walk::Whole => None,
             Walk::Truncated => {
@@ -119,15 +118,24 @@ impl Interner {
             Walk::Needs => return Err(Unreadable::Unmapped),
             Walk::Failed(reason) => return Err(reason),
         };
-        for frame in thread.stack.frames()[left..].iter().rev() {
-            match view.codes.resolve(frame.code, &view.objects, view.copies) {
-                Resolved::Code(entry) => {
-                    if let Some(frame) = view.codes.frame(entry, frame, &view.objects) {
-                        stack = Some(self.push(stack, frame));
-                    }
-                }
-                Resolved::NotCode => {}
-                Resolved::Unreadable => return Err(Unreadable::Torn),
+        let frames = thread.stack.frames();
+        self.resolved.clear();
+        self.resolved.extend(frames.iter().map(|f| view.codes.resolve(f.code, &view.objects, view.copies)));
+        if self.resolved.contains(&Resolved::Unreadable) {
+            return Err(Unreadable::Torn);
+        }
+        let left = left(thread, &self.resolved, view.codes);
+        if thread.stack.was_moving()
+            && thread.state != ThreadState::Idle
+            && is_mixture(thread, left, &self.resolved, view, mixing)
+        {
+            return Err(Unreadable::Torn);
+        }
+        for index in (left..frames.len()).rev() {
+            if let Resolved::Code(entry) = self.resolved[index]
+                && let Some(frame) = view.codes.frame(entry, &frames[index], &view.objects)
+            {
+                stack = Some(self.push(stack, frame));
             }
         }
         Ok(stack)
@@ -250,47 +258,42 @@ struct View<'a> {
 ///
 /// The outermost of those at their last instruction may be on its way out or may just have gone while its caller was not yet
 /// seen to go on: in half of the cases it counts as still there.
-fn left(thread: &ThreadTrack, view: &mut View) -> usize {
+fn left(thread: &ThreadTrack, resolved: &[Resolved], codes: &Codes) -> usize {
     if !thread.stack.may_be_left() {
         return 0;
     }
-    let is_leaving = |frame: &&RawFrame| match view.codes.resolve(frame.code, &view.objects, view.copies) {
-        Resolved::Code(entry) => view.codes.is_leaving(entry, frame),
+    let frames = thread.stack.frames().iter().zip(resolved);
+    let leaving = frames.take_while(|(frame, resolved)| match resolved {
+        Resolved::Code(entry) => codes.is_leaving(*entry, frame),
         Resolved::NotCode | Resolved::Unreadable => false,
-    };
-    let leaving = thread.stack.frames().iter().take_while(is_leaving).count();
+    });
+    let leaving = leaving.count();
     leaving - usize::from(leaving > 0 && fastrand::bool())
 }
 
 /// Whether a stack that was read from a running thread is proved to be a mixture of moments: a frame has called another
 /// function than the one inside of it runs. What its calls prove is counted.
-fn is_mixture(thread: &ThreadTrack, left: usize, view: &mut View, mixing: &mut Mixing) -> bool {
+fn is_mixture(thread: &ThreadTrack, left: usize, resolved: &[Resolved], view: &mut View, mixing: &mut Mixing) -> bool {
     let (frames, links) = (thread.stack.frames(), thread.stack.links());
-    let (mut real, mut open) = (0, 0);
+    let (mut proved, mut open) = (0, 0);
     for (index, caller) in frames.iter().enumerate().skip(left + 1) {
-        let link = links.get(index - 1).copied().unwrap_or(Link::Open);
-        let Resolved::Code(entry) = view.codes.resolve(caller.code, &view.objects, view.copies) else {
-            open += 1;
-            continue;
-        };
-        match link {
-            Link::Agrees => {
-                view.codes.note_call(entry, caller, true);
-                real += 1;
+        match (links.get(index - 1), resolved[index]) {
+            (Some(Link::Agrees), Resolved::Code(entry)) => {
+                view.codes.note_agreement(entry, caller);
+                proved += 1;
             }
-            Link::Differs { function, found } => {
-                let usual = view.codes.usually_differs(entry, caller);
-                view.codes.note_call(entry, caller, false);
-                if !usual && are_of_one_type(function, found, &view.objects) {
+            (Some(&Link::Differs { function, found }), Resolved::Code(entry)) => {
+                let usually = view.codes.note_difference(entry, caller);
+                if !usually && are_of_one_type(function, found, &view.objects) {
                     mixing.found += 1;
                     return true;
                 }
                 open += 1;
             }
-            Link::Open => open += 1,
+            _ => open += 1,
         }
     }
-    mixing.proved += real;
+    mixing.proved += proved;
     mixing.open += open;
     mixing.kept += 1;
     false

@@ -776,19 +776,21 @@ impl Reader {
     /// Fetches the code objects that were not foreseen, and the names of those that are new.
     fn fetch_codes(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let Reader { offsets, copies, codes, threads, .. } = self;
-        for want in [Codes::want, Codes::want_names] {
-            let mut last = Addr::NULL;
-            for thread in threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept) {
-                for frame in thread.stack.frames() {
-                    if frame.code != last {
-                        last = frame.code;
-                        want(codes, frame.code, offsets, copies);
-                    }
-                }
+        let read = || threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept);
+        let mut last = Addr::NULL;
+        for frame in read().flat_map(|thread| thread.stack.frames()) {
+            if std::mem::replace(&mut last, frame.code) != frame.code {
+                codes.want(frame.code, offsets, copies);
             }
-            copies.fetch(memory)?;
         }
-        Ok(())
+        copies.fetch(memory)?;
+        last = Addr::NULL;
+        for frame in read().flat_map(|thread| thread.stack.frames()) {
+            if std::mem::replace(&mut last, frame.code) != frame.code {
+                codes.prove(frame.code, offsets, copies);
+            }
+        }
+        Ok(copies.fetch(memory)?)
     }
 }
 
@@ -796,16 +798,15 @@ impl ThreadTrack {
     /// Fetches the code objects of its frames, and the names of those that are not known, while it is stopped.
     fn fetch_codes(
         &self,
-        codes: &Codes,
+        codes: &mut Codes,
         offsets: &Offsets,
         copies: &mut Copies,
         memory: &dyn Memory,
     ) -> Result<(), Failure> {
-        for want in [Codes::want, Codes::want_names] {
-            self.stack.frames().iter().for_each(|frame| want(codes, frame.code, offsets, copies));
-            copies.fetch(memory)?;
-        }
-        Ok(())
+        self.stack.frames().iter().for_each(|frame| codes.want(frame.code, offsets, copies));
+        copies.fetch(memory)?;
+        self.stack.frames().iter().for_each(|frame| codes.prove(frame.code, offsets, copies));
+        Ok(copies.fetch(memory)?)
     }
 
     /// Walks as far as the copies reach.
