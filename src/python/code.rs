@@ -23,7 +23,7 @@ const COMPARED: usize = 512;
 /// How much of a line table is read in the same gather as the code object that is met for the first time.
 const TABLE: usize = 2048;
 /// After how many samples in which it was not met a code object is no longer foreseen.
-const FORGET_AFTER: u8 = 2;
+const FORGET_AFTER: u8 = 1;
 /// How many code objects are remembered before those not met lately are dropped.
 const MOST_ENTRIES: usize = 1 << 14;
 /// The longest bytecode that is looked at for where frames are left.
@@ -112,9 +112,13 @@ struct Content {
 }
 
 impl Codes {
-    /// Begins a sample: asks for the proofs of the code objects that were met lately.
-    pub fn foresee(&mut self, offsets: &Offsets, copies: &mut Copies) {
+    /// From now on what was proven has to be proven again.
+    pub fn begin(&mut self) {
         self.sample += 1;
+    }
+
+    /// Asks for the proofs of the code objects that were met lately.
+    pub fn foresee(&mut self, offsets: &Offsets, copies: &mut Copies) {
         let Codes { recent, entries, .. } = self;
         recent.retain(|entry| {
             let known = &mut entries[entry.0 as usize];

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError};
 use rustc_hash::FxHashMap;
 
-use super::moment::{Interp, Reader, ThreadTrack, Told};
+use super::held::{self, Held};
+use super::moment::{Reader, Told};
 use super::names::Names;
 use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
 use crate::python::code::{Codes, Resolved};
-use crate::python::frames::{Link, Walk};
+use crate::python::frames::{Link, RawFrame, Walk};
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
 use crate::sample::{
@@ -37,6 +38,8 @@ pub struct Interner {
     threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
     /// What the frames of the stack at hand turned out to execute.
     resolved: Vec<Resolved>,
+    /// What was told of threads that rest, for as long as they do.
+    rested: Vec<(Identity, Told)>,
     names: Names,
     names_read: Option<Instant>,
     names_every: Duration,
@@ -52,6 +55,7 @@ impl Interner {
             stacks: FxHashMap::default(),
             threads: FxHashMap::default(),
             resolved: Vec::new(),
+            rested: Vec::new(),
             names: Names::default(),
             names_read: None,
             names_every: NAMES_AT_FIRST,
@@ -65,51 +69,54 @@ impl Interner {
     }
 
     /// Tells what the reader saw.
-    pub fn tell(&mut self, at: Duration, reader: &mut Reader, memory: &dyn Memory, tally: &mut Tally) {
+    pub fn tell(&mut self, reader: &mut Reader, memory: &dyn Memory, tally: &mut Tally) {
         self.read_names(reader, memory);
-        let (interpreters, threads, codes, copies, offsets) = reader.parts();
-        let view = View { codes, copies, objects: Objects { memory, offsets } };
-        self.tell_threads(at, interpreters, threads, view, tally);
+        let (_, held, codes, copies, offsets) = reader.parts();
+        let mut held = std::mem::take(held);
+        let mut view = View { held: &held, codes, copies, objects: Objects { memory, offsets } };
+        self.rested.clear();
+        for stack in held.stacks() {
+            self.tell_stack(stack, &mut view, tally);
+        }
+        held.clear();
+        let (_, empty, ..) = reader.parts();
+        *empty = held;
+        for (identity, told) in self.rested.drain(..) {
+            reader.note_told(identity, told);
+        }
     }
 
-    fn tell_threads(
-        &mut self,
-        at: Duration,
-        interpreters: &[Interp],
-        threads: &mut [ThreadTrack],
-        mut view: View,
-        tally: &mut Tally,
-    ) {
-        for thread in threads {
-            let Some(walk) = thread.walk else { continue };
-            let told = thread.told.filter(|_| thread.is_kept).map(|Told(stack)| Ok(stack));
-            let stack = match told.unwrap_or_else(|| self.stack(thread, walk, &mut view, &mut tally.mixing)) {
-                Ok(stack) => stack,
-                Err(reason) => {
-                    tally.unreadable(reason);
-                    continue;
-                }
-            };
-            thread.told = (thread.state == ThreadState::Idle).then_some(Told(stack));
-            if walk == Walk::Truncated {
-                tally.truncated += 1;
+    fn tell_stack(&mut self, held: &held::Stack, view: &mut View, tally: &mut Tally) {
+        let told = match held.told {
+            Some(Told(stack)) => Ok(stack),
+            None => self.stack(held, view, &mut tally.mixing),
+        };
+        let stack = match told {
+            Ok(stack) => stack,
+            Err(reason) => {
+                tally.unreadable(reason);
+                return;
             }
-            let id = self.thread(interpreters, thread);
-            self.define(view.codes);
-            let sample = Sample { at, thread: id, state: thread.state, gil: thread.gil, stack };
-            self.send(Event::Sample(sample), tally);
+        };
+        if held.state == ThreadState::Idle && held.told.is_none() {
+            self.rested.push((held.identity, Told(stack)));
         }
+        if held.walk == Walk::Truncated {
+            tally.truncated += 1;
+        }
+        let thread = self.thread(held);
+        self.define(view.codes);
+        self.send(Event::Sample(Sample { at: held.at, thread, state: held.state, gil: held.gil, stack }), tally);
     }
 
     /// The id of a thread's stack; `None` for one without frames.
     fn stack(
         &mut self,
-        thread: &ThreadTrack,
-        walk: Walk,
+        held: &held::Stack,
         view: &mut View,
         mixing: &mut Mixing,
     ) -> Result<Option<StackId>, Unreadable> {
-        let mut stack = match walk {
+        let mut stack = match held.walk {
             Walk::Whole => None,
             Walk::Truncated => {
                 let frame = view.codes.synthetic(TRUNCATED);
@@ -118,16 +125,16 @@ impl Interner {
             Walk::Needs => return Err(Unreadable::Unmapped),
             Walk::Failed(reason) => return Err(reason),
         };
-        let frames = thread.stack.frames();
+        let frames = view.held.frames(held);
         self.resolved.clear();
         self.resolved.extend(frames.iter().map(|f| view.codes.resolve(f.code, &view.objects, view.copies)));
         if self.resolved.contains(&Resolved::Unreadable) {
             return Err(Unreadable::Torn);
         }
-        let left = left(thread, &self.resolved, view.codes);
-        if thread.stack.was_moving()
-            && thread.state != ThreadState::Idle
-            && is_mixture(thread, left, &self.resolved, view, mixing)
+        let left = if held.may_be_left { left(frames, &self.resolved, view.codes) } else { 0 };
+        if held.was_moving
+            && held.state != ThreadState::Idle
+            && is_mixture(held, &self.resolved[left..], left, view, mixing)
         {
             return Err(Unreadable::Torn);
         }
@@ -150,8 +157,8 @@ impl Interner {
     }
 
     /// The id of a thread, which is defined when it is new and again when its name changes.
-    fn thread(&mut self, interpreters: &[Interp], thread: &ThreadTrack) -> ThreadId {
-        let interpreter = interpreter_id(interpreters, thread.interpreter);
+    fn thread(&mut self, thread: &held::Stack) -> ThreadId {
+        let interpreter = thread.interpreter_id;
         let key = (interpreter, thread.identity);
         if let Some((id, known)) = self.threads.get_mut(&key) {
             let name = self.names.get(thread.interpreter, thread.identity.thread_id);
@@ -249,6 +256,7 @@ impl Interner {
 
 /// What is needed to ask about code objects.
 struct View<'a> {
+    held: &'a Held,
     codes: &'a mut Codes,
     copies: &'a Copies,
     objects: Objects<'a>,
@@ -258,12 +266,8 @@ struct View<'a> {
 ///
 /// The outermost of those at their last instruction may be on its way out or may just have gone while its caller was not yet
 /// seen to go on: in half of the cases it counts as still there.
-fn left(thread: &ThreadTrack, resolved: &[Resolved], codes: &Codes) -> usize {
-    if !thread.stack.may_be_left() {
-        return 0;
-    }
-    let frames = thread.stack.frames().iter().zip(resolved);
-    let leaving = frames.take_while(|(frame, resolved)| match resolved {
+fn left(frames: &[RawFrame], resolved: &[Resolved], codes: &Codes) -> usize {
+    let leaving = frames.iter().zip(resolved).take_while(|(frame, resolved)| match resolved {
         Resolved::Code(entry) => codes.is_leaving(*entry, frame),
         Resolved::NotCode | Resolved::Unreadable => false,
     });
@@ -272,11 +276,11 @@ fn left(thread: &ThreadTrack, resolved: &[Resolved], codes: &Codes) -> usize {
 }
 
 /// Whether a stack that was read from a running thread is proved to be a mixture of moments: a frame has called another
-/// function than the one inside of it runs. What its calls prove is counted.
-fn is_mixture(thread: &ThreadTrack, left: usize, resolved: &[Resolved], view: &mut View, mixing: &mut Mixing) -> bool {
-    let (frames, links) = (thread.stack.frames(), thread.stack.links());
+/// function than the one inside of it runs. What its calls prove is counted. The first frames are `left` out.
+fn is_mixture(held: &held::Stack, resolved: &[Resolved], left: usize, view: &mut View, mixing: &mut Mixing) -> bool {
+    let (frames, links) = (&view.held.frames(held)[left..], view.held.links(held).get(left..).unwrap_or_default());
     let (mut proved, mut open) = (0, 0);
-    for (index, caller) in frames.iter().enumerate().skip(left + 1) {
+    for (index, caller) in frames.iter().enumerate().skip(1) {
         match (links.get(index - 1), resolved[index]) {
             (Some(Link::Agrees), Resolved::Code(entry)) => {
                 view.codes.note_agreement(entry, caller);
@@ -303,8 +307,4 @@ fn is_mixture(thread: &ThreadTrack, left: usize, resolved: &[Resolved], view: &m
 fn are_of_one_type(function: Addr, found: [Addr; 2], objects: &Objects) -> bool {
     let type_of = |object: Addr| objects.memory.read_addr(object.offset(objects.offsets.object.ob_type)).ok();
     type_of(function).is_some_and(|function| found.into_iter().any(|object| type_of(object) == Some(function)))
-}
-
-fn interpreter_id(interpreters: &[Interp], addr: Addr) -> i64 {
-    interpreters.iter().find(|interpreter| interpreter.addr == addr).map_or(-1, |interpreter| interpreter.id)
 }

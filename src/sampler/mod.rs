@@ -5,6 +5,7 @@
 //! would come before them are dropped instead.
 
 mod clock;
+mod held;
 mod intern;
 mod moment;
 mod names;
@@ -32,6 +33,8 @@ pub use snapshot::snapshot;
 
 /// Events that the channel holds.
 const CHANNEL: usize = 1 << 14;
+/// Samples a second beyond which several are told at once, where that spares work.
+const HIGH_RATE: f64 = 10_000.0;
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often a runtime that was lost is looked for.
@@ -262,12 +265,14 @@ impl Sampler {
                 self.interner.progress(self.clock.elapsed(), &mut self.tally);
             }
             if self.pausing.must_leave() {
+                self.tell();
                 self.add_up();
                 let so_far = Outcome { tally: self.tally, elapsed: self.clock.elapsed(), end: End::Stopped };
                 // Either way the thread of the target goes on as this one ends.
                 return self.spawn().map_or(Leg::Last(so_far), Leg::Next);
             }
         };
+        self.tell();
         let elapsed = self.clock.elapsed();
         self.add_up();
         self.interner.finish(elapsed, &mut self.tally);
@@ -309,10 +314,14 @@ impl Sampler {
             Ok(()) => {
                 self.tally.taken += 1;
                 self.tally.torn += self.reader.cut_lists();
-                self.interner.tell(at, &mut self.reader, self.target.memory(), &mut self.tally);
+                self.reader.hold(at);
+                if !self.may_hold_back() {
+                    self.tell();
+                }
                 None
             }
             Err(failure) => {
+                self.tell();
                 let end = self.find_again(failure);
                 match end {
                     Some(_) => self.tally.asked -= 1,
@@ -321,6 +330,28 @@ impl Sampler {
                 end
             }
         }
+    }
+
+    /// Tells what has been read, once it is proved.
+    fn tell(&mut self) {
+        if self.reader.held().len() == 0 {
+            return;
+        }
+        // What cannot be proved any more is told as unreadable.
+        let _ = self.reader.prove_held(self.target.memory());
+        self.interner.tell(&mut self.reader, self.target.memory(), &mut self.tally);
+    }
+
+    /// Whether what has been read can wait for more: where nobody is stopped, if more comes at once.
+    fn may_hold_back(&self) -> bool {
+        const MOST: usize = 16;
+        const LONGEST: Duration = Duration::from_micros(100);
+        let held = self.reader.held();
+        let since = held.since().unwrap_or_default();
+        self.pausing.is_never()
+            && self.settings.rate > HIGH_RATE
+            && held.len() < MOST
+            && self.clock.elapsed().saturating_sub(since) < LONGEST
     }
 
     /// After a moment that could not be read: has the target ended, or executed another program?

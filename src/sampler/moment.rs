@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use python_offsets::Offsets;
 use rustc_hash::FxHashMap;
 
+use super::held::Held;
 use super::os_threads::{Look, OsThreads};
 use super::pausing::Pausing;
 use crate::memory::{Addr, Copies, CopyId, Fields, Found, Memory, MemoryError};
@@ -73,6 +74,9 @@ pub struct Reader {
     listed: Option<Instant>,
     cut: u64,
     generation: u64,
+    held: Held,
+    /// Whether the code objects of the last moment have been proved.
+    is_proved: bool,
 }
 
 /// A GIL, from one moment to the next.
@@ -191,6 +195,8 @@ impl Reader {
             listed: None,
             cut: 0,
             generation: 0,
+            held: Held::default(),
+            is_proved: false,
         }
     }
 
@@ -210,8 +216,16 @@ impl Reader {
     }
 
     /// The last moment, and what is needed to ask about its code objects.
-    pub fn parts(&mut self) -> (&[Interp], &mut [ThreadTrack], &mut Codes, &Copies, &Offsets) {
-        (&self.interpreters, &mut self.threads, &mut self.codes, &self.copies, &self.offsets)
+    pub fn parts(&mut self) -> (&[ThreadTrack], &mut Held, &mut Codes, &Copies, &Offsets) {
+        (&self.threads, &mut self.held, &mut self.codes, &self.copies, &self.offsets)
+    }
+
+    /// Notes what was told of the stack of a thread that rests.
+    pub fn note_told(&mut self, identity: Identity, told: Told) {
+        let thread = self.by_addr.get(&identity.addr).and_then(|index| self.threads.get_mut(*index));
+        if let Some(thread) = thread.filter(|thread| thread.identity == identity && thread.state == ThreadState::Idle) {
+            thread.told = Some(told);
+        }
     }
 
     /// A reader for another interpreter of the same process, which gives code objects the ids they had.
@@ -239,12 +253,51 @@ impl Reader {
         self.find_tids(target);
         self.settle_states(target, wanted);
         self.walk_free_threads(target, pausing, stops)?;
-        self.fetch_codes(target.memory())
+        self.is_proved = !pausing.is_never();
+        if self.is_proved { self.fetch_codes(target.memory()) } else { Ok(()) }
+    }
+
+    /// Adds the moment to those that are yet to be told.
+    pub fn hold(&mut self, at: Duration) {
+        for thread in &self.threads {
+            let interpreter = self.interpreters.iter().find(|interpreter| interpreter.addr == thread.interpreter);
+            self.held.push(at, interpreter.map_or(-1, |interpreter| interpreter.id), thread);
+        }
+    }
+
+    /// The moments that are yet to be told.
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Proves the code objects of the moments that are yet to be told, as far as that is not done.
+    pub fn prove_held(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        let Reader { offsets, copies, codes, held, is_proved, .. } = self;
+        if std::mem::replace(is_proved, true) {
+            return Ok(());
+        }
+        copies.clear();
+        codes.begin();
+        held.all_frames().iter().for_each(|frame| codes.want(frame.code, offsets, copies));
+        copies.fetch(memory)?;
+        held.all_frames().iter().for_each(|frame| codes.prove(frame.code, offsets, copies));
+        Ok(copies.fetch(memory)?)
+    }
+
+    /// Proves the code objects of the last moment, as far as that is not done.
+    pub fn prove(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        match std::mem::replace(&mut self.is_proved, true) {
+            true => Ok(()),
+            false => {
+                self.codes.begin();
+                self.fetch_codes(memory)
+            }
+        }
     }
 
     /// Finds out which interpreters, GILs and threads there are, so that the first moment knows whom to stop.
     fn scout(&mut self, target: &Target) -> Result<(), Failure> {
-        self.prepare();
+        self.prepare(false);
         self.fetch(target.memory())?;
         self.find_interpreters(target.memory())?;
         self.find_arrivals(target.memory())?;
@@ -260,7 +313,7 @@ impl Reader {
         for number in 0..TRIES {
             self.see_who_had_gils(target.memory(), pausing)?;
             self.look_at_threads(target, wanted, pausing);
-            self.prepare();
+            self.prepare(!pausing.is_never());
             self.pause_holders(target, pausing)?;
             if number >= PATIENT_TRIES {
                 self.pause_running(target, pausing);
@@ -288,18 +341,18 @@ impl Reader {
         let Reader { offsets, copies, threads, .. } = self;
         let whole = threads.iter_mut().filter(|thread| !thread.is_kept && thread.walk == Some(Walk::Whole));
         whole.filter(|thread| thread.stack.was_moving()).for_each(|thread| thread.stack.settle(offsets, copies));
-        self.fetch_codes(memory)
+        if pausing.is_never() { Ok(()) } else { self.fetch_codes(memory) }
     }
 
-    /// Asks for what the last moment needed.
-    fn prepare(&mut self) {
+    /// Asks for what the last moment needed, its code objects included or not.
+    fn prepare(&mut self, with_codes: bool) {
         self.copies.clear();
         let head = self.runtime.offset(self.offsets.runtime.interpreters_head);
         self.copies.want(head, 8);
         for interpreter in &self.interpreters {
             let (addr, len) = self.window.range(interpreter.addr);
-            self.copies.want(addr, len);
-            self.copies.want(interpreter.gil, gil::size(&self.offsets));
+            self.copies.want_nearby(addr, len);
+            self.copies.want_nearby(interpreter.gil, gil::size(&self.offsets));
         }
         for thread in self.threads.iter().filter(|thread| !thread.is_kept) {
             self.copies.want(thread.identity.addr, self.thread_len);
@@ -307,7 +360,10 @@ impl Reader {
                 thread.stack.foresee(&self.offsets, &mut self.copies);
             }
         }
-        self.codes.foresee(&self.offsets, &mut self.copies);
+        if with_codes {
+            self.codes.begin();
+            self.codes.foresee(&self.offsets, &mut self.copies);
+        }
     }
 
     /// Reads what was asked for.
@@ -498,11 +554,11 @@ impl Reader {
 
     /// What could be read of a range, from the copies or at once.
     fn obtain(&mut self, memory: &dyn Memory, addr: Addr, len: usize) -> Result<&[u8], Failure> {
-        if self.copies.find(addr) == Found::NotAsked {
-            self.copies.want(addr, len);
+        if self.copies.find_nearby(addr, len) == Found::NotAsked {
+            self.copies.want_nearby(addr, len);
             self.fetch(memory)?;
         }
-        match self.copies.find(addr) {
+        match self.copies.find_nearby(addr, len) {
             Found::Read(bytes) => Ok(bytes),
             Found::NotAsked => Ok(&[]),
         }

@@ -37,7 +37,8 @@ fn take(target: &Target, interpreter: &Interpreter, pause: Pause) -> Result<Snap
     let mut names = Names::default();
     let mut best: Option<Snapshot> = None;
     for _ in 0..TRIES {
-        match reader.take(target, Wanted::All, &mut pausing, &mut Stops::default()) {
+        let taken = reader.take(target, Wanted::All, &mut pausing, &mut Stops::default());
+        match taken.and_then(|()| reader.prove(target.memory())) {
             Ok(()) => {}
             Err(_) if best.is_some() => break,
             Err(Failure::Lost) if target.is_alive() => {
@@ -88,7 +89,7 @@ fn gil_holder(interpreter: &Interp, threads: &[ThreadTrack]) -> GilHolder {
 }
 
 fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: &Target) -> Vec<ThreadSnapshot> {
-    let (_, threads, codes, copies, offsets) = reader.parts();
+    let (threads, _, codes, copies, offsets) = reader.parts();
     let objects = Objects { memory: target.memory(), offsets };
     let own = threads.iter().filter(|thread| thread.interpreter == interpreter.addr).rev();
     own.map(|thread| {

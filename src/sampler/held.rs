@@ -1,0 +1,116 @@
+//! Stacks that have been read and not told yet.
+//!
+//! Where nobody is stopped the code objects of a stack are proved after it: one that is the same before and after was the
+//! same in between. At high rates those of many stacks are proved at once, as one proof costs as much as one stack.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::moment::{ThreadTrack, Told};
+use crate::memory::Addr;
+use crate::python::frames::{Link, RawFrame, Walk};
+use crate::python::threads::Identity;
+use crate::sample::{GilState, ThreadState, Tid};
+
+/// Stacks that have been read and not told yet, in the order in which they were read.
+#[derive(Default)]
+pub struct Held {
+    stacks: Vec<Stack>,
+    frames: Vec<RawFrame>,
+    links: Vec<Link>,
+}
+
+/// The stack of one thread at one moment.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Since the recording began.
+    pub at: Duration,
+    /// Who it is.
+    pub identity: Identity,
+    /// The interpreter, by its address.
+    pub interpreter: Addr,
+    /// The id of the interpreter.
+    pub interpreter_id: i64,
+    /// The OS thread, where it is known.
+    pub tid: Option<Tid>,
+    /// What the thread was doing.
+    pub state: ThreadState,
+    /// Whether it held the GIL.
+    pub gil: GilState,
+    /// How the stack came out.
+    pub walk: Walk,
+    /// What was told of it before, if it still holds.
+    pub told: Option<Told>,
+    /// Whether the thread may have moved while it was read.
+    pub was_moving: bool,
+    /// Whether the innermost frame may have been left for its caller already.
+    pub may_be_left: bool,
+    frames: Range<usize>,
+    links: Range<usize>,
+}
+
+impl Held {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.stacks.len()
+    }
+
+    /// When the first of them was read.
+    pub fn since(&self) -> Option<Duration> {
+        self.stacks.first().map(|stack| stack.at)
+    }
+
+    /// Takes the stack of a thread, if it was read.
+    pub fn push(&mut self, at: Duration, interpreter_id: i64, thread: &ThreadTrack) {
+        let Some(walk) = thread.walk else { return };
+        let told = thread.told.filter(|_| thread.is_kept);
+        let (mut frames, mut links) = (self.frames.len()..self.frames.len(), self.links.len()..self.links.len());
+        if told.is_none() {
+            self.frames.extend_from_slice(thread.stack.frames());
+            self.links.extend_from_slice(thread.stack.links());
+            (frames.end, links.end) = (self.frames.len(), self.links.len());
+        }
+        self.stacks.push(Stack {
+            at,
+            identity: thread.identity,
+            interpreter: thread.interpreter,
+            interpreter_id,
+            tid: thread.tid,
+            state: thread.state,
+            gil: thread.gil,
+            walk,
+            told,
+            was_moving: thread.stack.was_moving(),
+            may_be_left: thread.stack.may_be_left(),
+            frames,
+            links,
+        });
+    }
+
+    /// The stacks.
+    pub fn stacks(&self) -> &[Stack] {
+        &self.stacks
+    }
+
+    /// Every frame of every stack.
+    pub fn all_frames(&self) -> &[RawFrame] {
+        &self.frames
+    }
+
+    /// The frames of a stack, innermost first.
+    pub fn frames(&self, stack: &Stack) -> &[RawFrame] {
+        &self.frames[stack.frames.clone()]
+    }
+
+    /// Whether each of its frames but the outermost is one that the frame outside of it called; empty where nothing tells.
+    pub fn links(&self, stack: &Stack) -> &[Link] {
+        &self.links[stack.links.clone()]
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.stacks.clear();
+        self.frames.clear();
+        self.links.clear();
+    }
+}
