@@ -490,6 +490,12 @@ pub enum Attributes {
 }
 
 impl Offsets {
+    /// `PyFunctionObject.func_code`: pointer to a function's code object (3.11 and later). The header of the object and
+    /// four pointers come before it in every build.
+    pub fn function_code(&self) -> usize {
+        self.object.size + 4 * 8
+    }
+
     /// The compiled-in table for a minor version of Python 3, or `None` where there is no such build.
     ///
     /// The numbers hold for every patch level of the version as far as they are used here.

@@ -366,6 +366,19 @@ impl Codes {
         }
     }
 
+    /// Whether a frame is still being set up. It is not known of one that runs a copy of the bytecode.
+    pub fn is_being_set_up(&self, entry: Entry, frame: &RawFrame) -> bool {
+        let known = &self.entries[entry.0 as usize];
+        !frame.in_generator && frame.copy == 0 && (-2..known.first_traceable).contains(&frame.offset)
+    }
+
+    /// Whether a code object is never anything but being set up: one of the helpers that CPython has of its own. Its frames
+    /// belong to no function.
+    pub fn is_trampoline(&self, entry: Entry) -> bool {
+        let known = &self.entries[entry.0 as usize];
+        known.size.is_some_and(|size| known.first_traceable >= size as i64)
+    }
+
     /// Whether a frame is at an instruction by which it is left for its caller.
     pub fn is_leaving(&self, entry: Entry, frame: &RawFrame) -> bool {
         let known = &self.entries[entry.0 as usize];

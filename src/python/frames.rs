@@ -121,8 +121,8 @@ struct Outside {
 /// Whether a frame is one that the frame outside of it called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// It runs the function that the caller's value stack names.
-    Agrees,
+    /// It runs the function that the caller's value stack names, which is this one.
+    Agrees(Addr),
     /// The caller's value stack has this function in its place, or something else: not every call leaves the function there.
     Differs {
         /// The function that it runs.
@@ -386,8 +386,10 @@ impl Stack {
 
     /// The innermost frame is the outermost that runs, or the last that has called another.
     fn settle_innermost(&mut self, shape: &InterpreterFrame, code: &Bytecode, copies: &Copies) {
-        // Frames inside of one that runs itself have been left.
-        if let Some(runs) = self.places.iter().rposition(|place| place.runs && !place.calls_c) {
+        // Frames inside of one that runs itself have been left. Generators do not lie on the data stack, and were copied
+        // after it: they may run by now.
+        let ends = |(place, frame): (&Place, &RawFrame)| place.runs && !place.calls_c && !frame.in_generator;
+        if let Some(runs) = self.places.iter().zip(&self.frames).rposition(ends) {
             self.frames.drain(..runs);
             self.places.drain(..runs);
         }
@@ -423,7 +425,7 @@ impl Stack {
         let function = word(callee.offset(shape.function))?;
         let found = [word(top)?, word(top.offset(8))?];
         match found.contains(&function) {
-            true => Some(Link::Agrees),
+            true => Some(Link::Agrees(function)),
             false => Some(Link::Differs { function, found }),
         }
     }
@@ -577,7 +579,8 @@ fn decode_interpreter_frame(shape: &InterpreterFrame, code: &Bytecode, bytes: &[
         in_generator: owner == GENERATOR,
     };
     let runs = shape.stack_top.is_some_and(|at| bytes.i32_at(at) == Some(-1));
-    Some(Decoded { frame: Some(frame), previous, may_end, is_entry: may_end, runs })
+    let is_entry = shape.is_entry.is_some_and(|at| bytes.u8_at(at).is_some_and(|is_entry| is_entry != 0));
+    Some(Decoded { frame: Some(frame), previous, may_end, is_entry, runs })
 }
 
 #[cfg(test)]

@@ -10,20 +10,24 @@ pub struct Mixing {
     pub found: u64,
     /// Calls in the stacks kept that were proved.
     pub proved: u64,
-    /// Calls in the stacks kept that could not be.
+    /// Calls in the stacks kept of which nothing is known: into C and out of it again, of generators, and those that never
+    /// name what they call.
     pub open: u64,
+    /// Stacks kept in which a call names something else than what was called, though such calls usually do not.
+    pub doubtful: u64,
 }
 
 impl Mixing {
-    /// How many of the stacks kept are mixtures, estimated: as many of the calls that could not be proved as were found
-    /// among the others. `None` where nothing can be proved.
+    /// How many of the stacks kept are mixtures, estimated: those that are doubtful, and among the calls of which nothing is
+    /// known as many as were found among the others. `None` where nothing can be proved.
     pub fn estimate(&self) -> Option<f64> {
-        let looked_at = self.proved + self.found;
-        match (self.open, looked_at) {
-            (0, _) => Some(0.0),
-            (_, 0) => None,
-            _ => Some((self.open as f64 * self.found as f64 / looked_at as f64).min(self.kept as f64)),
-        }
+        let mixed = self.found + self.doubtful;
+        let among_open = match (self.open, self.proved + mixed) {
+            (0, _) => 0.0,
+            (_, 0) => return None,
+            (open, known) => open as f64 * mixed as f64 / known as f64,
+        };
+        Some((self.doubtful as f64 + among_open).min(self.kept as f64))
     }
 }
 
@@ -33,18 +37,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_proved_is_as_often_a_mixture_as_what_can() {
-        assert_eq!(Mixing { kept: 1000, found: 10, proved: 9990, open: 500 }.estimate(), Some(0.5));
-        assert_eq!(Mixing { kept: 1000, found: 0, proved: 9990, open: 500 }.estimate(), Some(0.0));
-        assert_eq!(Mixing { kept: 1000, found: 10, proved: 9990, open: 0 }.estimate(), Some(0.0));
+        let mixing = Mixing { kept: 1000, found: 6, doubtful: 4, proved: 9990, open: 500 };
+        assert_eq!(mixing.estimate(), Some(4.5));
+        assert_eq!(Mixing { found: 0, doubtful: 0, ..mixing }.estimate(), Some(0.0));
+        assert_eq!(Mixing { open: 0, ..mixing }.estimate(), Some(4.0));
     }
 
     #[test]
     fn where_nothing_can_be_proved_nothing_is_known() {
-        assert_eq!(Mixing { kept: 1000, found: 0, proved: 0, open: 500 }.estimate(), None);
+        assert_eq!(Mixing { kept: 1000, open: 500, ..Mixing::default() }.estimate(), None);
     }
 
     #[test]
     fn no_more_are_mixtures_than_were_kept() {
-        assert_eq!(Mixing { kept: 3, found: 9, proved: 1, open: 500 }.estimate(), Some(3.0));
+        assert_eq!(Mixing { kept: 3, found: 9, proved: 1, open: 500, doubtful: 0 }.estimate(), Some(3.0));
     }
 }

@@ -14,7 +14,7 @@ use super::names::Names;
 use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
 use crate::python::code::{Codes, Resolved};
-use crate::python::frames::{Link, RawFrame, Walk};
+use crate::python::frames::{Link, Walk};
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
 use crate::sample::{
@@ -38,6 +38,7 @@ pub struct Interner {
     threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
     /// What the frames of the stack at hand turned out to execute.
     resolved: Vec<Resolved>,
+    functions: Functions,
     /// What was told of threads that rest, for as long as they do.
     rested: Vec<(Identity, Told)>,
     names: Names,
@@ -55,6 +56,7 @@ impl Interner {
             stacks: FxHashMap::default(),
             threads: FxHashMap::default(),
             resolved: Vec::new(),
+            functions: Functions::default(),
             rested: Vec::new(),
             names: Names::default(),
             names_read: None,
@@ -131,7 +133,10 @@ impl Interner {
         if self.resolved.contains(&Resolved::Unreadable) {
             return Err(Unreadable::Torn);
         }
-        let left = if held.may_be_left { left(frames, &self.resolved, view.codes) } else { 0 };
+        let left = match held.was_moving {
+            true => left(held, &self.resolved, view, &mut self.functions),
+            false => 0,
+        };
         if held.was_moving
             && held.state != ThreadState::Idle
             && is_mixture(held, &self.resolved[left..], left, view, mixing)
@@ -262,45 +267,86 @@ struct View<'a> {
     objects: Objects<'a>,
 }
 
-/// How many of the innermost frames have been left for their callers, as far as that is not sure from the frames alone.
+/// How many of the innermost frames of a thread that ran on have been left for their callers.
 ///
-/// The outermost of those at their last instruction may be on its way out or may just have gone while its caller was not yet
-/// seen to go on: in half of the cases it counts as still there.
-fn left(frames: &[RawFrame], resolved: &[Resolved], codes: &Codes) -> usize {
-    let leaving = frames.iter().zip(resolved).take_while(|(frame, resolved)| match resolved {
-        Resolved::Code(entry) => codes.is_leaving(*entry, frame),
+/// Frames inside of one that is still being made are what was left of others in its place. The outermost of those at their
+/// last instruction may be on its way out, or may just have gone while its caller was not yet seen to go on: in half of the
+/// cases it counts as still there, if it is what its caller called.
+fn left(held: &held::Stack, resolved: &[Resolved], view: &View, functions: &mut Functions) -> usize {
+    let (frames, links) = (view.held.frames(held), view.held.links(held));
+    let is_new = |index: &usize| match (resolved[*index], links.get(*index)) {
+        (Resolved::Code(entry), _) if view.codes.is_trampoline(entry) => false,
+        (Resolved::Code(entry), _) if view.codes.is_being_set_up(entry, &frames[*index]) => true,
+        (_, Some(&(Link::Agrees(function) | Link::Differs { function, .. }))) => {
+            !functions.is_code_of(function, frames[*index].code, &view.objects)
+        }
+        _ => false,
+    };
+    let new = (0..frames.len()).rev().find(is_new).map_or(0, |index| index + 1);
+    if new == 0 && !held.may_be_left {
+        return 0;
+    }
+    let leaving = frames.iter().zip(resolved).skip(new).take_while(|(frame, resolved)| match resolved {
+        Resolved::Code(entry) => view.codes.is_leaving(*entry, frame),
         Resolved::NotCode | Resolved::Unreadable => false,
     });
-    let leaving = leaving.count();
-    leaving - usize::from(leaving > 0 && fastrand::bool())
+    let left = new + leaving.count();
+    match left.checked_sub(1) {
+        Some(last) if left > new && fastrand::bool() && matches!(links.get(last), Some(Link::Agrees(_))) => last,
+        _ => left,
+    }
 }
 
 /// Whether a stack that was read from a running thread is proved to be a mixture of moments: a frame has called another
 /// function than the one inside of it runs. What its calls prove is counted. The first frames are `left` out.
 fn is_mixture(held: &held::Stack, resolved: &[Resolved], left: usize, view: &mut View, mixing: &mut Mixing) -> bool {
     let (frames, links) = (&view.held.frames(held)[left..], view.held.links(held).get(left..).unwrap_or_default());
-    let (mut proved, mut open) = (0, 0);
+    let (mut proved, mut open, mut doubtful) = (0, 0, false);
     for (index, caller) in frames.iter().enumerate().skip(1) {
-        match (links.get(index - 1), resolved[index]) {
-            (Some(Link::Agrees), Resolved::Code(entry)) => {
+        match (links.get(index - 1), resolved[index], resolved[index - 1]) {
+            (_, _, Resolved::Code(callee)) if view.codes.is_trampoline(callee) => open += 1,
+            (Some(Link::Agrees(_)), Resolved::Code(entry), _) => {
                 view.codes.note_agreement(entry, caller);
                 proved += 1;
             }
-            (Some(&Link::Differs { function, found }), Resolved::Code(entry)) => {
+            (Some(&Link::Differs { function, found }), Resolved::Code(entry), _) => {
                 let usually = view.codes.note_difference(entry, caller);
                 if !usually && are_of_one_type(function, found, &view.objects) {
                     mixing.found += 1;
                     return true;
                 }
-                open += 1;
+                doubtful |= !usually;
+                open += u64::from(usually);
             }
             _ => open += 1,
         }
     }
     mixing.proved += proved;
     mixing.open += open;
+    mixing.doubtful += u64::from(doubtful);
     mixing.kept += 1;
     false
+}
+
+/// The code objects of functions.
+#[derive(Default)]
+struct Functions(FxHashMap<Addr, Addr>);
+
+impl Functions {
+    /// Whether a function has this code object, as far as can be told.
+    fn is_code_of(&mut self, function: Addr, code: Addr, objects: &Objects) -> bool {
+        /// Functions that are remembered: some programs make new ones all the time.
+        const MOST: usize = 1 << 12;
+        if self.0.get(&function) == Some(&code) {
+            return true;
+        }
+        let Ok(its) = objects.memory.read_addr(function.offset(objects.offsets.function_code())) else { return true };
+        if self.0.len() >= MOST {
+            self.0.clear();
+        }
+        self.0.insert(function, its);
+        its == code
+    }
 }
 
 /// Whether one of the objects found is of the same type as a function.

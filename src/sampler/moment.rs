@@ -319,7 +319,11 @@ impl Reader {
                 self.pause_running(target, pausing);
             }
             self.read(target.memory(), wanted, pausing)?;
-            if pausing.is_never() || self.is_one_moment(target, pausing)? {
+            let is_done = match pausing.is_never() {
+                true => number + 1 >= LOOKS || !self.has_failed(),
+                false => self.is_one_moment(target, pausing)?,
+            };
+            if is_done {
                 return Ok(());
             }
             self.find_tids(target);
@@ -388,6 +392,11 @@ impl Reader {
             self.apart.want(gil.addr, size);
         }
         Ok(self.apart.fetch(memory)?)
+    }
+
+    /// Whether a stack came out broken that another look may find whole.
+    fn has_failed(&self) -> bool {
+        self.threads.iter().any(|thread| !thread.is_kept && matches!(thread.walk, Some(Walk::Failed(_))))
     }
 
     /// Looks who had the GILs last, if there are many threads that are not to be read again: as long as a GIL has not

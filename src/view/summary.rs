@@ -135,7 +135,7 @@ impl Summary {
         match mixing.estimate() {
             Some(mixed) => {
                 let share = 100.0 * mixed / kept.max(1) as f64;
-                write!(f, "about {mixed:.0} of {kept} kept ({share:.2} %), estimated: nobody was stopped")?;
+                write!(f, "about {mixed:.1} of {kept} kept ({share:.2} %), estimated: nobody was stopped")?;
             }
             None => write!(f, "not known how many of {kept} kept: nobody was stopped")?,
         }
