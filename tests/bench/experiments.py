@@ -110,7 +110,7 @@ def record(profiler, kind, target, rate, seconds, wrapper=()):
     company = Company(target.pid)
     command = [*wrapper, *profiler.command(kind, target.pid, rate, seconds, out)]
     finished = run(command, kind.place.outside, 3 * seconds + 60, profiler.good)
-    share = company.share(finished.cpu)
+    share = company.share()
     found = profiler.read(out)
     if not found:
         raise Unusable("it recorded nothing")
@@ -169,7 +169,7 @@ def _slow_down(bench, experiment, kind, scene, rate, profilers):
         recorded = record(profiler, kind, target, rate, bench.seconds)
         during = target.tenths(recorded.finished.ended)
         after = target.watch(quiet)
-        share = company.share(recorded.finished.cpu)
+        share = company.share()
         return {"lost": lost(before, during, after) / recorded.finished.seconds, "company": share}
 
     with started(kind, scene) as target:

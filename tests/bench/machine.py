@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import resource
 import select
 import shutil
 import signal
@@ -89,18 +90,21 @@ def _processor():
 class Company:
     """What other processes do on this machine, from the making of this on."""
 
-    def __init__(self, target):
+    def __init__(self, target=None):
         self._target = target
         self._began, self._busy, self._ours = time.monotonic(), _busy(), self._known()
 
-    def share(self, cpu):
-        """How much of a processor they used, where a profiler used so many seconds. We and the target do not count."""
+    def share(self):
+        """How much of a processor they used. We, our children that have ended, and the target do not count."""
         passed = time.monotonic() - self._began
-        others = _busy() - self._busy - (self._known() - self._ours) - cpu
+        others = _busy() - self._busy - (self._known() - self._ours)
         return max(0, others / passed)
 
     def _known(self):
-        return time.process_time() + _used_by(self._target)
+        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(usage.ru_utime + usage.ru_stime for usage in usages) + (
+            _used_by(self._target) if self._target else 0
+        )
 
 
 class Patience:
@@ -114,9 +118,9 @@ class Patience:
         try again."""
         self._left -= lost
         while self._left > 0:
-            company = Company(os.getpid())
+            company = Company()
             time.sleep(1)
-            if company.share(0) <= TOO_MUCH:
+            if company.share() <= TOO_MUCH:
                 return True
             self._left -= 1
         return False

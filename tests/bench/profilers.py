@@ -13,6 +13,7 @@ from pathlib import Path
 
 import stacks
 from machine import Unusable, cache, install, mount_proc, output, tell
+from targets import roots
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -134,7 +135,7 @@ def _add_py_spy(crew, kinds):
 
 def _add_austin(crew, kinds):
     environment = _python_environment()
-    austin = _austin(environment.parent, kinds)
+    austin = _austin(environment.parent)
 
     def command(kind, pid, rate, seconds, out):
         period = max(1, 1_000_000 // rate)
@@ -151,11 +152,10 @@ def _add_austin(crew, kinds):
     crew.add("Austin", version, Profiler("Austin", command, read, good=(0, 254)))  # 254 when the time is up
 
 
-def _austin(folder, kinds):
+def _austin(folder):
     """What runs Austin. Its wheel for glibc wants a newer one than Debian 12 has, so it is the one for musl."""
     loader = f"lib/ld-musl-{platform.machine()}.so.1"
-    roots = [Path("/"), *(kind.root for kind in kinds if kind.root)]
-    loaders = [root / loader for root in roots if (root / loader).exists()]
+    loaders = [root / loader for root in [Path("/"), *roots()] if (root / loader).exists()]
     if not loaders:
         raise Unusable(f"there is no /{loader} to run it, neither here nor in an interpreter's root")
     executable = folder / AUSTIN
@@ -176,7 +176,7 @@ def _austin(folder, kinds):
 def _add_tachyon(crew, kinds):
     own = [kind for kind in kinds if kind.short == TACHYON_VERSION]
     if not own:
-        raise Unusable(f"is part of Python {TACHYON_VERSION}, which is not among the interpreters")
+        raise Unusable(f"is part of Python {TACHYON_VERSION}, of which there is no interpreter here")
     kind = own[0]
     if kind.root:
         mount_proc(kind.root)

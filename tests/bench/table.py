@@ -289,7 +289,9 @@ def verdict(goal, figures, kinds):
     missed = [short(kinds[kind]) for kind, figure in there.items() if not goal.met(figure)]
     if not there:
         return "not told"
-    return f"**not on {', '.join(missed)}**" if missed else "yes"
+    if missed:
+        return f"**not on {', '.join(missed)}**"
+    return "yes" if len(there) == len(figures) else "yes, where told"
 
 
 def beside(row, sheet, peer, kinds):

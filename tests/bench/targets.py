@@ -69,6 +69,11 @@ def manifest():
         raise Unusable(f"no interpreters ({error.filename}); tests/interpreters/collect gets them") from error
 
 
+def roots():
+    """The root directories of all interpreters."""
+    return sorted({Path(entry["root"]) for entry in manifest().values() if entry["root"]})
+
+
 @contextlib.contextmanager
 def opened(entry):
     """An interpreter with a folder that it and we see, which is gone afterwards."""

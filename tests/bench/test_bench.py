@@ -156,7 +156,8 @@ class Rows(unittest.TestCase):
     def test_a_goal_is_met_where_it_is_measured(self):
         goal = table.at_most(1, table.NUMBER)
         good, bad = table.Figure(1, "1"), table.Figure(1.01, "1.01")
-        self.assertEqual(table.verdict(goal, {"3.11": good, "3.15-debian": None}, KINDS), "yes")
+        self.assertEqual(table.verdict(goal, {"3.11": good, "3.15-debian": None}, KINDS), "yes, where told")
+        self.assertEqual(table.verdict(goal, {"3.11": good, "3.15-debian": good}, KINDS), "yes")
         self.assertEqual(table.verdict(goal, {"3.11": good, "3.15-debian": bad}, KINDS), "**not on 3.15**")
         self.assertEqual(table.verdict(goal, {"3.11": None, "3.15-debian": None}, KINDS), "not told")
 
@@ -183,7 +184,8 @@ class Table(unittest.TestCase):
             [
                 "| highest kept rate, `--never-pause` | at least 100,000 a second | 90,000 a second | 150,000 a second "
                 "| **not on 3.11** | Tachyon - / 50,000 a second |",
-                "| highest kept rate, by Tachyon's, `--never-pause` | at least 2 times | - | 3.00 times | yes |  |",
+                "| highest kept rate, by Tachyon's, `--never-pause` | at least 2 times | - | 3.00 times "
+                "| yes, where told |  |",
                 "| highest kept rate, `--max-pause 100` | at least 25,000 a second | - | - | not told |  |",
             ],
         )
