@@ -366,10 +366,12 @@ impl Codes {
         }
     }
 
-    /// Whether a frame is still being set up. It is not known of one that runs a copy of the bytecode.
+    /// Whether a frame is still being set up, or made over from one that was in its place before: then it is at no
+    /// instruction of its code object. It is not known of one that runs a copy of the bytecode.
     pub fn is_being_set_up(&self, entry: Entry, frame: &RawFrame) -> bool {
         let known = &self.entries[entry.0 as usize];
-        !frame.in_generator && frame.copy == 0 && (-2..known.first_traceable).contains(&frame.offset)
+        let is_outside = known.size.is_some_and(|size| !(-2..size as i64).contains(&frame.offset));
+        frame.copy == 0 && (is_outside || !frame.in_generator && frame.offset < known.first_traceable)
     }
 
     /// Whether a code object is never anything but being set up: one of the helpers that CPython has of its own. Its frames

@@ -497,9 +497,10 @@ impl Reader {
             if pausing.has_given_up(tid) {
                 thread.walk = thread.walk.map(|_| Walk::Failed(Unreadable::Torn));
                 thread.is_kept = false;
-            } else if asleep.is_none() || *asleep != target.sched_stat(tid) {
-                return Ok(false);
-            } else if thread.is_kept && !self.os_threads.still_rests(target, tid) {
+                continue;
+            }
+            let slept = asleep.is_some() && *asleep == target.sched_stat(tid);
+            if !slept || thread.is_kept && !self.os_threads.still_rests(target, tid) {
                 return Ok(false);
             }
         }
