@@ -253,20 +253,21 @@ impl Copies {
             return;
         };
         self.nearby.push((addr, len));
+        let (mut start, mut end) = (addr, addr.offset(len));
         if let Some(&id) = self.by_page.get(&page) {
-            let span = &mut self.spans[id.0 as usize];
-            let (start, end) = (span.addr.min(addr), span.addr.offset(span.len).max(addr.offset(len)));
+            let span = self.spans[id.0 as usize];
+            (start, end) = (span.addr.min(start), span.addr.offset(span.len).max(end));
             let both = (end.0 - start.0) as usize;
             if both == span.len {
                 return;
             }
-            if id.0 as usize >= self.places.len() {
+            if !self.is_read(id) {
                 self.used += both - span.len;
-                *span = Span::new(start, both);
+                self.spans[id.0 as usize] = Span::new(start, both);
                 return;
             }
         }
-        if let Some(id) = self.want_again(addr, len) {
+        if let Some(id) = self.want_again(start, (end.0 - start.0) as usize) {
             self.by_page.insert(page, id);
         }
     }
@@ -274,14 +275,18 @@ impl Copies {
     /// A range that was asked for with [`Copies::want_nearby`].
     pub fn find_nearby(&self, addr: Addr, len: usize) -> Found<'_> {
         let page = page_of(addr, len).and_then(|page| self.by_page.get(&page));
-        let Some(&id) = page else { return self.find(addr) };
-        match (self.places.get(id.0 as usize), addr.since(self.spans[id.0 as usize].addr)) {
-            (Some(_), Some(at)) => {
+        let at = page.and_then(|&id| Some((id, addr.since(self.spans[id.0 as usize].addr)?)));
+        match at.filter(|(id, at)| self.is_read(*id) && at + len <= self.spans[id.0 as usize].len) {
+            Some((id, at)) => {
                 let bytes = self.get(id).get(at..).unwrap_or_default();
                 Found::Read(&bytes[..len.min(bytes.len())])
             }
-            _ => Found::NotAsked,
+            None => self.find(addr),
         }
+    }
+
+    fn is_read(&self, id: CopyId) -> bool {
+        (id.0 as usize) < self.places.len()
     }
 
     /// Whether anything was asked for that has not been read.
@@ -353,7 +358,7 @@ impl Copies {
     /// The range that begins at `addr`, if it was asked for.
     pub fn find(&self, addr: Addr) -> Found<'_> {
         match self.by_addr.get(&addr) {
-            Some(&id) if (id.0 as usize) < self.places.len() => Found::Read(self.get(id)),
+            Some(&id) if self.is_read(id) => Found::Read(self.get(id)),
             _ => Found::NotAsked,
         }
     }
@@ -434,12 +439,13 @@ mod tests {
         assert_eq!(copies.find_nearby(Addr(200), 2), Found::Read(&[200, 201]));
         assert_eq!(copies.find_nearby(Addr(202), 1), Found::Read(&[202]));
         assert_eq!(copies.find_nearby(Addr(199), 1), Found::NotAsked);
-        assert_eq!(copies.find_nearby(Addr(202), 8), Found::Read(&[202]));
+        assert_eq!(copies.find_nearby(Addr(202), 8), Found::NotAsked);
         copies.want_nearby(Addr(201), 1);
         assert!(!copies.is_pending());
         copies.want_nearby(Addr(203), 1);
         copies.fetch(&Two).unwrap();
         assert_eq!(copies.find_nearby(Addr(203), 1), Found::Read(&[203]));
+        assert_eq!(copies.find_nearby(Addr(200), 2), Found::Read(&[200, 201]));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The line decoder agrees with CPython at every offset of hundreds of its own code objects, for each version.
+//! What is read of bytecode agrees with CPython, for each version: the line of every offset of hundreds of its own code
+//! objects, and the instructions by which a frame is left.
 //!
-//! What is expected is printed by the interpreters: `co_lines()` from 3.10 on, `dis.findlinestarts` before.
+//! What is expected is printed by the interpreters: `co_lines()` from 3.10 on, `dis.findlinestarts` before; `opcode`.
 
 mod common;
 
 use common::Kind;
 use libtest_mimic::{Arguments, Failed, Trial};
 use pysample::python::lines::Lines;
-use python_offsets::LineTable;
+use python_offsets::{Arch, Build, LineTable, Offsets};
 use serde::Deserialize;
 use std::process::Stdio;
 
@@ -23,10 +24,27 @@ struct Told {
 }
 
 fn main() {
-    let trials = common::kinds()
-        .filter(|kind| !kind.kind.contains("embedded"))
-        .map(|kind| Trial::test(format!("lines of {} agree with the decoder", kind.kind), move || agree(kind)));
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+    let whole = || common::kinds().filter(|kind| !kind.kind.contains("embedded"));
+    let lines =
+        whole().map(|kind| Trial::test(format!("lines of {} agree with the decoder", kind.kind), move || agree(kind)));
+    let leaves = whole().filter(|kind| kind.minor >= 11).map(|kind| {
+        Trial::test(format!("{}: frames are left by the instructions of the table", kind.kind), move || leave(kind))
+    });
+    libtest_mimic::run(&Arguments::from_args(), lines.chain(leaves).collect()).exit();
+}
+
+fn leave(kind: &Kind) -> Result<(), Failed> {
+    const PRINT: &str = "\
+import json, opcode
+leaves = {'RETURN_VALUE', 'RETURN_CONST', 'RETURN_GENERATOR', 'YIELD_VALUE'}
+print(json.dumps(sorted(code for name, code in opcode.opmap.items() if name.replace('INSTRUMENTED_', '') in leaves)))";
+    let output = kind.command().args(["-c", PRINT]).stderr(Stdio::inherit()).output()?;
+    let expected: Vec<u8> = serde_json::from_slice(&output.stdout)?;
+    let build = if kind.flavour == "free-threaded" { Build::FreeThreaded } else { Build::Release };
+    let table = Offsets::of(kind.minor, Arch::X86_64, build).ok_or("there is no table")?;
+    let mut leaves = table.code.leaves.to_vec();
+    leaves.sort_unstable();
+    if leaves == expected { Ok(()) } else { Err(format!("{leaves:?}, not {expected:?}").into()) }
 }
 
 fn agree(kind: &Kind) -> Result<(), Failed> {

@@ -22,10 +22,13 @@ fn main() {
     let mixtures = common::one_of_each().chain(free_threaded).flat_map(|kind| {
         let calls =
             Trial::test(format!("{}: no stack is a mixture: calls", kind.kind), move || no_stack_is_a_mixture(kind));
+        let unstopped = Trial::test(format!("{}: few are mixtures when nobody is stopped", kind.kind), move || {
+            few_are_mixtures(kind)
+        });
         let shapes = SHAPES.iter().map(move |&shape| {
             Trial::test(format!("{}: no stack is a mixture: {shape}", kind.kind), move || every_stack_was(kind, shape))
         });
-        shapes.chain([calls])
+        shapes.chain([calls, unstopped])
     });
     let long = common::kinds().filter(|kind| kind.kind == "3.13");
     let long = long.map(|kind| {
@@ -65,6 +68,34 @@ fn no_stack_is_a_mixture(kind: &Kind) -> Result<(), Failed> {
         counted += count.parse::<u64>()?;
     }
     if counted < 20 { Err(format!("only {counted} samples").into()) } else { Ok(()) }
+}
+
+/// Where nobody is stopped at most 2 % of the stacks that are kept are mixtures, and the account tells how many: right to a
+/// factor of two and ten stacks.
+fn few_are_mixtures(kind: &Kind) -> Result<(), Failed> {
+    let target = started(kind, "torture.py");
+    let recorded = Recording::start(target.pid(), &["--never-pause", "-r", "1000", "-d", "3"]).end();
+    let (mut kept, mut mixed) = (0, 0);
+    for line in recorded.profile.lines() {
+        let (stack, count) = line.rsplit_once(' ').expect("a stack and its count");
+        let count: u64 = count.parse()?;
+        kept += count;
+        mixed += if is_possible(stack) { 0 } else { count };
+    }
+    if kept < 100 || mixed * 50 > kept {
+        return Err(format!("{mixed} of {kept} are mixtures").into());
+    }
+    let told = recorded.told.lines().find_map(|line| line.trim().strip_prefix("mixed "));
+    let told = told.ok_or("the account does not tell")?.trim();
+    if kind.minor < 11 {
+        return if told.starts_with("not known") { Ok(()) } else { Err(format!("it tells: {told}").into()) };
+    }
+    let estimate: f64 = told.split(' ').nth(1).ok_or("no number")?.parse()?;
+    let within = |one: f64, other: f64| one <= 2.0 * other + 10.0;
+    match within(estimate, mixed as f64) && within(mixed as f64, estimate) {
+        true => Ok(()),
+        false => Err(format!("{mixed} of {kept} are mixtures, and it tells: {told}").into()),
+    }
 }
 
 /// Whether a stack of torture.py can have been.

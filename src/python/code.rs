@@ -23,7 +23,7 @@ const COMPARED: usize = 512;
 /// How much of a line table is read in the same gather as the code object that is met for the first time.
 const TABLE: usize = 2048;
 /// After how many samples in which it was not met a code object is no longer foreseen.
-const FORGET_AFTER: u8 = 1;
+const FORGET_AFTER: u8 = 4;
 /// How many code objects are remembered before those not met lately are dropped.
 const MOST_ENTRIES: usize = 1 << 14;
 /// The longest bytecode that is looked at for where frames are left.
@@ -240,7 +240,7 @@ impl Codes {
     /// Reads a code object once more, with its bytecode if that is not too long; `None` if it is another one by now.
     fn read_again(&self, addr: Addr, known: &Known, objects: &Objects) -> Option<Vec<u8>> {
         let bytecode = known.size.and_then(|size| usize::try_from(size).ok()).filter(|&size| size <= LARGEST_BYTECODE);
-        let bytes = objects.memory.read_vec(addr, objects.offsets.code.size + bytecode.unwrap_or(0)).ok()?;
+        let bytes = objects.memory.read_prefix(addr, objects.offsets.code.size + bytecode.unwrap_or(0)).ok()?;
         let is_code = bytes.addr_at(objects.offsets.object.ob_type) == self.code_type;
         let is_same = proof_fields(&bytes, objects.offsets) == Some((known.proof.fields, known.proof.version));
         (is_code && is_same).then_some(bytes)

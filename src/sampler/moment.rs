@@ -12,7 +12,9 @@
 //!
 //! A thread that has not run since it was read is not read again: however many sleep, they cost the stopped one nothing.
 
-use std::cell::OnceCell;
+mod gils;
+mod lists;
+
 use std::time::{Duration, Instant};
 
 use python_offsets::Offsets;
@@ -21,14 +23,15 @@ use rustc_hash::FxHashMap;
 use super::held::Held;
 use super::os_threads::{Look, OsThreads};
 use super::pausing::Pausing;
-use crate::memory::{Addr, Copies, CopyId, Fields, Found, Memory, MemoryError};
+use crate::memory::{Addr, Copies, Found, Memory, MemoryError};
 use crate::python::Interpreter;
 use crate::python::code::Codes;
 use crate::python::frames::{Stack, Walk};
-use crate::python::gil::{self, Holder, Passed};
-use crate::python::threads::{self, Identity, Links, MOST_INTERPRETERS, MOST_THREADS, PthreadTid, Window};
+use crate::python::gil::{self, Holder};
+use crate::python::threads::{self, Identity, PthreadTid, Window};
 use crate::sample::{GilState, StackId, Stops, ThreadState, Tid, Unreadable};
-use crate::target::{SchedStat, Target};
+use crate::target::Target;
+use gils::{GilTrack, note_gil};
 
 /// Rounds of one moment, beyond those that a chain of new chunks or frames takes.
 const MOST_ROUNDS: usize = 1 << 20;
@@ -37,13 +40,11 @@ const MOST_ROUNDS: usize = 1 << 20;
 const TRIES: usize = 12;
 /// After so many tries every thread that runs is stopped, not only the holders.
 const PATIENT_TRIES: usize = 4;
-/// How often it is looked who has a GIL before that thread is stopped.
-const LOOKS: usize = 3;
+/// How often a thread that nobody stops is read anew because what was read is broken.
+const READS: usize = 3;
 
 /// How often the lists of threads are followed to their ends though nothing seems to have changed in them.
 const LISTS_EVERY: Duration = Duration::from_millis(100);
-/// How often a list is followed anew because it changed meanwhile.
-const LIST_TRIES: usize = 3;
 
 /// Which threads a recording is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,42 +78,6 @@ pub struct Reader {
     held: Held,
     /// Whether the code objects of the last moment have been proved.
     is_proved: bool,
-}
-
-/// A GIL, from one moment to the next.
-struct GilTrack {
-    addr: Addr,
-    /// Its copy that was made after all others.
-    copy: Option<CopyId>,
-    /// To whom it had passed before the threads were looked at: since then only that one can have run Python.
-    before: Option<Passed>,
-    /// The thread that has it or had it last, as it was before the gather, if it slept: it still does as long as its account
-    /// is the same.
-    asleep: Option<SchedStat>,
-    /// To whom it had passed before the gather.
-    passed: Option<Passed>,
-}
-
-fn note_gil(gils: &mut Vec<GilTrack>, addr: Addr) {
-    if gils.iter().all(|gil| gil.addr != addr) {
-        gils.push(GilTrack { addr, copy: None, before: None, asleep: None, passed: None });
-    }
-}
-
-fn passed(offsets: &Offsets, copies: &Copies, gil: Addr) -> Option<Passed> {
-    match copies.find(gil) {
-        Found::Read(words) => Passed::read(offsets, words),
-        Found::NotAsked => None,
-    }
-}
-
-fn gil_state(holder: Holder, thread: Addr) -> GilState {
-    match holder {
-        Holder::Thread(holder) if holder == thread => GilState::Held,
-        Holder::Thread(_) | Holder::Nobody => GilState::NotHeld,
-        Holder::Disabled => GilState::None,
-        Holder::Unknown => GilState::Unknown,
-    }
 }
 
 /// An interpreter as it was found this time.
@@ -320,7 +285,7 @@ impl Reader {
             }
             self.read(target.memory(), wanted, pausing)?;
             let is_done = match pausing.is_never() {
-                true => number + 1 >= LOOKS || !self.has_failed(),
+                true => number + 1 >= READS || !self.has_failed(),
                 false => self.is_one_moment(target, pausing)?,
             };
             if is_done {
@@ -352,7 +317,7 @@ impl Reader {
     fn prepare(&mut self, with_codes: bool) {
         self.copies.clear();
         let head = self.runtime.offset(self.offsets.runtime.interpreters_head);
-        self.copies.want(head, 8);
+        self.copies.want_nearby(head, 8);
         for interpreter in &self.interpreters {
             let (addr, len) = self.window.range(interpreter.addr);
             self.copies.want_nearby(addr, len);
@@ -384,351 +349,9 @@ impl Reader {
         self.fetch(memory)
     }
 
-    /// Reads the GILs. Their words are found in the copies that are read apart.
-    fn fetch_gils(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        let size = gil::size(&self.offsets);
-        self.apart.clear();
-        for gil in &self.gils {
-            self.apart.want(gil.addr, size);
-        }
-        Ok(self.apart.fetch(memory)?)
-    }
-
     /// Whether a stack came out broken that another look may find whole.
     fn has_failed(&self) -> bool {
         self.threads.iter().any(|thread| !thread.is_kept && matches!(thread.walk, Some(Walk::Failed(_))))
-    }
-
-    /// Looks who had the GILs last, if there are many threads that are not to be read again: as long as a GIL has not
-    /// passed to another since, none of them has run Python. If they are few, it may as well be since the last moment; if
-    /// it has, a look at each of them takes no longer than another at the GIL.
-    fn see_who_had_gils(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
-        const FEW: usize = 4;
-        if pausing.is_never() || self.threads.iter().filter(|thread| thread.told.is_some()).count() <= FEW {
-            for gil in &mut self.gils {
-                gil.before = gil.passed;
-            }
-            return Ok(());
-        }
-        self.fetch_gils(memory)?;
-        for gil in &mut self.gils {
-            gil.before = passed(&self.offsets, &self.apart, gil.addr);
-        }
-        Ok(())
-    }
-
-    /// Stops whoever has a GIL, or had it last, and runs. Between the look at the GIL and the stop nothing else is done: a
-    /// thread that has let go of the GIL meanwhile may be on its way to sleep in the kernel, where it is not to be disturbed.
-    fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
-        let mut fetched = false;
-        for index in 0..self.gils.len() {
-            let runs = |tid: &Tid| target.thread_state(*tid) == ThreadState::Running;
-            let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
-            let tid_of = |reader: &Reader, thread: usize| reader.threads.get(thread).and_then(|thread| thread.tid);
-            let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).filter(runs);
-            for _ in 0..LOOKS {
-                if pausing.is_never() {
-                    return Ok(());
-                }
-                if !fetched || expected.is_some() {
-                    self.fetch_gils(target.memory())?;
-                    fetched = true;
-                }
-                self.gils[index].passed = passed(&self.offsets, &self.apart, self.gils[index].addr);
-                self.gils[index].asleep = None;
-                let Some(thread) = has_it(self) else { break };
-                let Some(tid) = tid_of(self, thread).filter(|tid| !pausing.is_paused(*tid)) else { break };
-                if expected == Some(tid) {
-                    if pausing.pause(tid) {
-                        self.threads[thread].state = ThreadState::Running;
-                        self.threads[thread].is_kept = false;
-                    }
-                    break;
-                }
-                if !runs(&tid) {
-                    // In this order: if it wakes up after the second look, its account will differ.
-                    self.gils[index].asleep = target.sched_stat(tid);
-                    if !runs(&tid) {
-                        break;
-                    }
-                }
-                expected = Some(tid);
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops every thread that runs and may take a GIL.
-    fn pause_running(&mut self, target: &Target, pausing: &mut Pausing) {
-        for thread in self.threads.iter_mut().filter(|thread| thread.gil != GilState::None) {
-            if let Some(tid) = thread.tid
-                && !pausing.is_paused(tid)
-                && target.thread_state(tid) == ThreadState::Running
-                && pausing.pause(tid)
-            {
-                thread.state = ThreadState::Running;
-                thread.is_kept = false;
-            }
-        }
-    }
-
-    /// Whether nobody can have changed a Python stack while it was read: no GIL has passed to another thread, and the one
-    /// that had it was stopped by us, or slept all the time.
-    fn is_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
-        let mut only_those_ran = true;
-        for interpreter in &self.interpreters {
-            let known = self.gils.iter().find(|gil| gil.addr == interpreter.gil);
-            let Some(GilTrack { copy: Some(copy), before, passed, asleep, .. }) = known else {
-                note_gil(&mut self.gils, interpreter.gil);
-                return Ok(false);
-            };
-            let now = Passed::read(&self.offsets, self.copies.get(*copy));
-            if now != *passed {
-                return Ok(false);
-            }
-            only_those_ran &= now == *before;
-            // One that is not there any more will not take it again.
-            let Some(&index) = now.and_then(|passed| self.by_addr.get(&passed.to)) else { continue };
-            let thread = &mut self.threads[index];
-            let Some(tid) = thread.tid else { return Ok(false) };
-            if pausing.is_paused(tid) {
-                continue;
-            }
-            if pausing.has_given_up(tid) {
-                thread.walk = thread.walk.map(|_| Walk::Failed(Unreadable::Torn));
-                thread.is_kept = false;
-                continue;
-            }
-            let slept = asleep.is_some() && *asleep == target.sched_stat(tid);
-            if !slept || thread.is_kept && !self.os_threads.still_rests(target, tid) {
-                return Ok(false);
-            }
-        }
-        Ok(only_those_ran || self.those_kept_still_rest(target))
-    }
-
-    /// Whether the threads that were not read again still rest.
-    fn those_kept_still_rest(&self, target: &Target) -> bool {
-        let mut kept = self.threads.iter().filter(|thread| thread.is_kept).filter_map(|thread| thread.tid);
-        kept.all(|tid| self.os_threads.still_rests(target, tid))
-    }
-
-    /// Follows the list of interpreters.
-    fn find_interpreters(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        let (window, offsets) = (self.window, self.offsets);
-        self.generation += 1;
-        let before = self.interpreters.len();
-        let head = self.runtime.offset(offsets.runtime.interpreters_head);
-        let mut addr = self.obtain(memory, head, 8)?.addr_at(0).ok_or(Failure::Lost)?;
-        let mut found = 0;
-        while !addr.is_null() && found < MOST_INTERPRETERS {
-            let (at, len) = window.range(addr);
-            let Some(links) = window.decode(&offsets, self.obtain(memory, at, len)?) else { break };
-            self.meet_interpreter(memory, addr, links)?;
-            addr = links.next;
-            found += 1;
-        }
-        let generation = self.generation;
-        self.interpreters.retain(|interpreter| interpreter.generation == generation);
-        let interpreters = &self.interpreters;
-        self.gils.retain(|gil| interpreters.iter().any(|interpreter| interpreter.gil == gil.addr));
-        // The main interpreter's holder is stopped first: it alone can execute another program, and while a program is
-        // executed nobody else can be stopped.
-        let main = interpreters.iter().find(|interpreter| interpreter.id == 0).map(|interpreter| interpreter.gil);
-        self.gils.sort_by_key(|gil| Some(gil.addr) != main);
-        if self.interpreters.len() < before {
-            self.listed = None;
-        }
-        if self.interpreters.is_empty() { Err(Failure::Lost) } else { Ok(()) }
-    }
-
-    fn meet_interpreter(&mut self, memory: &dyn Memory, addr: Addr, links: Links) -> Result<(), Failure> {
-        let index = match self.interpreters.iter().position(|i| i.addr == addr && i.id == links.id) {
-            Some(index) => index,
-            None => {
-                let gil = match gil::locate(memory, &self.offsets, self.runtime, addr) {
-                    Err(MemoryError::Unmapped(_)) => Addr::NULL,
-                    other => other?,
-                };
-                self.interpreters.push(Interp { addr, id: links.id, holder: Holder::Unknown, gil, generation: 0 });
-                self.interpreters.len() - 1
-            }
-        };
-        let offsets = self.offsets;
-        let holder = gil::holder(&offsets, self.obtain(memory, self.interpreters[index].gil, gil::size(&offsets))?);
-        let interpreter = &mut self.interpreters[index];
-        interpreter.holder = holder;
-        interpreter.generation = self.generation;
-        Ok(())
-    }
-
-    /// What could be read of a range, from the copies or at once.
-    fn obtain(&mut self, memory: &dyn Memory, addr: Addr, len: usize) -> Result<&[u8], Failure> {
-        if self.copies.find_nearby(addr, len) == Found::NotAsked {
-            self.copies.want_nearby(addr, len);
-            self.fetch(memory)?;
-        }
-        match self.copies.find_nearby(addr, len) {
-            Found::Read(bytes) => Ok(bytes),
-            Found::NotAsked => Ok(&[]),
-        }
-    }
-
-    /// Forgets threads that are not there any more, as far as they have been read.
-    fn find_departures(&mut self) {
-        let Reader { offsets, copies, threads, .. } = self;
-        let before = threads.len();
-        threads.retain(|thread| match copies.find(thread.identity.addr) {
-            Found::Read(bytes) if !thread.is_kept => threads::decode(offsets, thread.identity.addr, bytes)
-                .is_some_and(|(identity, _, owner)| identity == thread.identity && owner == thread.interpreter),
-            _ => true,
-        });
-        if threads.len() < before {
-            self.index_threads();
-        }
-        if self.threads.len() < before || self.threads.iter().any(|thread| thread.state == ThreadState::Unknown) {
-            self.listed = None;
-        }
-    }
-
-    /// Follows each interpreter's list of threads, the newest first, up to one that is known.
-    fn find_arrivals(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        let (window, offsets, thread_len) = (self.window, self.offsets, self.thread_len);
-        for index in 0..self.interpreters.len() {
-            let interpreter = self.interpreters[index].addr;
-            let (at, len) = window.range(interpreter);
-            let links = window.decode(&offsets, self.obtain(memory, at, len)?);
-            let mut addr = links.map_or(Addr::NULL, |links| links.threads);
-            while !addr.is_null() && self.threads.len() < MOST_THREADS && !self.by_addr.contains_key(&addr) {
-                let thread = threads::decode(&offsets, addr, self.obtain(memory, addr, thread_len)?);
-                self.listed = None;
-                match thread {
-                    Some((identity, next, owner)) if owner == interpreter => {
-                        self.meet_thread(identity, interpreter);
-                        addr = next;
-                    }
-                    _ => break,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Follows the lists of threads to their ends, if they may have changed, and forgets the threads that are in none.
-    fn follow_lists(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        self.cut = 0;
-        if self.listed.is_some_and(|listed| listed.elapsed() < LISTS_EVERY) {
-            return Ok(());
-        }
-        for _ in 0..LIST_TRIES {
-            self.apart.clear();
-            for interpreter in &self.interpreters {
-                let (at, len) = self.window.range(interpreter.addr);
-                self.apart.want(at, len);
-            }
-            for thread in &self.threads {
-                self.apart.want(thread.identity.addr, self.thread_len);
-            }
-            self.apart.fetch(memory)?;
-            self.generation += 1;
-            self.cut = 0;
-            for index in 0..self.interpreters.len() {
-                let is_whole = self.follow_list(self.interpreters[index].addr, memory)?;
-                self.cut += u64::from(!is_whole);
-            }
-            if self.cut == 0 {
-                let generation = self.generation;
-                self.threads.retain(|thread| thread.generation == generation);
-                self.index_threads();
-                self.listed = Some(Instant::now());
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Follows an interpreter's list of threads; false if it leads astray, as it may have changed meanwhile.
-    fn follow_list(&mut self, interpreter: Addr, memory: &dyn Memory) -> Result<bool, Failure> {
-        let (at, _) = self.window.range(interpreter);
-        let links = match self.apart.find(at) {
-            Found::Read(bytes) => self.window.decode(&self.offsets, bytes),
-            Found::NotAsked => None,
-        };
-        let mut addr = links.map_or(Addr::NULL, |links| links.threads);
-        for _ in 0..MOST_THREADS {
-            if addr.is_null() {
-                return Ok(true);
-            }
-            if self.apart.find(addr) == Found::NotAsked {
-                self.apart.want(addr, self.thread_len);
-                self.apart.fetch(memory)?;
-            }
-            let Found::Read(bytes) = self.apart.find(addr) else { return Ok(false) };
-            match threads::decode(&self.offsets, addr, bytes) {
-                Some((identity, next, owner)) if owner == interpreter && self.meet_thread(identity, interpreter) => {
-                    addr = next;
-                }
-                _ => return Ok(false),
-            }
-        }
-        Ok(false)
-    }
-
-    fn index_threads(&mut self) {
-        self.by_addr.clear();
-        self.by_addr.extend(self.threads.iter().enumerate().map(|(index, thread)| (thread.identity.addr, index)));
-    }
-
-    /// Notes that a thread is there; false if it has been met already, which means that the list goes in a circle.
-    fn meet_thread(&mut self, identity: Identity, interpreter: Addr) -> bool {
-        let known = self.by_addr.get(&identity.addr).copied();
-        if let Some(thread) = known.and_then(|index| self.threads.get_mut(index)) {
-            if thread.generation == self.generation {
-                return false;
-            }
-            if thread.identity == identity && thread.interpreter == interpreter {
-                thread.generation = self.generation;
-                return true;
-            }
-        }
-        self.by_addr.insert(identity.addr, self.threads.len());
-        self.threads.push(ThreadTrack {
-            identity,
-            interpreter,
-            tid: None,
-            state: ThreadState::Unknown,
-            gil: GilState::Unknown,
-            walk: None,
-            stack: Stack::default(),
-            told: None,
-            is_kept: false,
-            generation: self.generation,
-        });
-        true
-    }
-
-    /// Finds the OS threads of threads that are new.
-    fn find_tids(&mut self, target: &Target) {
-        if self.threads.iter().all(|thread| thread.tid.is_some()) {
-            return;
-        }
-        let memory = target.memory();
-        let ids: Vec<u64> = self.threads.iter().map(|thread| thread.identity.thread_id).collect();
-        let mut pthread_tid = self.pthread_tid;
-        let place = OnceCell::new();
-        for thread in self.threads.iter_mut().filter(|thread| thread.tid.is_none()) {
-            let own = match thread.identity.native_thread_id {
-                Some(own) => Some(own),
-                None => {
-                    let find = || PthreadTid::find(memory, &distinct(&ids), |id| target.task(id).is_some());
-                    let place = pthread_tid.or_else(|| *place.get_or_init(find));
-                    pthread_tid = place;
-                    place.and_then(|place| place.read(memory, thread.identity.thread_id))
-                }
-            };
-            thread.tid = own.and_then(|own| target.task(own));
-        }
-        self.pthread_tid = pthread_tid;
     }
 
     /// Finds out what the threads that are known do, before anybody is stopped, and which need not be read again.
@@ -912,9 +535,11 @@ impl ThreadTrack {
     }
 }
 
-fn distinct(ids: &[u64]) -> Vec<u64> {
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
+fn gil_state(holder: Holder, thread: Addr) -> GilState {
+    match holder {
+        Holder::Thread(holder) if holder == thread => GilState::Held,
+        Holder::Thread(_) | Holder::Nobody => GilState::NotHeld,
+        Holder::Disabled => GilState::None,
+        Holder::Unknown => GilState::Unknown,
+    }
 }

@@ -1,0 +1,168 @@
+//! Who has a GIL, had it last, and whether that changed while a moment was read.
+
+use python_offsets::Offsets;
+
+use super::{Failure, Reader};
+use crate::memory::{Addr, Copies, CopyId, Found, Memory};
+use crate::python::frames::Walk;
+use crate::python::gil::{self, Passed};
+use crate::sample::{GilState, ThreadState, Tid, Unreadable};
+use crate::sampler::pausing::Pausing;
+use crate::target::{SchedStat, Target};
+
+/// How often it is looked who has a GIL before that thread is stopped.
+const LOOKS: usize = 3;
+
+/// A GIL, from one moment to the next.
+pub(super) struct GilTrack {
+    pub(super) addr: Addr,
+    /// Its copy that was made after all others.
+    pub(super) copy: Option<CopyId>,
+    /// To whom it had passed before the threads were looked at: since then only that one can have run Python.
+    before: Option<Passed>,
+    /// The thread that has it or had it last, as it was before the gather, if it slept: it still does as long as its account
+    /// is the same.
+    asleep: Option<SchedStat>,
+    /// To whom it had passed before the gather.
+    passed: Option<Passed>,
+}
+
+/// Notes that a GIL is there.
+pub(super) fn note_gil(gils: &mut Vec<GilTrack>, addr: Addr) {
+    if gils.iter().all(|gil| gil.addr != addr) {
+        gils.push(GilTrack { addr, copy: None, before: None, asleep: None, passed: None });
+    }
+}
+
+fn passed(offsets: &Offsets, copies: &Copies, gil: Addr) -> Option<Passed> {
+    match copies.find(gil) {
+        Found::Read(words) => Passed::read(offsets, words),
+        Found::NotAsked => None,
+    }
+}
+
+impl Reader {
+    /// Reads the GILs. Their words are found in the copies that are read apart.
+    pub(super) fn fetch_gils(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        let size = gil::size(&self.offsets);
+        self.apart.clear();
+        for gil in &self.gils {
+            self.apart.want(gil.addr, size);
+        }
+        Ok(self.apart.fetch(memory)?)
+    }
+
+    /// Looks who had the GILs last, if there are many threads that are not to be read again: as long as a GIL has not
+    /// passed to another since, none of them has run Python. If they are few, it may as well be since the last moment; if
+    /// it has, a look at each of them takes no longer than another at the GIL.
+    pub(super) fn see_who_had_gils(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
+        const FEW: usize = 4;
+        if pausing.is_never() || self.threads.iter().filter(|thread| thread.told.is_some()).count() <= FEW {
+            for gil in &mut self.gils {
+                gil.before = gil.passed;
+            }
+            return Ok(());
+        }
+        self.fetch_gils(memory)?;
+        for gil in &mut self.gils {
+            gil.before = passed(&self.offsets, &self.apart, gil.addr);
+        }
+        Ok(())
+    }
+
+    /// Stops whoever has a GIL, or had it last, and runs. Between the look at the GIL and the stop nothing else is done: a
+    /// thread that has let go of the GIL meanwhile may be on its way to sleep in the kernel, where it is not to be disturbed.
+    pub(super) fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
+        let mut fetched = false;
+        for index in 0..self.gils.len() {
+            let runs = |tid: &Tid| target.thread_state(*tid) == ThreadState::Running;
+            let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
+            let tid_of = |reader: &Reader, thread: usize| reader.threads.get(thread).and_then(|thread| thread.tid);
+            let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).filter(runs);
+            for _ in 0..LOOKS {
+                if pausing.is_never() {
+                    return Ok(());
+                }
+                if !fetched || expected.is_some() {
+                    self.fetch_gils(target.memory())?;
+                    fetched = true;
+                }
+                self.gils[index].passed = passed(&self.offsets, &self.apart, self.gils[index].addr);
+                self.gils[index].asleep = None;
+                let Some(thread) = has_it(self) else { break };
+                let Some(tid) = tid_of(self, thread).filter(|tid| !pausing.is_paused(*tid)) else { break };
+                if expected == Some(tid) {
+                    if pausing.pause(tid) {
+                        self.threads[thread].state = ThreadState::Running;
+                        self.threads[thread].is_kept = false;
+                    }
+                    break;
+                }
+                if !runs(&tid) {
+                    // In this order: if it wakes up after the second look, its account will differ.
+                    self.gils[index].asleep = target.sched_stat(tid);
+                    if !runs(&tid) {
+                        break;
+                    }
+                }
+                expected = Some(tid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every thread that runs and may take a GIL.
+    pub(super) fn pause_running(&mut self, target: &Target, pausing: &mut Pausing) {
+        for thread in self.threads.iter_mut().filter(|thread| thread.gil != GilState::None) {
+            if let Some(tid) = thread.tid
+                && !pausing.is_paused(tid)
+                && target.thread_state(tid) == ThreadState::Running
+                && pausing.pause(tid)
+            {
+                thread.state = ThreadState::Running;
+                thread.is_kept = false;
+            }
+        }
+    }
+
+    /// Whether nobody can have changed a Python stack while it was read: no GIL has passed to another thread, and the one
+    /// that had it was stopped by us, or slept all the time.
+    pub(super) fn is_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
+        let mut only_those_ran = true;
+        for interpreter in &self.interpreters {
+            let known = self.gils.iter().find(|gil| gil.addr == interpreter.gil);
+            let Some(GilTrack { copy: Some(copy), before, passed, asleep, .. }) = known else {
+                note_gil(&mut self.gils, interpreter.gil);
+                return Ok(false);
+            };
+            let now = Passed::read(&self.offsets, self.copies.get(*copy));
+            if now != *passed {
+                return Ok(false);
+            }
+            only_those_ran &= now == *before;
+            // One that is not there any more will not take it again.
+            let Some(&index) = now.and_then(|passed| self.by_addr.get(&passed.to)) else { continue };
+            let thread = &mut self.threads[index];
+            let Some(tid) = thread.tid else { return Ok(false) };
+            if pausing.is_paused(tid) {
+                continue;
+            }
+            if pausing.has_given_up(tid) {
+                thread.walk = thread.walk.map(|_| Walk::Failed(Unreadable::Torn));
+                thread.is_kept = false;
+                continue;
+            }
+            let slept = asleep.is_some() && *asleep == target.sched_stat(tid);
+            if !slept || thread.is_kept && !self.os_threads.still_rests(target, tid) {
+                return Ok(false);
+            }
+        }
+        Ok(only_those_ran || self.those_kept_still_rest(target))
+    }
+
+    /// Whether the threads that were not read again still rest.
+    pub(super) fn those_kept_still_rest(&self, target: &Target) -> bool {
+        let mut kept = self.threads.iter().filter(|thread| thread.is_kept).filter_map(|thread| thread.tid);
+        kept.all(|tid| self.os_threads.still_rests(target, tid))
+    }
+}

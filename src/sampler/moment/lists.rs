@@ -1,0 +1,242 @@
+//! Which interpreters and threads there are: the lists that CPython keeps, followed as far as they may have changed.
+
+use std::cell::OnceCell;
+use std::time::Instant;
+
+use super::{Failure, Interp, LISTS_EVERY, Reader, ThreadTrack};
+use crate::memory::{Addr, Fields, Found, Memory, MemoryError};
+use crate::python::frames::Stack;
+use crate::python::gil::{self, Holder};
+use crate::python::threads::{self, Identity, Links, MOST_INTERPRETERS, MOST_THREADS, PthreadTid};
+use crate::sample::{GilState, ThreadState};
+use crate::target::Target;
+
+/// How often a list is followed anew because it changed meanwhile.
+const LIST_TRIES: usize = 3;
+
+impl Reader {
+    /// Follows the list of interpreters.
+    pub(super) fn find_interpreters(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        let (window, offsets) = (self.window, self.offsets);
+        self.generation += 1;
+        let before = self.interpreters.len();
+        let head = self.runtime.offset(offsets.runtime.interpreters_head);
+        let mut addr = self.obtain(memory, head, 8)?.addr_at(0).ok_or(Failure::Lost)?;
+        let mut found = 0;
+        while !addr.is_null() && found < MOST_INTERPRETERS {
+            let (at, len) = window.range(addr);
+            let Some(links) = window.decode(&offsets, self.obtain(memory, at, len)?) else { break };
+            self.meet_interpreter(memory, addr, links)?;
+            addr = links.next;
+            found += 1;
+        }
+        let generation = self.generation;
+        self.interpreters.retain(|interpreter| interpreter.generation == generation);
+        let interpreters = &self.interpreters;
+        self.gils.retain(|gil| interpreters.iter().any(|interpreter| interpreter.gil == gil.addr));
+        // The main interpreter's holder is stopped first: it alone can execute another program, and while a program is
+        // executed nobody else can be stopped.
+        let main = interpreters.iter().find(|interpreter| interpreter.id == 0).map(|interpreter| interpreter.gil);
+        self.gils.sort_by_key(|gil| Some(gil.addr) != main);
+        if self.interpreters.len() < before {
+            self.listed = None;
+        }
+        if self.interpreters.is_empty() { Err(Failure::Lost) } else { Ok(()) }
+    }
+
+    pub(super) fn meet_interpreter(&mut self, memory: &dyn Memory, addr: Addr, links: Links) -> Result<(), Failure> {
+        let index = match self.interpreters.iter().position(|i| i.addr == addr && i.id == links.id) {
+            Some(index) => index,
+            None => {
+                let gil = match gil::locate(memory, &self.offsets, self.runtime, addr) {
+                    Err(MemoryError::Unmapped(_)) => Addr::NULL,
+                    other => other?,
+                };
+                self.interpreters.push(Interp { addr, id: links.id, holder: Holder::Unknown, gil, generation: 0 });
+                self.interpreters.len() - 1
+            }
+        };
+        let offsets = self.offsets;
+        let holder = gil::holder(&offsets, self.obtain(memory, self.interpreters[index].gil, gil::size(&offsets))?);
+        let interpreter = &mut self.interpreters[index];
+        interpreter.holder = holder;
+        interpreter.generation = self.generation;
+        Ok(())
+    }
+
+    /// What could be read of a range, from the copies or at once.
+    pub(super) fn obtain(&mut self, memory: &dyn Memory, addr: Addr, len: usize) -> Result<&[u8], Failure> {
+        if self.copies.find_nearby(addr, len) == Found::NotAsked {
+            self.copies.want_nearby(addr, len);
+            self.fetch(memory)?;
+        }
+        match self.copies.find_nearby(addr, len) {
+            Found::Read(bytes) => Ok(bytes),
+            Found::NotAsked => Ok(&[]),
+        }
+    }
+
+    /// Forgets threads that are not there any more, as far as they have been read.
+    pub(super) fn find_departures(&mut self) {
+        let Reader { offsets, copies, threads, .. } = self;
+        let before = threads.len();
+        threads.retain(|thread| match copies.find(thread.identity.addr) {
+            Found::Read(bytes) if !thread.is_kept => threads::decode(offsets, thread.identity.addr, bytes)
+                .is_some_and(|(identity, _, owner)| identity == thread.identity && owner == thread.interpreter),
+            _ => true,
+        });
+        if threads.len() < before {
+            self.index_threads();
+        }
+        if self.threads.len() < before || self.threads.iter().any(|thread| thread.state == ThreadState::Unknown) {
+            self.listed = None;
+        }
+    }
+
+    /// Follows each interpreter's list of threads, the newest first, up to one that is known.
+    pub(super) fn find_arrivals(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        let (window, offsets, thread_len) = (self.window, self.offsets, self.thread_len);
+        for index in 0..self.interpreters.len() {
+            let interpreter = self.interpreters[index].addr;
+            let (at, len) = window.range(interpreter);
+            let links = window.decode(&offsets, self.obtain(memory, at, len)?);
+            let mut addr = links.map_or(Addr::NULL, |links| links.threads);
+            while !addr.is_null() && self.threads.len() < MOST_THREADS && !self.by_addr.contains_key(&addr) {
+                let thread = threads::decode(&offsets, addr, self.obtain(memory, addr, thread_len)?);
+                self.listed = None;
+                match thread {
+                    Some((identity, next, owner)) if owner == interpreter => {
+                        self.meet_thread(identity, interpreter);
+                        addr = next;
+                    }
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the lists of threads to their ends, if they may have changed, and forgets the threads that are in none.
+    pub(super) fn follow_lists(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        self.cut = 0;
+        if self.listed.is_some_and(|listed| listed.elapsed() < LISTS_EVERY) {
+            return Ok(());
+        }
+        for _ in 0..LIST_TRIES {
+            self.apart.clear();
+            for interpreter in &self.interpreters {
+                let (at, len) = self.window.range(interpreter.addr);
+                self.apart.want(at, len);
+            }
+            for thread in &self.threads {
+                self.apart.want(thread.identity.addr, self.thread_len);
+            }
+            self.apart.fetch(memory)?;
+            self.generation += 1;
+            self.cut = 0;
+            for index in 0..self.interpreters.len() {
+                let is_whole = self.follow_list(self.interpreters[index].addr, memory)?;
+                self.cut += u64::from(!is_whole);
+            }
+            if self.cut == 0 {
+                let generation = self.generation;
+                self.threads.retain(|thread| thread.generation == generation);
+                self.index_threads();
+                self.listed = Some(Instant::now());
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows an interpreter's list of threads; false if it leads astray, as it may have changed meanwhile.
+    pub(super) fn follow_list(&mut self, interpreter: Addr, memory: &dyn Memory) -> Result<bool, Failure> {
+        let (at, _) = self.window.range(interpreter);
+        let links = match self.apart.find(at) {
+            Found::Read(bytes) => self.window.decode(&self.offsets, bytes),
+            Found::NotAsked => None,
+        };
+        let mut addr = links.map_or(Addr::NULL, |links| links.threads);
+        for _ in 0..MOST_THREADS {
+            if addr.is_null() {
+                return Ok(true);
+            }
+            if self.apart.find(addr) == Found::NotAsked {
+                self.apart.want(addr, self.thread_len);
+                self.apart.fetch(memory)?;
+            }
+            let Found::Read(bytes) = self.apart.find(addr) else { return Ok(false) };
+            match threads::decode(&self.offsets, addr, bytes) {
+                Some((identity, next, owner)) if owner == interpreter && self.meet_thread(identity, interpreter) => {
+                    addr = next;
+                }
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn index_threads(&mut self) {
+        self.by_addr.clear();
+        self.by_addr.extend(self.threads.iter().enumerate().map(|(index, thread)| (thread.identity.addr, index)));
+    }
+
+    /// Notes that a thread is there; false if it has been met already, which means that the list goes in a circle.
+    pub(super) fn meet_thread(&mut self, identity: Identity, interpreter: Addr) -> bool {
+        let known = self.by_addr.get(&identity.addr).copied();
+        if let Some(thread) = known.and_then(|index| self.threads.get_mut(index)) {
+            if thread.generation == self.generation {
+                return false;
+            }
+            if thread.identity == identity && thread.interpreter == interpreter {
+                thread.generation = self.generation;
+                return true;
+            }
+        }
+        self.by_addr.insert(identity.addr, self.threads.len());
+        self.threads.push(ThreadTrack {
+            identity,
+            interpreter,
+            tid: None,
+            state: ThreadState::Unknown,
+            gil: GilState::Unknown,
+            walk: None,
+            stack: Stack::default(),
+            told: None,
+            is_kept: false,
+            generation: self.generation,
+        });
+        true
+    }
+
+    /// Finds the OS threads of threads that are new.
+    pub(super) fn find_tids(&mut self, target: &Target) {
+        if self.threads.iter().all(|thread| thread.tid.is_some()) {
+            return;
+        }
+        let memory = target.memory();
+        let ids: Vec<u64> = self.threads.iter().map(|thread| thread.identity.thread_id).collect();
+        let mut pthread_tid = self.pthread_tid;
+        let place = OnceCell::new();
+        for thread in self.threads.iter_mut().filter(|thread| thread.tid.is_none()) {
+            let own = match thread.identity.native_thread_id {
+                Some(own) => Some(own),
+                None => {
+                    let find = || PthreadTid::find(memory, &distinct(&ids), |id| target.task(id).is_some());
+                    let place = pthread_tid.or_else(|| *place.get_or_init(find));
+                    pthread_tid = place;
+                    place.and_then(|place| place.read(memory, thread.identity.thread_id))
+                }
+            };
+            thread.tid = own.and_then(|own| target.task(own));
+        }
+        self.pthread_tid = pthread_tid;
+    }
+}
+
+fn distinct(ids: &[u64]) -> Vec<u64> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
