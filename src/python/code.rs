@@ -23,7 +23,7 @@ const COMPARED: usize = 512;
 /// How much of a line table is read in the same gather as the code object that is met for the first time.
 const TABLE: usize = 2048;
 /// After how many samples in which it was not met a code object is no longer foreseen.
-const FORGET_AFTER: u8 = 4;
+const FORGET_AFTER: u64 = 4;
 /// How many code objects are remembered before those not met lately are dropped.
 const MOST_ENTRIES: usize = 1 << 14;
 /// The longest bytecode that is looked at for where frames are left.
@@ -61,6 +61,8 @@ pub struct Codes {
     by_addr: FxHashMap<Addr, Entry>,
     /// Counts samples; what was proven in this one need not be proven again.
     sample: u64,
+    /// Whether proofs are read after the frames.
+    is_late: bool,
     entries: Vec<Known>,
     /// Entries that were met lately, and are foreseen.
     recent: Vec<Entry>,
@@ -90,8 +92,12 @@ struct Known {
     calls: FxHashMap<i64, (u32, u32)>,
     /// The sample in which it was last read or proven.
     proven: u64,
-    /// In how many samples it has not been met; those beyond [`FORGET_AFTER`] are not among the recent.
-    unmet: u8,
+    /// The sample in which it was last met.
+    met: u64,
+    /// Whether it is among the recent.
+    is_recent: bool,
+    /// The sample in which it turned out, too late, to be another one.
+    changed: u64,
 }
 
 /// What must be the same for a code object to be the same.
@@ -115,19 +121,32 @@ impl Codes {
     /// From now on what was proven has to be proven again.
     pub fn begin(&mut self) {
         self.sample += 1;
+        self.is_late = false;
+    }
+
+    /// As [`Codes::begin`], for proofs that are read after the frames: where one does not hold, it is not known what the
+    /// frame executed.
+    pub fn begin_late(&mut self) {
+        self.sample += 1;
+        self.is_late = true;
     }
 
     /// Asks for the proofs of the code objects that were met lately.
     pub fn foresee(&mut self, offsets: &Offsets, copies: &mut Copies) {
-        let Codes { recent, entries, .. } = self;
+        self.forget_recent();
+        for entry in &self.recent {
+            let known = &self.entries[entry.0 as usize];
+            known.proof.want(known.addr, offsets, copies);
+        }
+    }
+
+    /// Those that were not met lately are not among the recent any more.
+    fn forget_recent(&mut self) {
+        let Codes { recent, entries, sample, .. } = self;
         recent.retain(|entry| {
             let known = &mut entries[entry.0 as usize];
-            known.unmet = known.unmet.saturating_add(1);
-            let is_recent = known.unmet <= FORGET_AFTER;
-            if is_recent {
-                known.proof.want(known.addr, offsets, copies);
-            }
-            is_recent
+            known.is_recent = *sample - known.met <= FORGET_AFTER;
+            known.is_recent
         });
     }
 
@@ -194,6 +213,14 @@ impl Codes {
                 return Resolved::Code(entry);
             }
         }
+        if let Some(known) = cached.map(|entry| &mut self.entries[entry.0 as usize]).filter(|_| self.is_late) {
+            // It is read anew for the next sample.
+            let is_known = known.changed != 0 && known.changed != self.sample;
+            known.changed = if is_known { known.changed } else { self.sample };
+            if !is_known {
+                return Resolved::Unreadable;
+            }
+        }
         let then = AsCopied {
             objects: Self::objects_of(fields).map(|(object, _)| object),
             copies,
@@ -218,10 +245,10 @@ impl Codes {
     /// Notes that a code object was met in this sample.
     fn meet(&mut self, entry: Entry) {
         let known = &mut self.entries[entry.0 as usize];
-        if known.unmet > FORGET_AFTER {
+        known.met = self.sample;
+        if !std::mem::replace(&mut known.is_recent, true) {
             self.recent.push(entry);
         }
-        known.unmet = 0;
     }
 
     /// Whether the copy is of a code object; `None` if it cannot be told.
@@ -289,14 +316,16 @@ impl Codes {
             frames: FxHashMap::default(),
             calls: FxHashMap::default(),
             proven: self.sample,
-            unmet: u8::MAX,
+            met: self.sample,
+            is_recent: false,
+            changed: 0,
         })
     }
 
     fn remember(&mut self, known: Known) -> Entry {
         if let Some(&entry) = self.by_addr.get(&known.addr) {
-            let unmet = self.entries[entry.0 as usize].unmet;
-            self.entries[entry.0 as usize] = Known { unmet, ..known };
+            let is_recent = self.entries[entry.0 as usize].is_recent;
+            self.entries[entry.0 as usize] = Known { is_recent, ..known };
             return entry;
         }
         if self.free.is_empty() && self.entries.len() >= MOST_ENTRIES {
@@ -327,8 +356,9 @@ impl Codes {
     }
 
     fn forget_unmet(&mut self) {
+        self.forget_recent();
         for (i, known) in self.entries.iter().enumerate() {
-            if known.unmet > FORGET_AFTER {
+            if !known.is_recent && self.by_addr.get(&known.addr) == Some(&Entry(i as u32)) {
                 self.by_addr.remove(&known.addr);
                 self.free.push(Entry(i as u32));
             }

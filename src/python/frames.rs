@@ -466,7 +466,10 @@ impl Stack {
     /// The copy of a frame: in a chunk, or outside.
     fn frame_bytes<'c>(&mut self, addr: Addr, size: usize, copies: &'c mut Copies) -> Result<&'c [u8], Walk> {
         let from = self.within.map_or(0, |(index, _)| index);
-        let holds = |chunk: &Chunk| addr.since(chunk.addr).is_some_and(|at| at + size <= copies.get(chunk.copy).len());
+        let holds = |chunk: &Chunk| {
+            let end = addr.since(chunk.addr).and_then(|at| at.checked_add(size));
+            end.is_some_and(|end| end <= copies.get(chunk.copy).len())
+        };
         let found = self.chunks[from..].iter().position(holds).map(|i| i + from);
         if let Some(index) = found {
             // Frames are pushed upwards: in one chunk, a caller lies below what it called.

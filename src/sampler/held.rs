@@ -39,6 +39,8 @@ pub struct Stack {
     pub gil: GilState,
     /// How the stack came out.
     pub walk: Walk,
+    /// Since which look it was asleep, if it was asleep before it was read.
+    pub asleep: Option<u64>,
     /// What was told of it before, if it still holds.
     pub told: Option<Told>,
     /// Whether the thread may have moved while it was read.
@@ -79,6 +81,7 @@ impl Held {
             state: thread.state,
             gil: thread.gil,
             walk,
+            asleep: thread.asleep,
             told,
             was_moving: thread.stack.was_moving(),
             may_be_left: thread.stack.may_be_left(),

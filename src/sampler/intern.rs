@@ -38,9 +38,11 @@ pub struct Interner {
     threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
     /// What the frames of the stack at hand turned out to execute.
     resolved: Vec<Resolved>,
+    /// The frames of the stack at hand, outermost first.
+    frame_ids: Vec<FrameId>,
     functions: Functions,
     /// What was told of threads that rest, for as long as they do.
-    rested: Vec<(Identity, Told)>,
+    rested: Vec<(Identity, u64, Told)>,
     names: Names,
     names_read: Option<Instant>,
     names_every: Duration,
@@ -56,6 +58,7 @@ impl Interner {
             stacks: FxHashMap::default(),
             threads: FxHashMap::default(),
             resolved: Vec::new(),
+            frame_ids: Vec::new(),
             functions: Functions::default(),
             rested: Vec::new(),
             names: Names::default(),
@@ -67,6 +70,7 @@ impl Interner {
     /// The target executed another Python.
     pub fn change_interpreter(&mut self, interpreter: Interpreter) {
         self.interpreter = interpreter;
+        self.functions = Functions::default();
         self.names_read = None;
     }
 
@@ -83,8 +87,8 @@ impl Interner {
         held.clear();
         let (_, empty, ..) = reader.parts();
         *empty = held;
-        for (identity, told) in self.rested.drain(..) {
-            reader.note_told(identity, told);
+        for (identity, since, told) in self.rested.drain(..) {
+            reader.note_told(identity, since, told);
         }
     }
 
@@ -100,14 +104,13 @@ impl Interner {
                 return;
             }
         };
-        if held.state == ThreadState::Idle && held.told.is_none() {
-            self.rested.push((held.identity, Told(stack)));
+        if held.told.is_none() {
+            self.rested.extend(held.asleep.map(|since| (held.identity, since, Told(stack))));
         }
         if held.walk == Walk::Truncated {
             tally.truncated += 1;
         }
         let thread = self.thread(held);
-        self.define(view.codes);
         self.send(Event::Sample(Sample { at: held.at, thread, state: held.state, gil: held.gil, stack }), tally);
     }
 
@@ -118,15 +121,11 @@ impl Interner {
         view: &mut View,
         mixing: &mut Mixing,
     ) -> Result<Option<StackId>, Unreadable> {
-        let mut stack = match held.walk {
-            Walk::Whole => None,
-            Walk::Truncated => {
-                let frame = view.codes.synthetic(TRUNCATED);
-                Some(self.push(None, frame))
-            }
+        match held.walk {
+            Walk::Whole | Walk::Truncated => {}
             Walk::Needs => return Err(Unreadable::Unmapped),
             Walk::Failed(reason) => return Err(reason),
-        };
+        }
         let frames = view.held.frames(held);
         self.resolved.clear();
         self.resolved.extend(frames.iter().map(|f| view.codes.resolve(f.code, &view.objects, view.copies)));
@@ -143,13 +142,19 @@ impl Interner {
         {
             return Err(Unreadable::Torn);
         }
+        let mut ids = std::mem::take(&mut self.frame_ids);
+        ids.clear();
+        if held.walk == Walk::Truncated {
+            ids.push(view.codes.synthetic(TRUNCATED));
+        }
         for index in (left..frames.len()).rev() {
-            if let Resolved::Code(entry) = self.resolved[index]
-                && let Some(frame) = view.codes.frame(entry, &frames[index], &view.objects)
-            {
-                stack = Some(self.push(stack, frame));
+            if let Resolved::Code(entry) = self.resolved[index] {
+                ids.extend(view.codes.frame(entry, &frames[index], &view.objects));
             }
         }
+        self.define(view.codes);
+        let stack = ids.iter().fold(None, |caller, frame| Some(self.push(caller, *frame)));
+        self.frame_ids = ids;
         Ok(stack)
     }
 
@@ -212,12 +217,8 @@ impl Interner {
 
     /// Puts new definitions in line: code objects, then frames, before the stacks that use them.
     fn define(&mut self, codes: &mut Codes) {
-        for (id, frame) in codes.new_frames().rev() {
-            self.pending.push_front(Event::Frame(id, frame));
-        }
-        for (id, code) in codes.new_codes().rev() {
-            self.pending.push_front(Event::Code(id, code));
-        }
+        self.pending.extend(codes.new_codes().map(|(id, code)| Event::Code(id, code)));
+        self.pending.extend(codes.new_frames().map(|(id, frame)| Event::Frame(id, frame)));
     }
 
     /// Sends as many pending definitions as there is room for; true if that was all.

@@ -26,7 +26,7 @@ use super::pausing::Pausing;
 use crate::memory::{Addr, Copies, Found, Memory, MemoryError};
 use crate::python::Interpreter;
 use crate::python::code::Codes;
-use crate::python::frames::{Stack, Walk};
+use crate::python::frames::{RawFrame, Stack, Walk};
 use crate::python::gil::{self, Holder};
 use crate::python::threads::{self, Identity, PthreadTid, Window};
 use crate::sample::{GilState, StackId, Stops, ThreadState, Tid, Unreadable};
@@ -76,6 +76,8 @@ pub struct Reader {
     cut: u64,
     generation: u64,
     held: Held,
+    /// Whether the GILs are read again after all else.
+    watches_gils: bool,
     /// Whether the code objects of the last moment have been proved.
     is_proved: bool,
 }
@@ -110,6 +112,8 @@ pub struct ThreadTrack {
     pub walk: Option<Walk>,
     /// Its stack.
     pub stack: Stack,
+    /// Since which look it is asleep, if it was before it was read.
+    pub asleep: Option<u64>,
     /// What was told of its stack, if that holds as long as it rests.
     pub told: Option<Told>,
     /// Whether it has not run since it was read, so that it was not read again.
@@ -161,6 +165,7 @@ impl Reader {
             cut: 0,
             generation: 0,
             held: Held::default(),
+            watches_gils: false,
             is_proved: false,
         }
     }
@@ -185,10 +190,10 @@ impl Reader {
         (&self.threads, &mut self.held, &mut self.codes, &self.copies, &self.offsets)
     }
 
-    /// Notes what was told of the stack of a thread that rests.
-    pub fn note_told(&mut self, identity: Identity, told: Told) {
+    /// Notes what was told of the stack of a thread that has been asleep since a look.
+    pub fn note_told(&mut self, identity: Identity, asleep: u64, told: Told) {
         let thread = self.by_addr.get(&identity.addr).and_then(|index| self.threads.get_mut(*index));
-        if let Some(thread) = thread.filter(|thread| thread.identity == identity && thread.state == ThreadState::Idle) {
+        if let Some(thread) = thread.filter(|thread| thread.identity == identity && thread.asleep == Some(asleep)) {
             thread.told = Some(told);
         }
     }
@@ -242,7 +247,7 @@ impl Reader {
             return Ok(());
         }
         copies.clear();
-        codes.begin();
+        codes.begin_late();
         held.all_frames().iter().for_each(|frame| codes.want(frame.code, offsets, copies));
         copies.fetch(memory)?;
         held.all_frames().iter().for_each(|frame| codes.prove(frame.code, offsets, copies));
@@ -254,7 +259,7 @@ impl Reader {
         match std::mem::replace(&mut self.is_proved, true) {
             true => Ok(()),
             false => {
-                self.codes.begin();
+                self.codes.begin_late();
                 self.fetch_codes(memory)
             }
         }
@@ -302,7 +307,8 @@ impl Reader {
     }
 
     fn read(&mut self, memory: &dyn Memory, wanted: Wanted, pausing: &Pausing) -> Result<(), Failure> {
-        self.fetch_at_once(memory, pausing)?;
+        self.watches_gils = !pausing.is_never();
+        self.fetch(memory)?;
         self.find_interpreters(memory)?;
         self.find_departures();
         self.find_arrivals(memory)?;
@@ -323,30 +329,32 @@ impl Reader {
             self.copies.want_nearby(addr, len);
             self.copies.want_nearby(interpreter.gil, gil::size(&self.offsets));
         }
+        let is_free = self.interpreters.iter().any(|interpreter| interpreter.holder == Holder::Disabled);
         for thread in self.threads.iter().filter(|thread| !thread.is_kept) {
             self.copies.want(thread.identity.addr, self.thread_len);
-            if thread.walk.is_some() {
+            if thread.walk.is_some() && !(with_codes && thread.has_own_stop()) {
                 thread.stack.foresee(&self.offsets, &mut self.copies);
             }
         }
         if with_codes {
             self.codes.begin();
-            self.codes.foresee(&self.offsets, &mut self.copies);
+            // Without a GIL what is read now proves nothing of threads that run on until they are stopped.
+            if !is_free {
+                self.codes.foresee(&self.offsets, &mut self.copies);
+            }
         }
-    }
-
-    /// Reads what was asked for.
-    fn fetch(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        Ok(self.copies.fetch(memory)?)
     }
 
     /// Reads what was asked for, and the GILs after it, if somebody may be stopped.
-    fn fetch_at_once(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
+    fn fetch(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        if !self.copies.is_pending() {
+            return Ok(());
+        }
         let size = gil::size(&self.offsets);
-        for gil in self.gils.iter_mut().filter(|_| !pausing.is_never()) {
+        for gil in self.gils.iter_mut().filter(|_| self.watches_gils) {
             gil.copy = self.copies.want_again(gil.addr, size);
         }
-        self.fetch(memory)
+        Ok(self.copies.fetch(memory)?)
     }
 
     /// Whether a stack came out broken that another look may find whole.
@@ -359,11 +367,12 @@ impl Reader {
         self.os_threads.begin();
         for thread in &mut self.threads {
             let look = match thread.tid {
-                None => Look { state: ThreadState::Unknown, rested: false },
-                Some(tid) if pausing.is_paused(tid) => Look { state: ThreadState::Running, rested: false },
+                None => Look { state: ThreadState::Unknown, rested: false, since: 0 },
+                Some(tid) if pausing.is_paused(tid) => Look { state: ThreadState::Running, rested: false, since: 0 },
                 Some(tid) => self.os_threads.look(target, tid),
             };
             thread.state = look.state;
+            thread.asleep = (look.state == ThreadState::Idle).then_some(look.since);
             if !look.rested {
                 thread.told = None;
             }
@@ -403,12 +412,17 @@ impl Reader {
             let is_wanted = wanted == Wanted::All || thread.state != ThreadState::Idle;
             thread.walk = is_wanted.then_some(Walk::Needs);
             if is_wanted {
+                if self.copies.find(thread.identity.addr) == Found::NotAsked {
+                    // It was thought to rest.
+                    self.copies.want(thread.identity.addr, self.thread_len);
+                    thread.stack.foresee(&self.offsets, &mut self.copies);
+                }
                 thread.stack.begin(&self.offsets, is_moving && thread.state != ThreadState::Idle);
             }
         }
         for _ in 0..MOST_ROUNDS {
             let mut unfinished = false;
-            for thread in self.threads.iter_mut().filter(|thread| !thread.is_kept) {
+            for thread in self.threads.iter_mut().filter(|t| !t.is_kept && (is_moving || !t.has_own_stop())) {
                 if thread.walk == Some(Walk::Needs) {
                     thread.walk_on(&self.offsets, &mut self.copies);
                     unfinished |= thread.walk == Some(Walk::Needs);
@@ -422,7 +436,7 @@ impl Reader {
             }
             self.fetch(memory)?;
         }
-        for thread in &mut self.threads {
+        for thread in self.threads.iter_mut().filter(|thread| is_moving || !thread.has_own_stop()) {
             if thread.walk == Some(Walk::Needs) {
                 thread.walk = Some(Walk::Failed(Unreadable::Invalid));
             }
@@ -439,21 +453,20 @@ impl Reader {
         let Reader { offsets, thread_len, copies, apart, codes, threads, os_threads, .. } = self;
         for thread in threads.iter_mut().filter(|t| t.walk.is_some() && !t.is_kept && t.gil == GilState::None) {
             let Some(tid) = thread.tid else { continue };
-            let mut runs = thread.state == ThreadState::Running;
-            let mut is_true = !runs && os_threads.still_rests(target, tid);
+            let mut is_true = thread.state == ThreadState::Idle && os_threads.still_rests(target, tid);
             for _ in 0..TRIES {
-                if is_true || runs && !pausing.pause(tid) {
+                if is_true {
                     break;
                 }
                 // In this order: if it wakes up after it was seen asleep, it gets another turn.
                 let before = target.sched_stat(tid);
-                runs = runs || target.thread_state(tid) == ThreadState::Running && pausing.pause(tid);
+                let is_stopped = target.thread_state(tid) == ThreadState::Running && pausing.pause(tid);
                 let walked = thread
                     .walk_apart(offsets, *thread_len, apart, target.memory())
                     .and_then(|()| thread.fetch_codes(codes, offsets, copies, target.memory()));
                 stops.add(pausing.resume());
                 walked?;
-                is_true = runs || before.is_some() && before == target.sched_stat(tid);
+                is_true = is_stopped || before.is_some() && before == target.sched_stat(tid);
             }
             if !is_true {
                 thread.walk = Some(Walk::Failed(Unreadable::Torn));
@@ -465,25 +478,32 @@ impl Reader {
     /// Fetches the code objects that were not foreseen, and the names of those that are new.
     fn fetch_codes(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let Reader { offsets, copies, codes, threads, .. } = self;
-        let read = || threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept);
-        let mut last = Addr::NULL;
-        for frame in read().flat_map(|thread| thread.stack.frames()) {
-            if std::mem::replace(&mut last, frame.code) != frame.code {
-                codes.want(frame.code, offsets, copies);
-            }
+        for frame in frames_read(threads) {
+            codes.want(frame.code, offsets, copies);
         }
-        copies.fetch(memory)?;
-        last = Addr::NULL;
-        for frame in read().flat_map(|thread| thread.stack.frames()) {
-            if std::mem::replace(&mut last, frame.code) != frame.code {
-                codes.prove(frame.code, offsets, copies);
-            }
+        self.fetch(memory)?;
+        let Reader { offsets, copies, codes, threads, .. } = self;
+        for frame in frames_read(threads) {
+            codes.prove(frame.code, offsets, copies);
         }
-        Ok(copies.fetch(memory)?)
+        self.fetch(memory)
     }
 }
 
+/// The frames of every stack that was read in this moment, but for those that execute what the one before executes.
+fn frames_read(threads: &[ThreadTrack]) -> impl Iterator<Item = &RawFrame> {
+    let read = threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept);
+    let mut last = Addr::NULL;
+    read.flat_map(|thread| thread.stack.frames())
+        .filter(move |frame| std::mem::replace(&mut last, frame.code) != frame.code)
+}
+
 impl ThreadTrack {
+    /// Whether it runs and no GIL keeps it still while others are read: then it is stopped for itself.
+    fn has_own_stop(&self) -> bool {
+        self.gil == GilState::None && self.state == ThreadState::Running && self.tid.is_some()
+    }
+
     /// Fetches the code objects of its frames, and the names of those that are not known, while it is stopped.
     fn fetch_codes(
         &self,

@@ -36,6 +36,8 @@ pub struct Look {
     pub state: ThreadState,
     /// Whether it has not run since the last look.
     pub rested: bool,
+    /// The look at which this sleep was first seen, if it is asleep.
+    pub since: u64,
 }
 
 impl OsThreads {
@@ -59,7 +61,7 @@ impl OsThreads {
         }
         let runs_on = known.filter(|known| known.look.state == ThreadState::Running && known.at.elapsed() < STILL_RUNS);
         if let Some(at) = runs_on.map(|known| known.at) {
-            return self.note(tid, Look { state: ThreadState::Running, rested: false }, None, at);
+            return self.note(tid, Look { state: ThreadState::Running, rested: false, since: 0 }, None, at);
         }
         let before = known.and_then(|known| known.asleep_since);
         self.look_closely(target, tid, before)
@@ -75,15 +77,21 @@ impl OsThreads {
         let at = Instant::now();
         let may_rest = before.is_some() || target.thread_state(tid) != ThreadState::Running;
         if !may_rest {
-            return self.note(tid, Look { state: ThreadState::Running, rested: false }, None, at);
+            return self.note(tid, Look { state: ThreadState::Running, rested: false, since: 0 }, None, at);
         }
         let account = target.sched_stat(tid);
         if account.is_some() && account == before {
-            return self.note(tid, Look { state: ThreadState::Idle, rested: true }, account, at);
+            let since = self.by_tid.get(&tid).map_or(self.round, |known| known.look.since);
+            return self.note(tid, Look { state: ThreadState::Idle, rested: true, since }, account, at);
         }
         // The account first: a thread that is asleep after it, and whose account stays the same, did not run in between.
         let state = target.thread_state(tid);
-        self.note(tid, Look { state, rested: false }, account.filter(|_| state == ThreadState::Idle), at)
+        self.note(
+            tid,
+            Look { state, rested: false, since: self.round },
+            account.filter(|_| state == ThreadState::Idle),
+            at,
+        )
     }
 
     fn note(&mut self, tid: Tid, look: Look, asleep_since: Option<SchedStat>, at: Instant) -> Look {

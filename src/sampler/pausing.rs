@@ -9,8 +9,8 @@ use crate::target::pause::{Pauser, Refusal};
 #[derive(Debug)]
 pub struct Pausing {
     pauser: Option<Pauser>,
-    /// A thread that would not stop, for this moment.
-    given_up: Option<Tid>,
+    /// Threads that would not stop, for this moment.
+    given_up: Vec<Tid>,
     /// For how long somebody was stopped when the kernel forbade it.
     untold: Option<Duration>,
     remark: Option<Remark>,
@@ -19,12 +19,12 @@ pub struct Pausing {
 impl Pausing {
     /// Nobody is ever stopped.
     pub fn never() -> Pausing {
-        Pausing { pauser: None, given_up: None, untold: None, remark: None }
+        Pausing { pauser: None, given_up: Vec::new(), untold: None, remark: None }
     }
 
     /// Threads of a process are stopped for a moment each.
     pub fn of(pid: u32) -> Pausing {
-        Pausing { pauser: Some(Pauser::new(pid)), given_up: None, untold: None, remark: None }
+        Pausing { pauser: Some(Pauser::new(pid)), given_up: Vec::new(), untold: None, remark: None }
     }
 
     /// Whether nobody is stopped.
@@ -39,7 +39,7 @@ impl Pausing {
 
     /// Whether a thread would not stop, so that there is no use in asking again.
     pub fn has_given_up(&self, tid: Tid) -> bool {
-        self.given_up == Some(tid)
+        self.given_up.contains(&tid)
     }
 
     /// Stops a thread; true if it is stopped. Where the kernel forbids it, nobody is stopped from now on.
@@ -49,7 +49,7 @@ impl Pausing {
             Ok(()) => true,
             Err(Refusal::Gone) => false,
             Err(Refusal::WillNotStop) => {
-                self.given_up = Some(tid);
+                self.given_up.push(tid);
                 false
             }
             Err(Refusal::Forbidden) => {
@@ -63,7 +63,7 @@ impl Pausing {
 
     /// Lets everybody go. Returns for how long somebody was stopped.
     pub fn resume(&mut self) -> Option<Duration> {
-        self.given_up = None;
+        self.given_up.clear();
         let Some(pauser) = &mut self.pauser else { return self.untold.take() };
         pauser.tend();
         pauser.resume()

@@ -210,7 +210,7 @@ impl Pauser {
     /// Lets every thread go that is stopped. Returns for how long the first of them was stopped, or a little more; `None`
     /// if none was.
     pub fn resume(&mut self) -> Option<Duration> {
-        for paused in std::mem::take(&mut self.paused) {
+        while let Some(paused) = self.paused.pop() {
             self.release(paused.pid, paused.caught);
         }
         self.since.take().map(|since| since.elapsed())

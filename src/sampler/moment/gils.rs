@@ -2,7 +2,7 @@
 
 use python_offsets::Offsets;
 
-use super::{Failure, Reader};
+use super::{Failure, Reader, ThreadTrack};
 use crate::memory::{Addr, Copies, CopyId, Found, Memory};
 use crate::python::frames::Walk;
 use crate::python::gil::{self, Passed};
@@ -93,8 +93,7 @@ impl Reader {
                 let Some(tid) = tid_of(self, thread).filter(|tid| !pausing.is_paused(*tid)) else { break };
                 if expected == Some(tid) {
                     if pausing.pause(tid) {
-                        self.threads[thread].state = ThreadState::Running;
-                        self.threads[thread].is_kept = false;
+                        self.note_paused(tid);
                     }
                     break;
                 }
@@ -111,16 +110,26 @@ impl Reader {
         Ok(())
     }
 
+    /// Notes that an OS thread is stopped, and so ran: whatever was told of it does not hold.
+    fn note_paused(&mut self, tid: Tid) {
+        for thread in self.threads.iter_mut().filter(|thread| thread.tid == Some(tid)) {
+            thread.state = ThreadState::Running;
+            thread.told = None;
+            thread.asleep = None;
+            thread.is_kept = false;
+        }
+    }
+
     /// Stops every thread that runs and may take a GIL.
     pub(super) fn pause_running(&mut self, target: &Target, pausing: &mut Pausing) {
-        for thread in self.threads.iter_mut().filter(|thread| thread.gil != GilState::None) {
-            if let Some(tid) = thread.tid
+        for index in 0..self.threads.len() {
+            if let ThreadTrack { tid: Some(tid), gil, .. } = self.threads[index]
+                && gil != GilState::None
                 && !pausing.is_paused(tid)
                 && target.thread_state(tid) == ThreadState::Running
                 && pausing.pause(tid)
             {
-                thread.state = ThreadState::Running;
-                thread.is_kept = false;
+                self.note_paused(tid);
             }
         }
     }
@@ -162,7 +171,9 @@ impl Reader {
 
     /// Whether the threads that were not read again still rest.
     pub(super) fn those_kept_still_rest(&self, target: &Target) -> bool {
-        let mut kept = self.threads.iter().filter(|thread| thread.is_kept).filter_map(|thread| thread.tid);
+        // Of those whose stacks are not wanted nothing is told that could be wrong.
+        let kept = self.threads.iter().filter(|thread| thread.is_kept && thread.walk.is_some());
+        let mut kept = kept.filter_map(|thread| thread.tid);
         kept.all(|tid| self.os_threads.still_rests(target, tid))
     }
 }

@@ -202,6 +202,7 @@ impl Reader {
             gil: GilState::Unknown,
             walk: None,
             stack: Stack::default(),
+            asleep: None,
             told: None,
             is_kept: false,
             generation: self.generation,
