@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::fs;
 use std::path::Path;
 
+use common::recording::wait_until;
 use common::{Kind, oracle};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
@@ -53,6 +55,8 @@ fn compare(kind: &Kind, program: &str, arguments: &[&str]) -> Result<(), Failed>
     if told.get("unavailable").is_some() {
         return Ok(());
     }
+    // Between telling and standing still a thread may be without a processor for long.
+    wait_until("every thread stands still", || stand_still(target.pid()));
     let dump = common::dump(target.pid());
     let seen = oracle::seen(&dump);
     if let Some(difference) = oracle::difference(&oracle::told(&told), &seen) {
@@ -78,6 +82,13 @@ fn check_header(kind: &Kind, told: &Value, dump: &Value) -> Result<(), Failed> {
     let gil = &dump["interpreters"][0]["gil"]["state"];
     let expected = if told["gil"] == true { "free" } else { "none" };
     check(*gil == *expected, &format!("the GIL is {expected}, not {gil}"))
+}
+
+/// Whether every thread of a process sleeps.
+fn stand_still(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs");
+    let sleeps = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'));
+    tasks.flatten().all(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(sleeps))
 }
 
 fn check(holds: bool, what: &str) -> Result<(), Failed> {

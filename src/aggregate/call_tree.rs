@@ -1,7 +1,8 @@
 //! How often each thread was seen in each stack.
 //!
 //! The events already spell stacks as a tree (a stack is a frame and the stack of its caller), so the tree is kept as it
-//! comes and only its nodes are counted.
+//! comes and only its nodes are counted. Where threads need not be told apart they are not kept at all: a program that makes
+//! one for each request would fill the memory with them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -26,6 +27,10 @@ pub struct CallTree {
     frames: Vec<Frame>,
     stacks: Vec<Node>,
     threads: Vec<Thread>,
+    /// How many threads were heard of.
+    thread_count: usize,
+    /// Whether threads are not told apart.
+    is_merged: bool,
     counts: HashMap<(ThreadId, StackId), u64>,
     samples: u64,
     frameless: u64,
@@ -39,6 +44,11 @@ struct Node {
 }
 
 impl CallTree {
+    /// A recording whose threads are not told apart: every count is of thread 0, and no thread is known.
+    pub fn merged() -> CallTree {
+        CallTree { is_merged: true, ..CallTree::default() }
+    }
+
     /// Takes the next event of a recording.
     pub fn take(&mut self, event: Event) {
         match event {
@@ -49,7 +59,12 @@ impl CallTree {
                 let caller = caller.filter(|caller| caller.0 < id.0);
                 define(&mut self.stacks, id.index(), Node { caller, frame });
             }
-            Event::Thread(id, thread) => define(&mut self.threads, id.index(), thread),
+            Event::Thread(id, thread) => {
+                self.thread_count = self.thread_count.max(id.index() + 1);
+                if !self.is_merged {
+                    define(&mut self.threads, id.index(), thread);
+                }
+            }
             Event::Sample(sample) => self.count(&sample),
             Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
             Event::SearchPath(_) | Event::Remark(_) => {}
@@ -59,7 +74,8 @@ impl CallTree {
     fn count(&mut self, sample: &Sample) {
         match sample.stack {
             Some(stack) => {
-                *self.counts.entry((sample.thread, stack)).or_default() += 1;
+                let thread = if self.is_merged { ThreadId(0) } else { sample.thread };
+                *self.counts.entry((thread, stack)).or_default() += 1;
                 self.samples += 1;
             }
             None => self.frameless += 1,
@@ -89,7 +105,12 @@ impl CallTree {
         self.counts.keys().map(|(_, stack)| stack).collect::<HashSet<_>>().len()
     }
 
-    /// The threads heard of, by id.
+    /// How many threads were heard of.
+    pub fn thread_count(&self) -> usize {
+        self.thread_count
+    }
+
+    /// The threads heard of, by id; none if they are not told apart.
     pub fn threads(&self) -> &[Thread] {
         &self.threads
     }
@@ -167,6 +188,15 @@ mod tests {
         let counts: Vec<_> = tree.counts().iter().map(|c| (c.thread.0, c.stack.0, c.samples)).collect();
         assert_eq!(counts, [(0, 1, 1), (0, 3, 2), (1, 3, 1)]);
         assert_eq!((tree.samples(), tree.distinct_stacks()), (4, 2));
+    }
+
+    #[test]
+    fn threads_that_are_not_told_apart_are_only_counted() {
+        let mut merged = CallTree::merged();
+        let threads = (0..3).map(|id| Event::Thread(ThreadId(id), thread("request")));
+        threads.chain([sample(0, Some(3)), sample(2, Some(3))]).for_each(|event| merged.take(event));
+        assert_eq!((merged.thread_count(), merged.threads().len()), (3, 0));
+        assert_eq!(merged.counts(), [Count { thread: ThreadId(0), stack: StackId(3), samples: 2 }]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Code objects: their names and lines, resolved once and proven to be still the same at every later use.
 //!
 //! A code object can be freed and its address used again by another, whose strings may even lie where the old ones
-//! lay. So an entry counts only while its proof holds, and the proof is read in the same gather as the frames: the
-//! fields of the code object, and from 3.12 on its `co_version`, which no two code objects share. Before 3.12 the
-//! contents of its name, file name and line table are compared as well.
+//! lay. So an entry counts only while its proof holds, and the proof is read while the frames cannot change: the fields of
+//! the code object, and from 3.12 on its `co_version`, which no two code objects of an interpreter share. Before 3.12 the
+//! contents of its name, file name and line table are compared as well. Where nobody is stopped the proof is read right
+//! after the frames; one that does not hold then costs the stack.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{TryRecvError, select};
 use pysample::aggregate::CallTree;
 use pysample::error::Result;
+use pysample::export::Threads;
 use pysample::python::Interpreter;
 use pysample::sample::{Event, Remark, Tally};
 use pysample::sampler::{self, End, Recording, Settings};
@@ -49,7 +50,10 @@ pub fn follow(
         notices,
         command,
         progress: Progress::new(plan.duration, terminal(command)),
-        tree: CallTree::default(),
+        tree: match plan.threads {
+            Threads::Merged => CallTree::merged(),
+            Threads::Apart => CallTree::default(),
+        },
         search_path,
         exited: false,
     };

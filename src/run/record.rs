@@ -170,7 +170,7 @@ fn summary(plan: &Record, subject: &Described, recorded: &Recorded) -> Summary {
         stacks: recorded.tree.samples(),
         distinct: recorded.tree.distinct_stacks(),
         frameless: recorded.tree.frameless(),
-        threads: recorded.tree.threads().len(),
+        threads: recorded.tree.thread_count(),
         end: recorded.end,
         written: String::new(),
     }

@@ -1,4 +1,7 @@
 //! How far stacks are mixtures of moments, where nobody was stopped while they were read.
+//!
+//! Only those of threads that were seen to run are looked at. One that slept at that look, and woke up in the microsecond
+//! in which it was read, is in no number here.
 
 /// What is known of stacks that were read from running threads. A call in such a stack can often be proved: the caller still
 /// names the function that it called. One that differs proves a mixture.

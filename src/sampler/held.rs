@@ -1,7 +1,8 @@
 //! Stacks that have been read and not told yet.
 //!
 //! Where nobody is stopped the code objects of a stack are proved after it: one that is the same before and after was the
-//! same in between. At high rates those of many stacks are proved at once, as one proof costs as much as one stack.
+//! same in between, and one that is not costs the stack. At high rates those of many stacks are proved at once, as one
+//! proof costs as much as one stack.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::held::{self, Held};
 use super::moment::{Reader, Told};
@@ -36,6 +36,8 @@ pub struct Interner {
     interpreter: Interpreter,
     stacks: FxHashMap<(Option<StackId>, FrameId), StackId>,
     threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
+    /// How many threads have an id.
+    thread_count: u32,
     /// What the frames of the stack at hand turned out to execute.
     resolved: Vec<Resolved>,
     /// The frames of the stack at hand, outermost first.
@@ -57,6 +59,7 @@ impl Interner {
             interpreter,
             stacks: FxHashMap::default(),
             threads: FxHashMap::default(),
+            thread_count: 0,
             resolved: Vec::new(),
             frame_ids: Vec::new(),
             functions: Functions::default(),
@@ -179,7 +182,8 @@ impl Interner {
             self.pending.push_back(Event::Thread(*id, known.clone()));
             return *id;
         }
-        let id = ThreadId(self.threads.len() as u32);
+        let id = ThreadId(self.thread_count);
+        self.thread_count += 1;
         let known = Thread {
             interpreter,
             os_thread_id: thread.tid,
@@ -202,9 +206,19 @@ impl Interner {
         }
         let objects = self.interpreter.objects(memory);
         self.names.refresh(&objects, self.interpreter.runtime, reader.interpreters(), reader.threads());
+        self.forget_threads(reader);
         self.tell_search_path(memory);
         self.names_every = (self.names_every * 2).min(NAMES_AT_LAST);
         self.names_read = Some(Instant::now());
+    }
+
+    /// Forgets threads that have ended, once they are many.
+    fn forget_threads(&mut self, reader: &Reader) {
+        const MANY: usize = 64;
+        if self.threads.len() > 2 * reader.threads().len() + MANY {
+            let there: FxHashSet<Identity> = reader.threads().iter().map(|thread| thread.identity).collect();
+            self.threads.retain(|(_, thread), _| there.contains(thread));
+        }
     }
 
     fn tell_search_path(&mut self, memory: &dyn Memory) {
