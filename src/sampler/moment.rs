@@ -308,6 +308,13 @@ impl Reader {
 
     fn read(&mut self, memory: &dyn Memory, wanted: Wanted, pausing: &Pausing) -> Result<(), Failure> {
         self.watches_gils = !pausing.is_never();
+        // Threads that were thought to rest until they were stopped.
+        for thread in self.threads.iter().filter(|thread| !thread.is_kept) {
+            if self.copies.has(thread.identity.addr, self.thread_len).is_none() {
+                self.copies.want(thread.identity.addr, self.thread_len);
+                thread.stack.foresee(&self.offsets, &mut self.copies);
+            }
+        }
         self.fetch(memory)?;
         self.find_interpreters(memory)?;
         self.find_departures();
@@ -365,10 +372,13 @@ impl Reader {
     /// Finds out what the threads that are known do, before anybody is stopped, and which need not be read again.
     fn look_at_threads(&mut self, target: &Target, wanted: Wanted, pausing: &Pausing) {
         self.os_threads.begin();
+        let mut shared = Vec::new();
         for thread in &mut self.threads {
             let look = match thread.tid {
-                None => Look { state: ThreadState::Unknown, rested: false, since: 0 },
-                Some(tid) if pausing.is_paused(tid) => Look { state: ThreadState::Running, rested: false, since: 0 },
+                None => Look { state: ThreadState::Unknown, rested: false, since: 0, again: false },
+                Some(tid) if pausing.is_paused(tid) => {
+                    Look { state: ThreadState::Running, rested: false, since: 0, again: false }
+                }
                 Some(tid) => self.os_threads.look(target, tid),
             };
             thread.state = look.state;
@@ -377,6 +387,15 @@ impl Reader {
                 thread.told = None;
             }
             thread.is_kept = look.rested && (thread.told.is_some() || wanted == Wanted::Running);
+            if let Some(tid) = thread.tid.filter(|_| look.again) {
+                shared.push(tid);
+            }
+        }
+        // A thread state that is new names the OS thread that made it until its own runs.
+        for thread in self.threads.iter_mut().filter(|thread| thread.tid.is_some_and(|tid| shared.contains(&tid))) {
+            thread.told = None;
+            thread.asleep = None;
+            thread.is_kept = false;
         }
     }
 
@@ -412,11 +431,6 @@ impl Reader {
             let is_wanted = wanted == Wanted::All || thread.state != ThreadState::Idle;
             thread.walk = is_wanted.then_some(Walk::Needs);
             if is_wanted {
-                if self.copies.find(thread.identity.addr) == Found::NotAsked {
-                    // It was thought to rest.
-                    self.copies.want(thread.identity.addr, self.thread_len);
-                    thread.stack.foresee(&self.offsets, &mut self.copies);
-                }
                 thread.stack.begin(&self.offsets, is_moving && thread.state != ThreadState::Idle);
             }
         }

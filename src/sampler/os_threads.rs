@@ -38,6 +38,8 @@ pub struct Look {
     pub rested: bool,
     /// The look at which this sleep was first seen, if it is asleep.
     pub since: u64,
+    /// Whether it has been looked at in this round already, for another thread state.
+    pub again: bool,
 }
 
 impl OsThreads {
@@ -57,11 +59,16 @@ impl OsThreads {
         let round = self.round;
         let known = self.by_tid.get(&tid);
         if let Some(known) = known.filter(|known| known.round == round) {
-            return known.look;
+            return Look { again: true, ..known.look };
         }
         let runs_on = known.filter(|known| known.look.state == ThreadState::Running && known.at.elapsed() < STILL_RUNS);
         if let Some(at) = runs_on.map(|known| known.at) {
-            return self.note(tid, Look { state: ThreadState::Running, rested: false, since: 0 }, None, at);
+            return self.note(
+                tid,
+                Look { state: ThreadState::Running, rested: false, since: 0, again: false },
+                None,
+                at,
+            );
         }
         let before = known.and_then(|known| known.asleep_since);
         self.look_closely(target, tid, before)
@@ -77,18 +84,23 @@ impl OsThreads {
         let at = Instant::now();
         let may_rest = before.is_some() || target.thread_state(tid) != ThreadState::Running;
         if !may_rest {
-            return self.note(tid, Look { state: ThreadState::Running, rested: false, since: 0 }, None, at);
+            return self.note(
+                tid,
+                Look { state: ThreadState::Running, rested: false, since: 0, again: false },
+                None,
+                at,
+            );
         }
         let account = target.sched_stat(tid);
         if account.is_some() && account == before {
             let since = self.by_tid.get(&tid).map_or(self.round, |known| known.look.since);
-            return self.note(tid, Look { state: ThreadState::Idle, rested: true, since }, account, at);
+            return self.note(tid, Look { state: ThreadState::Idle, rested: true, since, again: false }, account, at);
         }
         // The account first: a thread that is asleep after it, and whose account stays the same, did not run in between.
         let state = target.thread_state(tid);
         self.note(
             tid,
-            Look { state, rested: false, since: self.round },
+            Look { state, rested: false, since: self.round, again: false },
             account.filter(|_| state == ThreadState::Idle),
             at,
         )
