@@ -87,8 +87,9 @@ fn check_header(kind: &Kind, told: &Value, dump: &Value) -> Result<(), Failed> {
 /// Whether every thread of a process sleeps.
 fn stand_still(pid: u32) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs");
-    let sleeps = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'));
-    tasks.flatten().all(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(sleeps))
+    // A thread's name is cut to 15 bytes, which need not be a whole character.
+    let sleeps = |stat: Vec<u8>| stat.rsplit(|&byte| byte == b')').next().is_some_and(|rest| rest.starts_with(b" S"));
+    tasks.flatten().all(|task| fs::read(task.path().join("stat")).is_ok_and(sleeps))
 }
 
 fn check(holds: bool, what: &str) -> Result<(), Failed> {
