@@ -103,11 +103,12 @@ fn readable(pidfd: &OwnedFd) -> bool {
 }
 
 fn has_ended(pid: u32) -> bool {
-    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+    match fs::read(format!("/proc/{pid}/stat")) {
+        // The name before it may be cut within a character.
         Ok(stat) => stat
-            .rsplit(')')
+            .rsplit(|&byte| byte == b')')
             .next()
-            .is_some_and(|rest| matches!(rest.trim_start().as_bytes().first(), Some(b'Z' | b'X'))),
+            .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), Some(b'Z' | b'X'))),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
