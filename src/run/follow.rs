@@ -24,7 +24,7 @@ use crate::plan::Record;
 const EVENTS_IN_A_ROW: usize = 1024;
 /// How long events are left to gather when they are few, and when they are so many that they would fill the channel.
 /// To wait for each would have the sampler wake us each time, which costs it more than the sample.
-const LONG_NAP: Duration = Duration::from_millis(50);
+const LONG_NAP: Duration = Duration::from_millis(100);
 const SHORT_NAP: Duration = Duration::from_millis(4);
 /// Events after one nap from which on they are many.
 const MANY: usize = 512;
