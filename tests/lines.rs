@@ -1,5 +1,5 @@
 //! What is read of bytecode agrees with CPython, for each version: the line of every offset of hundreds of its own code
-//! objects, and the instructions by which a frame is left.
+//! objects, and the instructions by which a frame is left or calls.
 //!
 //! What is expected is printed by the interpreters: `co_lines()` from 3.10 on, `dis.findlinestarts` before; `opcode`.
 
@@ -8,7 +8,7 @@ mod common;
 use common::Kind;
 use libtest_mimic::{Arguments, Failed, Trial};
 use pysample::python::lines::Lines;
-use python_offsets::{Arch, Build, LineTable, Offsets};
+use python_offsets::{Arch, Build, Code, LineTable, Offsets};
 use serde::Deserialize;
 use std::process::Stdio;
 
@@ -27,24 +27,49 @@ fn main() {
     let whole = || common::kinds().filter(|kind| !kind.kind.contains("embedded"));
     let lines =
         whole().map(|kind| Trial::test(format!("lines of {} agree with the decoder", kind.kind), move || agree(kind)));
-    let leaves = whole().filter(|kind| kind.minor >= 11).map(|kind| {
-        Trial::test(format!("{}: frames are left by the instructions of the table", kind.kind), move || leave(kind))
+    let instructions = whole().flat_map(|kind| {
+        let trial = |name: &str, check: Check| Trial::test(format!("{}: {name}", kind.kind), move || check(kind));
+        [
+            trial("frames are left by the instructions of the table", leave),
+            trial("calls are made by the instructions of the table", call),
+        ]
     });
-    libtest_mimic::run(&Arguments::from_args(), lines.chain(leaves).collect()).exit();
+    libtest_mimic::run(&Arguments::from_args(), lines.chain(instructions).collect()).exit();
 }
 
-fn leave(kind: &Kind) -> Result<(), Failed> {
-    const PRINT: &str = "\
-import json, opcode
-leaves = {'RETURN_VALUE', 'RETURN_CONST', 'RETURN_GENERATOR', 'YIELD_VALUE'}
-print(json.dumps(sorted(code for name, code in opcode.opmap.items() if name.replace('INSTRUMENTED_', '') in leaves)))";
-    let output = kind.command().args(["-c", PRINT]).stderr(Stdio::inherit()).output()?;
+type Check = fn(&'static Kind) -> Result<(), Failed>;
+
+fn leave(kind: &'static Kind) -> Result<(), Failed> {
+    if kind.minor < 11 {
+        return Ok(());
+    }
+    instructions(kind, "name in {'RETURN_VALUE', 'RETURN_CONST', 'RETURN_GENERATOR', 'YIELD_VALUE'}", |code| {
+        code.leaves
+    })
+}
+
+fn call(kind: &'static Kind) -> Result<(), Failed> {
+    let calls = "name.startswith(('CALL', 'PRECALL')) and 'INTRINSIC' not in name and name != 'CALL_FINALLY'";
+    instructions(kind, calls, |code| code.calls)
+}
+
+/// The instructions of which a condition holds, specialised and instrumented ones included, are those of the table.
+fn instructions(kind: &Kind, condition: &str, of: fn(&Code) -> &'static [u8]) -> Result<(), Failed> {
+    let print = format!(
+        "\
+import dis, json, opcode
+known = dict(getattr(dis, '_all_opmap', {{}}), **getattr(opcode, '_specialized_opmap', {{}}))
+known.update(opcode.opmap)
+names = [(name.replace('INSTRUMENTED_', ''), code) for name, code in known.items() if code < 256]
+print(json.dumps(sorted({{code for name, code in names if {condition}}})))"
+    );
+    let output = kind.command().args(["-c", &print]).stderr(Stdio::inherit()).output()?;
     let expected: Vec<u8> = serde_json::from_slice(&output.stdout)?;
     let build = if kind.flavour == "free-threaded" { Build::FreeThreaded } else { Build::Release };
     let table = Offsets::of(kind.minor, Arch::X86_64, build).ok_or("there is no table")?;
-    let mut leaves = table.code.leaves.to_vec();
-    leaves.sort_unstable();
-    if leaves == expected { Ok(()) } else { Err(format!("{leaves:?}, not {expected:?}").into()) }
+    let mut known = of(&table.code).to_vec();
+    known.sort_unstable();
+    if known == expected { Ok(()) } else { Err(format!("{known:?}, not {expected:?}").into()) }
 }
 
 fn agree(kind: &Kind) -> Result<(), Failed> {

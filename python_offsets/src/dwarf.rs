@@ -362,6 +362,7 @@ impl Reader<'_> {
                 Bytecode::Inline(_) => Bytecode::Inline(self.at(CODE, &["co_code_adaptive"])?),
             },
             leaves: shape.leaves,
+            calls: shape.calls,
             tlbc: self.optional(shape.tlbc, CODE, "co_tlbc")?,
         })
     }

@@ -321,6 +321,9 @@ pub struct Code {
     pub bytecode: Bytecode,
     /// Instructions with which a frame is left for its caller (3.11 and later).
     pub leaves: &'static [u8],
+    /// Instructions that call something, the specialised and instrumented ones included. While the innermost frame is at one
+    /// of them, what it has called is not Python.
+    pub calls: &'static [u8],
     /// `co_tlbc`: pointer to the array of bytecode copies (free-threaded, 3.14 and later).
     pub tlbc: Option<usize>,
 }
