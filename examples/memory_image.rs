@@ -11,7 +11,7 @@
 use std::path::Path;
 
 use pysample::python::locate;
-use pysample::sampler::{Pause, snapshot};
+use pysample::sampler::{Pause, Wanted, snapshot};
 use pysample::target::Target;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn record(pid: u32, file: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let target = Target::attach_recording(pid)?;
-    snapshot(&target, &locate(&target)?, Pause::Holder)?;
+    snapshot(&target, &locate(&target)?, Wanted::All, Pause::Holder)?;
     Ok(target.save_image(file)?)
 }
 
@@ -33,7 +33,9 @@ fn show(file: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let target = Target::open_image(file)?;
     let interpreter = locate(&target)?;
     println!("process {}: Python {}", target.pid(), interpreter.version_text());
-    for thread in snapshot(&target, &interpreter, Pause::Never)?.interpreters.iter().flat_map(|i| &i.threads) {
+    for thread in
+        snapshot(&target, &interpreter, Wanted::All, Pause::Never)?.interpreters.iter().flat_map(|i| &i.threads)
+    {
         println!("\n{}", thread.name.as_deref().unwrap_or("unnamed thread"));
         for frame in &thread.frames {
             println!("    {} ({}:{})", frame.function, frame.file, frame.line.map_or("?".into(), |l| l.to_string()));

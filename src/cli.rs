@@ -15,6 +15,8 @@ Examples:
       pysample record -o profile.svg -- python3 app.py
   What is every thread doing right now?
       pysample dump --pid 4242
+  Who holds the GIL, and who waits because of it?
+      pysample gil --pid 4242
 
 To read another process takes its user's rights or root's: sudo pysample ...";
 
@@ -40,7 +42,20 @@ Examples:
       pysample dump --pid 4242
   Which threads run?
       pysample dump --pid 4242 --json |
-          jq -r '.interpreters[].threads[] | select(.state == \"running\").name'";
+          jq -r '.interpreters[].threads[] | select(.gil == \"held\").name'
+  Only those that run:
+      pysample dump --pid 4242 --mode cpu";
+
+const GIL_EXAMPLES: &str = "\
+Examples:
+  Ten seconds, as text:
+      pysample gil --pid 4242
+  A minute, and the waiting as a flame graph of those who caused it:
+      pysample gil --pid 4242 -d 60 -o blame.svg
+  Of a program, from its start to its end:
+      pysample gil -- python3 app.py
+  For a script: which share of the time is it held?
+      pysample gil --pid 4242 -d 5 --json | jq '.gils[0].held.share'";
 
 /// A sampling profiler that attaches to running Python processes and only reads.
 #[derive(Debug, Parser)]
@@ -58,6 +73,8 @@ pub enum Command {
     Record(Record),
     /// Show what every thread is doing right now
     Dump(Dump),
+    /// Show who holds the GIL, who waits for it, and which code is to blame
+    Gil(Gil),
     /// Print a script that completes pysample's arguments in a shell
     Completions(Completions),
 }
@@ -102,9 +119,8 @@ pub struct Record {
     #[arg(short, long)]
     pub threads: bool,
 
-    /// Count threads that wait, too, not only those that run
-    #[arg(short, long)]
-    pub idle: bool,
+    #[command(flatten)]
+    pub mode: Modes,
 
     /// Never stop a thread, not even the one that holds the GIL for some tens of microseconds a sample: stacks may be mixtures
     #[arg(long, visible_alias = "nonblocking")]
@@ -127,9 +143,69 @@ pub struct Dump {
     #[arg(short, long)]
     pub json: bool,
 
+    #[command(flatten)]
+    pub mode: Modes,
+
     /// Never stop a thread, not even the one that holds the GIL for a moment: its stack may be a mixture
     #[arg(long, visible_alias = "nonblocking")]
     pub never_pause: bool,
+}
+
+/// Which threads, as typed.
+#[derive(Debug, Args)]
+pub struct Modes {
+    /// Which threads: cpu (those that run; usual for `record`), wall (all; usual for `dump`), gil (those that hold a GIL)
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+
+    /// All threads, those that wait included: --mode wall
+    #[arg(short, long, conflicts_with_all = ["mode", "gil"])]
+    pub idle: bool,
+
+    /// Only threads that hold a GIL: --mode gil
+    #[arg(short, long, conflicts_with = "mode")]
+    pub gil: bool,
+}
+
+/// `gil`, as typed.
+#[derive(Debug, Args)]
+#[command(after_help = GIL_EXAMPLES)]
+pub struct Gil {
+    /// The process to look at
+    #[arg(short, long, value_name = "PID", allow_negative_numbers = true, conflicts_with = "command")]
+    pub pid: Option<String>,
+
+    /// The command to run and look at
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+
+    /// How long, in seconds; without it 10 for a process, and to its end for a command
+    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub duration: Option<String>,
+
+    /// Looks a second
+    #[arg(short, long, value_name = "HZ", default_value = "250", allow_negative_numbers = true)]
+    pub rate: String,
+
+    /// Print JSON for programs instead of text for people
+    #[arg(short, long)]
+    pub json: bool,
+
+    /// Write the waiting, too, by the stacks of those who caused it: .svg is a flame graph, .txt are collapsed stacks
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Show file names in full, not from their entry of sys.path on
+    #[arg(long)]
+    pub full_filenames: bool,
+
+    /// Never stop a thread, not even the one that holds the GIL for some tens of microseconds a look: stacks may be mixtures
+    #[arg(long, visible_alias = "nonblocking")]
+    pub never_pause: bool,
+
+    /// Stop the program for this share of its time at most; looks are left out to keep to it
+    #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
+    pub max_pause: String,
 }
 
 /// `completions`, as typed.
@@ -245,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_examples_fit_a_terminal() {
-        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES].iter().flat_map(|text| text.lines()) {
+        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES].iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 80, "{line}");
         }
     }

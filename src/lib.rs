@@ -6,8 +6,10 @@
 //! One moment, spelled out:
 //!
 //! ```no_run
+//! use pysample::sampler;
+//!
 //! let (target, interpreter) = pysample::attach(4242)?;
-//! let snapshot = pysample::sampler::snapshot(&target, &interpreter, pysample::sampler::Pause::Holder)?;
+//! let snapshot = sampler::snapshot(&target, &interpreter, sampler::Wanted::All, sampler::Pause::Holder)?;
 //! for thread in &snapshot.interpreters[0].threads {
 //!     println!("{:?}: {:?}", thread.name, thread.frames.first());
 //! }

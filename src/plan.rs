@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap_complete::Shell;
 use pysample::error::{Error, Result};
 use pysample::export::{Files, Lines, Threads};
-use pysample::sampler::{Pause, Wanted};
+use pysample::sampler::{Pause, Settings, Wanted};
 
 use crate::cli;
 
@@ -30,6 +30,8 @@ pub enum Plan {
     Record(Record),
     /// Show what every thread is doing.
     Dump(Dump),
+    /// Show who holds the GIL and who waits for it.
+    Gil(Gil),
     /// Print completions for a shell.
     Completions(Shell),
 }
@@ -43,16 +45,8 @@ pub struct Record {
     pub destination: Destination,
     /// In which format.
     pub format: Format,
-    /// Samples a second.
-    pub rate: f64,
-    /// How long; `None` until something else ends it.
-    pub duration: Option<Duration>,
-    /// Of which threads.
-    pub wanted: Wanted,
-    /// Whether they are stopped while they are read.
-    pub pause: Pause,
-    /// The largest share of its time that the target may be stopped, up to 1.
-    pub max_pause: f64,
+    /// How it is sampled.
+    pub sampling: Settings,
     /// Which line frames show.
     pub lines: Lines,
     /// How much of file names.
@@ -100,6 +94,21 @@ impl Format {
     }
 }
 
+/// A look at who holds the GIL.
+#[derive(Debug)]
+pub struct Gil {
+    /// Of what.
+    pub subject: Subject,
+    /// How it is sampled.
+    pub sampling: Settings,
+    /// Where the waiting goes by stacks, and in which format, if that is wanted.
+    pub output: Option<(Destination, Format)>,
+    /// For whom.
+    pub shape: Shape,
+    /// How much of file names.
+    pub files: Files,
+}
+
 /// A look at a process.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Dump {
@@ -107,6 +116,8 @@ pub struct Dump {
     pub pid: u32,
     /// For whom.
     pub shape: Shape,
+    /// Which threads are shown.
+    pub wanted: Wanted,
     /// Whether threads are stopped while they are read.
     pub pause: Pause,
 }
@@ -126,6 +137,7 @@ impl Plan {
         Ok(match typed.command {
             cli::Command::Record(typed) => Plan::Record(record(typed)?),
             cli::Command::Dump(typed) => Plan::Dump(dump(&typed)?),
+            cli::Command::Gil(typed) => Plan::Gil(gil(typed)?),
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),
         })
     }
@@ -137,11 +149,14 @@ fn record(typed: cli::Record) -> Result<Record> {
         subject: subject(typed.pid.as_deref(), typed.command)?,
         destination,
         format,
-        rate: rate(&typed.rate)?,
-        duration: typed.duration.as_deref().map(duration).transpose()?,
-        wanted: if typed.idle { Wanted::All } else { Wanted::Running },
-        pause: pause(typed.never_pause),
-        max_pause: share(&typed.max_pause)?,
+        sampling: Settings {
+            rate: rate(&typed.rate)?,
+            duration: typed.duration.as_deref().map(duration).transpose()?,
+            wanted: modes(&typed.mode, Wanted::Running)?,
+            pause: pause(typed.never_pause),
+            max_pause: share(&typed.max_pause)?,
+            gils: false,
+        },
         lines: if typed.function { Lines::First } else { Lines::Running },
         files: if typed.full_filenames { Files::Full } else { Files::Short },
         threads: if typed.threads { Threads::Apart } else { Threads::Merged },
@@ -151,9 +166,66 @@ fn record(typed: cli::Record) -> Result<Record> {
 fn dump(typed: &cli::Dump) -> Result<Dump> {
     Ok(Dump {
         pid: pid(&typed.pid)?,
-        shape: if typed.json { Shape::Json } else { Shape::Text },
+        shape: shape(typed.json),
+        wanted: modes(&typed.mode, Wanted::All)?,
         pause: pause(typed.never_pause),
     })
+}
+
+/// For how long a process is looked at that nobody said how long to look at.
+const USUAL_LOOK: Duration = Duration::from_secs(10);
+
+fn gil(typed: cli::Gil) -> Result<Gil> {
+    let subject = subject(typed.pid.as_deref(), typed.command)?;
+    let usual = match subject {
+        Subject::Process(_) => Some(USUAL_LOOK),
+        Subject::Command(_) => None,
+    };
+    let output = match typed.output {
+        None => None,
+        Some(path) => match destination(Some(path), None)? {
+            (Destination::Stdout, _) => {
+                return wrong("the report itself goes to standard output", "as in -o blame.svg");
+            }
+            output => Some(output),
+        },
+    };
+    Ok(Gil {
+        subject,
+        sampling: Settings {
+            rate: rate(&typed.rate)?,
+            duration: typed.duration.as_deref().map(duration).transpose()?.or(usual),
+            wanted: Wanted::Contenders,
+            pause: pause(typed.never_pause),
+            max_pause: share(&typed.max_pause)?,
+            gils: true,
+        },
+        output,
+        shape: shape(typed.json),
+        files: if typed.full_filenames { Files::Full } else { Files::Short },
+    })
+}
+
+fn shape(json: bool) -> Shape {
+    if json { Shape::Json } else { Shape::Text }
+}
+
+fn modes(typed: &cli::Modes, usual: Wanted) -> Result<Wanted> {
+    match (&typed.mode, typed.idle, typed.gil) {
+        (Some(typed), ..) => mode(typed),
+        (_, true, _) => Ok(Wanted::All),
+        (_, _, true) => Ok(Wanted::Holders),
+        _ => Ok(usual),
+    }
+}
+
+fn mode(typed: &str) -> Result<Wanted> {
+    match typed.to_ascii_lowercase().as_str() {
+        "cpu" => Ok(Wanted::Running),
+        "wall" => Ok(Wanted::All),
+        "gil" => Ok(Wanted::Holders),
+        _ => wrong(format!("there is no mode '{typed}'"), "the modes are cpu, wall and gil"),
+    }
 }
 
 fn pause(never: bool) -> Pause {
@@ -209,7 +281,7 @@ fn rate(typed: &str) -> Result<f64> {
 /// Reads `10`, `1.5`, `1.5s`.
 fn duration(typed: &str) -> Result<Duration> {
     let number = typed.trim().trim_end_matches('s').trim_end();
-    let hint = "seconds, more than 0, as in -d 10 or -d 1.5; without -d until Ctrl-C";
+    let hint = "seconds, more than 0, as in -d 10 or -d 1.5";
     match number.parse::<f64>() {
         Ok(seconds) if seconds.is_finite() && seconds > LONGEST => {
             wrong(format!("a duration of {typed} is more than a year"), hint)
@@ -293,17 +365,52 @@ mod tests {
     fn a_process_is_recorded_a_hundred_times_a_second_until_something_ends_it() {
         let record = recording("--pid 42");
         assert_eq!(record.subject, Subject::Process(42));
-        assert_eq!((record.rate, record.duration), (100.0, None));
+        assert_eq!((record.sampling.rate, record.sampling.duration), (100.0, None));
         assert_eq!((record.destination, record.format), (Destination::Named, Format::Flamegraph));
-        assert!(matches!(record.wanted, Wanted::Running));
+        assert!(matches!(record.sampling.wanted, Wanted::Running));
         assert_eq!((record.lines, record.files, record.threads), (Lines::Running, Files::Short, Threads::Merged));
     }
 
     #[test]
     fn every_switch_chooses() {
         let record = recording("-p 42 -F -t -i --full-filenames");
-        assert!(matches!(record.wanted, Wanted::All));
+        assert!(matches!(record.sampling.wanted, Wanted::All));
         assert_eq!((record.lines, record.files, record.threads), (Lines::First, Files::Full, Threads::Apart));
+    }
+
+    #[test]
+    fn a_mode_says_which_threads_count() {
+        for (typed, wanted) in [
+            ("", Wanted::Running),
+            ("--mode cpu", Wanted::Running),
+            ("--mode wall", Wanted::All),
+            ("-i", Wanted::All),
+            ("--mode GIL", Wanted::Holders),
+            ("-g", Wanted::Holders),
+        ] {
+            assert_eq!(recording(&format!("-p 42 {typed}")).sampling.wanted, wanted, "{typed}");
+        }
+        assert_eq!(refused("record -p 42 --mode idle"), "there is no mode 'idle'");
+        let dumped = |typed: &str| match plan(&format!("dump -p 42 {typed}")) {
+            Ok(Plan::Dump(dump)) => dump.wanted,
+            other => panic!("{typed}: {other:?}"),
+        };
+        assert_eq!((dumped(""), dumped("--mode cpu")), (Wanted::All, Wanted::Running));
+    }
+
+    #[test]
+    fn a_process_is_looked_at_for_ten_seconds_and_a_command_to_its_end() {
+        let gil = |typed: &str| match plan(&format!("gil {typed}")) {
+            Ok(Plan::Gil(gil)) => gil,
+            other => panic!("{typed}: {other:?}"),
+        };
+        assert_eq!(gil("-p 42").sampling.duration, Some(Duration::from_secs(10)));
+        assert_eq!(gil("-- x").sampling.duration, None);
+        assert_eq!(gil("-d 3 -- x").sampling.duration, Some(Duration::from_secs(3)));
+        assert!(gil("-p 42").sampling.gils && gil("-p 42").output.is_none());
+        let output = Some((Destination::File("b.svg".into()), Format::Flamegraph));
+        assert_eq!(gil("-p 42 -o b.svg").output, output);
+        assert_eq!(refused("gil -p 42 -o -"), "the report itself goes to standard output");
     }
 
     #[test]
@@ -358,10 +465,10 @@ mod tests {
     #[test]
     fn rates_are_numbers_with_or_without_a_unit() {
         for (typed, hertz) in [("1", 1.0), ("2.5", 2.5), ("1e3", 1000.0), ("1khz", 1000.0), ("10k", 10_000.0)] {
-            assert_eq!(recording(&format!("-p 1 -r {typed}")).rate, hertz, "{typed}");
+            assert_eq!(recording(&format!("-p 1 -r {typed}")).sampling.rate, hertz, "{typed}");
         }
         for (typed, hertz) in [("99hz", 99.0), ("0.2kHz", 200.0), ("200000", 200_000.0), ("200K", 200_000.0)] {
-            assert_eq!(recording(&format!("-p 1 -r {typed}")).rate, hertz, "{typed}");
+            assert_eq!(recording(&format!("-p 1 -r {typed}")).sampling.rate, hertz, "{typed}");
         }
     }
 
@@ -378,7 +485,7 @@ mod tests {
     #[test]
     fn durations_may_have_fractions() {
         for (typed, milliseconds) in [("1.5", 1500), ("10", 10_000), ("2s", 2000), ("0.001", 1), ("1e1", 10_000)] {
-            let duration = recording(&format!("-p 1 -d {typed}")).duration;
+            let duration = recording(&format!("-p 1 -d {typed}")).sampling.duration;
             assert_eq!(duration, Some(Duration::from_millis(milliseconds)), "{typed}");
         }
     }
@@ -397,10 +504,10 @@ mod tests {
 
     #[test]
     fn the_pause_is_a_percentage_or_never() {
-        assert_eq!((recording("-p 1").pause, recording("-p 1").max_pause), (Pause::Holder, 0.05));
-        assert_eq!(recording("-p 1 --max-pause 0.5%").max_pause, 0.005);
-        assert_eq!(recording("-p 1 --max-pause 100").max_pause, 1.0);
-        assert_eq!(recording("-p 1 --nonblocking").pause, Pause::Never);
+        assert_eq!((recording("-p 1").sampling.pause, recording("-p 1").sampling.max_pause), (Pause::Holder, 0.05));
+        assert_eq!(recording("-p 1 --max-pause 0.5%").sampling.max_pause, 0.005);
+        assert_eq!(recording("-p 1 --max-pause 100").sampling.max_pause, 1.0);
+        assert_eq!(recording("-p 1 --nonblocking").sampling.pause, Pause::Never);
         for typed in ["0", "-1", "101", "nan", "some"] {
             assert_eq!(
                 refused(&format!("record -p 1 --max-pause {typed}")),

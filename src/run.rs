@@ -2,8 +2,10 @@
 
 mod described;
 mod follow;
+mod gil;
 mod notices;
 mod record;
+mod session;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -34,15 +36,16 @@ pub enum Exit {
 /// Does what was planned.
 pub fn run(plan: Plan) -> Result<Exit> {
     match plan {
-        Plan::Record(plan) => record::record(&plan),
+        Plan::Record(plan) => session::record(&plan, &plan.subject),
         Plan::Dump(plan) => dump(plan),
+        Plan::Gil(plan) => session::record(&plan, &plan.subject),
         Plan::Completions(shell) => completions(shell),
     }
 }
 
 fn dump(plan: Dump) -> Result<Exit> {
     let (target, interpreter) = attach(plan.pid)?;
-    let snapshot = sampler::snapshot(&target, &interpreter, plan.pause)?;
+    let snapshot = sampler::snapshot(&target, &interpreter, plan.wanted, plan.pause)?;
     let report = Report::new(process(&target, &interpreter), snapshot, |file, line| target.source_line(file, line));
     print(|out| match plan.shape {
         Shape::Json => report.write_json(out),

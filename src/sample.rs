@@ -4,6 +4,7 @@
 //! recording: names, frames and stacks are defined once and then spoken of by id, so that a sample is a few words.
 
 mod mixing;
+mod state;
 mod stops;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use mixing::Mixing;
+pub use state::ThreadState;
 pub use stops::{Stopped, Stops};
 
 /// An OS thread id (`gettid`) as this process sees it.
@@ -85,18 +87,6 @@ pub struct Thread {
     pub name: Option<Arc<str>>,
 }
 
-/// Whether a thread used a processor at the moment of the sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ThreadState {
-    /// On a processor, or ready for one.
-    Running,
-    /// Waiting in the kernel.
-    Idle,
-    /// Not known.
-    Unknown,
-}
-
 /// What a thread has to do with the GIL of its interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -126,6 +116,40 @@ pub struct Sample {
     pub stack: Option<StackId>,
 }
 
+/// Who held the GIL of an interpreter at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GilSample {
+    /// Since the recording began.
+    pub at: Duration,
+    /// `PyInterpreterState.id`.
+    pub interpreter: i64,
+    /// The first of the interpreters that share this GIL.
+    pub owner: i64,
+    /// Who held it.
+    pub holder: GilHeld,
+    /// How often it had passed from one thread to another since the target began.
+    pub switches: Option<u64>,
+    /// After how long a thread that runs Python lets go of it if others wait: `sys.getswitchinterval()`.
+    pub interval: Option<Duration>,
+    /// Whether garbage was being collected in the interpreter.
+    pub is_collecting: bool,
+}
+
+/// Who held a GIL at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GilHeld {
+    /// A thread.
+    By(ThreadId),
+    /// A thread that is not known.
+    BySomeone,
+    /// Nobody.
+    Free,
+    /// There is no GIL: a free-threaded build.
+    None,
+    /// Not known.
+    Unknown,
+}
+
 /// What the sampler tells. An id is defined before it is first used, and ids are dense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -146,6 +170,8 @@ pub enum Event {
     Thread(ThreadId, Thread),
     /// What the target's `sys.path` is, from which it imports; sent when it has changed.
     SearchPath(Vec<String>),
+    /// Who held a GIL at a moment; sent before the samples of that moment, for each interpreter, if it was asked for.
+    Gil(GilSample),
     /// One thread of one sample.
     Sample(Sample),
     /// How far the recording is; sent a few times a second and once at the end.
@@ -279,8 +305,10 @@ pub struct ThreadSnapshot {
     pub os_thread_id: Option<Tid>,
     /// `threading.get_ident()`.
     pub python_thread_id: u64,
-    /// Whether it uses a processor.
+    /// What it was doing.
     pub state: ThreadState,
+    /// For how long it has been off the processor, where it waits and that is known.
+    pub off_for: Option<Duration>,
     /// Whether it holds the GIL.
     pub gil: GilState,
     /// Innermost first. Empty for a thread without Python frames.

@@ -232,7 +232,7 @@ fn stopped(kind: &Kind) {
     wait_until("it is stopped", || stat(pid).is_some_and(|stat| stat.contains(") T ")));
     let dump = common::dump(pid);
     assert_eq!(threads(&dump).count(), threads(&told).count());
-    assert!(threads(&dump).all(|thread| thread["state"] == "idle" && thread["incomplete"].is_null()), "{dump:#}");
+    assert!(threads(&dump).all(|thread| thread["state"] == "stopped" && thread["incomplete"].is_null()), "{dump:#}");
     assert!(stat(pid).unwrap().contains(") T "), "it is still stopped");
     target.signal(Signal::SIGCONT);
     assert!(target.end().success());
@@ -264,7 +264,9 @@ fn namespaces(kind: &Kind) {
     let seen: BTreeMap<u64, &Value> = threads(&dump).map(|t| (t["python_thread_id"].as_u64().unwrap(), t)).collect();
     for thread in threads(&told) {
         let ours = seen[&thread["ident"].as_u64().unwrap()];
-        assert_eq!((&ours["name"], &ours["state"]), (&thread["name"], &Value::from("idle")), "{ours:#}");
+        assert_eq!(&ours["name"], &thread["name"], "{ours:#}");
+        let state = ours["state"].as_str().unwrap();
+        assert!(state.starts_with("waits_for_") || state == "sleeps", "{ours:#}");
         let tid = ours["os_thread_id"].as_u64().unwrap();
         let status = fs::read(format!("/proc/{pid}/task/{tid}/status")).unwrap();
         let status = String::from_utf8_lossy(&status); // The name in it may be cut in the middle of a character.
@@ -284,7 +286,7 @@ fn namespaces(kind: &Kind) {
     wait_until("only its main thread runs", || others_read_input(child));
     let dump = common::dump(child);
     let main = threads(&dump).find(|thread| thread["os_thread_id"] == child).unwrap();
-    assert_eq!(main["state"], "running", "{dump:#}");
+    assert!(main["state"].as_str().unwrap().starts_with("runs_"), "{dump:#}");
     let arguments = ["record", "-r", "500", "-d", "1", "-t", "-f", "collapsed", "-o", "-"];
     let output = bounded(pysample(&arguments).args(self::pid(child)));
     let collapsed = String::from_utf8(output.stdout).unwrap();
@@ -308,6 +310,16 @@ for option, mode, argument in (38, 1, None), (22, 2, program):
 os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
+/// A dump without what differs from one moment to the next: for how long threads have waited.
+fn timeless(mut dump: Value) -> Value {
+    for thread in
+        dump["interpreters"].as_array_mut().unwrap().iter_mut().flat_map(|i| i["threads"].as_array_mut().unwrap())
+    {
+        thread["off_seconds"] = Value::Null;
+    }
+    dump
+}
+
 fn without_vectored_reads(kind: &Kind) {
     let mut target = kind.start("threads.py", &["5"]);
     target.json();
@@ -317,7 +329,7 @@ fn without_vectored_reads(kind: &Kind) {
     let output = bounded(ordinary().command().args(["-c", REFUSES_READV, PYSAMPLE]).args(arguments));
     assert!(output.status.success(), "{}", stderr(&output));
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(seen, usual);
+    assert_eq!(timeless(seen), timeless(usual));
     let record = ["record", "-r", "200", "-d", "0.5", "-i", "-o", "-", "--pid", &target.pid().to_string()];
     let output = bounded(ordinary().command().args(["-c", REFUSES_READV, PYSAMPLE]).args(record));
     assert!(output.status.success() && !output.stdout.is_empty(), "{}", stderr(&output));

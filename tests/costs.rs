@@ -100,6 +100,37 @@ fn a_sample_in_steady_state_allocates_nothing() {
     }
 }
 
+/// Calls that read, of this process so far.
+fn calls() -> u64 {
+    let told = std::fs::read_to_string("/proc/self/io").expect("the kernel counts");
+    told.lines().find_map(|line| line.strip_prefix("syscr: ")?.parse().ok()).expect("a number")
+}
+
+/// What a thread does that has not run since the last sample is not asked again: one look at its account is all.
+#[test]
+fn a_thread_that_rests_costs_one_look_a_sample() {
+    const THREADS: u64 = 100;
+    let _alone = ALONE.lock();
+    for kind in common::one_of_each() {
+        let mut target = kind.start("threads.py", &[&THREADS.to_string()]);
+        target.line();
+        let (target, interpreter) = attach(target.pid()).expect("the target can be read");
+        let settings = Settings { gils: true, ..settings(100.0, 2.9) };
+        let recording = sampler::start(target, interpreter, settings).expect("a thread can be started");
+        let mut seen = Vec::new();
+        for event in recording.events() {
+            if let Event::Progress(at, tally) = event {
+                seen.push((at, calls(), tally.taken));
+            }
+        }
+        let early = seen.iter().find(|(at, ..)| *at >= Duration::from_millis(1700)).expect("progress is told");
+        let late = seen.last().expect("progress is told");
+        let looks = (late.1 - early.1) as f64 / (late.2 - early.2) as f64;
+        // The threads, half a dozen odd ones, the last holder of the GIL again, and what the kernel counts for this very look.
+        assert!(looks <= (THREADS + 20) as f64, "{}: {looks} looks a sample", kind.kind);
+    }
+}
+
 /// Peak resident memory of a recording, in KiB.
 fn resident(kind: &Kind, program: &str, arguments: &[&str]) -> u64 {
     let mut target = kind.start(program, arguments);

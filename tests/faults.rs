@@ -205,7 +205,8 @@ fn thousand_looks(kind: &Kind) {
         for _ in 0..500 {
             let (process, interpreter) = pysample::attach(target.pid()).expect("the target can be read");
             let pause = pysample::sampler::Pause::Holder;
-            let snapshot = pysample::sampler::snapshot(&process, &interpreter, pause).expect("a moment can be taken");
+            let snapshot = pysample::sampler::snapshot(&process, &interpreter, pysample::sampler::Wanted::All, pause)
+                .expect("a moment can be taken");
             assert!(!snapshot.interpreters[0].threads.is_empty());
         }
         assert_untouched(target);

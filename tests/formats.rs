@@ -35,7 +35,7 @@ fn recording() -> CallTree {
         )
     };
     let sample = |thread, stack: Option<u32>| {
-        let (state, gil) = (ThreadState::Running, GilState::Unknown);
+        let (state, gil) = (ThreadState::RunsPython, GilState::Unknown);
         Event::Sample(Sample { at: Duration::ZERO, thread: ThreadId(thread), state, gil, stack: stack.map(StackId) })
     };
     let mut events = vec![
@@ -93,6 +93,7 @@ fn report() -> Report {
         os_thread_id: Some(Tid(id)),
         python_thread_id: 0x7f3a_1c00_0000 + u64::from(id),
         state,
+        off_for: (state == ThreadState::WaitsForLock).then_some(Duration::from_millis(2500)),
         gil,
         frames,
         incomplete,
@@ -103,7 +104,7 @@ fn report() -> Report {
         frame("evil\x1b[31m", "<string>", None),
     ];
     let main = vec![frame("<module>", "/srv/app/main.py", Some(9))];
-    let (running, idle) = (ThreadState::Running, ThreadState::Idle);
+    let (running, idle) = (ThreadState::RunsPython, ThreadState::WaitsForLock);
     let interpreters = vec![
         InterpreterSnapshot {
             id: 0,

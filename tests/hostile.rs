@@ -121,7 +121,7 @@ proptest! {
         let bytes: usize = ranges.iter().map(|(_, bytes)| bytes.len()).sum();
         let target = Target::from_ranges(facts.clone(), ranges);
         if let Ok(interpreter) = python::locate(&target)
-            && let Ok(snapshot) = sampler::snapshot(&target, &interpreter, Pause::Holder)
+            && let Ok(snapshot) = sampler::snapshot(&target, &interpreter, Wanted::All, Pause::Holder)
         {
             let frames: usize = snapshot.interpreters.iter().flat_map(|i| &i.threads).map(|t| t.frames.len()).sum();
             prop_assert!(frames <= bytes, "{} frames from {} bytes", frames, bytes);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use common::{Kind, Running, kind, oracle};
 use libtest_mimic::{Arguments, Failed, Trial};
 use pysample::python;
-use pysample::sampler::{Pause, snapshot};
+use pysample::sampler::{Pause, Wanted, snapshot};
 use pysample::target::{Facts, Target};
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ fn record(name: &str, program: &str, arguments: &[&str]) -> Result<(), Failed> {
     let told = running.json();
     let target = Target::attach_recording(running.pid())?;
     let interpreter = python::locate(&target)?;
-    snapshot(&target, &interpreter, Pause::Holder)?;
+    snapshot(&target, &interpreter, Wanted::All, Pause::Holder)?;
     let (image, json) = files(name, program);
     let facts = without_our_paths(target.facts().clone(), kind(name));
     let ranges = target.ranges().into_iter().map(|(addr, bytes)| (addr, without_our_path(bytes, &prefix(kind(name)))));
@@ -129,7 +129,7 @@ fn replay(name: &str, program: &str) -> Result<(), Failed> {
     if interpreter.version.to_string() != version {
         return Err(format!("the version is {version}, not {}", interpreter.version).into());
     }
-    let snapshot = json!(snapshot(&target, &interpreter, Pause::Holder)?);
+    let snapshot = json!(snapshot(&target, &interpreter, Wanted::All, Pause::Holder)?);
     match oracle::difference(&oracle::told(&told), &oracle::seen(&snapshot)) {
         Some(difference) => Err(difference.into()),
         None => Ok(()),

@@ -67,7 +67,7 @@ impl CallTree {
             }
             Event::Sample(sample) => self.count(&sample),
             Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
-            Event::SearchPath(_) | Event::Remark(_) => {}
+            Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
         }
     }
 
@@ -80,6 +80,12 @@ impl CallTree {
             }
             None => self.frameless += 1,
         }
+    }
+
+    /// The same threads, frames and stacks with other counts, threads not told apart.
+    pub fn weighed(&self, counts: impl IntoIterator<Item = (StackId, u64)>) -> CallTree {
+        let counts: HashMap<_, _> = counts.into_iter().map(|(stack, count)| ((ThreadId(0), stack), count)).collect();
+        CallTree { samples: counts.values().sum(), counts, is_merged: true, frameless: 0, ..self.clone() }
     }
 
     /// Every count, by thread, then by stack.
@@ -170,7 +176,7 @@ mod tests {
         Event::Sample(Sample {
             at: Duration::ZERO,
             thread: ThreadId(thread),
-            state: ThreadState::Running,
+            state: ThreadState::RunsPython,
             gil: GilState::Held,
             stack: stack.map(StackId),
         })

@@ -2,5 +2,9 @@
 //! is named or written is left to `export` and `view`.
 
 mod call_tree;
+pub mod gil;
+mod share;
 
 pub use call_tree::{CallTree, Count};
+pub use gil::GilAccount;
+pub use share::{Looks, Share};

@@ -213,7 +213,7 @@ pub(super) mod tests {
     }
 
     fn sample(thread: ThreadId, stack: Option<StackId>) -> Event {
-        let (state, gil) = (ThreadState::Running, GilState::Held);
+        let (state, gil) = (ThreadState::RunsPython, GilState::Held);
         Event::Sample(Sample { at: Duration::ZERO, thread, state, gil, stack })
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::vec::Drain;
 
-use python_offsets::{Bytecode, Code as Shape, LineTable, Offsets};
+use python_offsets::{Bytecode, LineTable, Offsets};
 use rustc_hash::FxHashMap;
 
 use super::frames::RawFrame;
@@ -48,6 +48,8 @@ pub enum Resolved {
 pub struct Place {
     /// The line, where the code object tells one.
     pub line: Option<u32>,
+    /// Whether it is at an instruction that calls. If it is the innermost frame, what it has called is not Python.
+    pub is_call: bool,
 }
 
 /// A code object in the cache.
@@ -87,10 +89,12 @@ struct Known {
     first_traceable: i64,
     /// For each code unit of the bytecode, 64 to a word, whether a frame is left by it; empty where that is not known.
     leaves: Box<[u64]>,
+    /// Likewise, whether it calls something; empty where that is not known.
+    calls: Box<[u64]>,
     /// Frames by offset and whether they lie in a generator.
-    frames: FxHashMap<(i64, bool), Option<FrameId>>,
+    frames: FxHashMap<(i64, bool), Option<(FrameId, bool)>>,
     /// Calls by offset, and how often what was called was the function that the caller names, and how often not.
-    calls: FxHashMap<i64, (u32, u32)>,
+    callees: FxHashMap<i64, (u32, u32)>,
     /// The sample in which it was last read or proven.
     proven: u64,
     /// The sample in which it was last met.
@@ -230,12 +234,19 @@ impl Codes {
         };
         match self.read(addr, bytes, fields, version, &Objects { memory: &then, offsets: objects.offsets }) {
             Ok(known) => {
+                let apart = bytecode_apart(&known, objects);
                 let now = self.read_again(addr, &known, objects);
                 if now.is_none() && then.is_late.into_inner() {
                     return Resolved::Unreadable;
                 }
-                let leaves = now.map_or_else(Box::default, |now| leaves(&objects.offsets.code, &now));
-                let entry = self.remember(Known { leaves, ..known });
+                let shape = &objects.offsets.code;
+                let bytecode = match shape.bytecode {
+                    Bytecode::Inline(start) => now.as_ref().and_then(|now| now.get(start..)),
+                    Bytecode::Pointer(_) => apart.as_deref().filter(|_| now.is_some()),
+                };
+                let bytecode = bytecode.unwrap_or_default();
+                let (leaves, calls) = (marks(bytecode, shape.leaves), marks(bytecode, shape.calls));
+                let entry = self.remember(Known { leaves, calls, ..known });
                 self.meet(entry);
                 Resolved::Code(entry)
             }
@@ -309,13 +320,14 @@ impl Codes {
             lines: Lines::decode(shape.line_table, first_line, &line_table),
             size,
             leaves: Box::default(),
+            calls: Box::default(),
             first_traceable: match shape.first_traceable {
                 Some(at) => bytes.i32_at(at).map_or(i64::MIN, |units| i64::from(units) * 2),
                 None => i64::MIN,
             },
             code,
             frames: FxHashMap::default(),
-            calls: FxHashMap::default(),
+            callees: FxHashMap::default(),
             proven: self.sample,
             met: self.sample,
             is_recent: false,
@@ -392,8 +404,8 @@ impl Codes {
         };
         match offset {
             Some(offset) if !frame.in_generator && offset < known.first_traceable => None,
-            Some(offset) => Some(Place { line: known.lines.at(offset) }),
-            None => Some(Place { line: None }),
+            Some(offset) => Some(Place { line: known.lines.at(offset), is_call: is_marked(&known.calls, offset) }),
+            None => Some(Place { line: None, is_call: false }),
         }
     }
 
@@ -414,15 +426,13 @@ impl Codes {
 
     /// Whether a frame is at an instruction by which it is left for its caller.
     pub fn is_leaving(&self, entry: Entry, frame: &RawFrame) -> bool {
-        let known = &self.entries[entry.0 as usize];
-        let unit = usize::try_from(frame.offset).map_or(usize::MAX, |offset| offset / 2);
-        known.leaves.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
+        is_marked(&self.entries[entry.0 as usize].leaves, frame.offset)
     }
 
     /// Notes that a frame and what it called agree on what was called.
     pub fn note_agreement(&mut self, caller: Entry, frame: &RawFrame) {
         // Where they have never differed nothing needs to be known.
-        if let Some((agreed, _)) = self.entries[caller.0 as usize].calls.get_mut(&frame.offset) {
+        if let Some((agreed, _)) = self.entries[caller.0 as usize].callees.get_mut(&frame.offset) {
             *agreed += 1;
         }
     }
@@ -431,20 +441,20 @@ impl Codes {
     /// frame leaves on its value stack is not what it calls.
     pub fn note_difference(&mut self, caller: Entry, frame: &RawFrame) -> bool {
         const SEEN: u32 = 2;
-        let (agreed, differed) = self.entries[caller.0 as usize].calls.entry(frame.offset).or_default();
+        let (agreed, differed) = self.entries[caller.0 as usize].callees.entry(frame.offset).or_default();
         *differed += 1;
         *differed > SEEN && *differed > *agreed
     }
 
-    /// The id of a frame; `None` for one that is still being set up.
-    pub fn frame(&mut self, entry: Entry, frame: &RawFrame, objects: &Objects) -> Option<FrameId> {
+    /// The id of a frame, and whether it is at an instruction that calls; `None` for one that is still being set up.
+    pub fn frame(&mut self, entry: Entry, frame: &RawFrame, objects: &Objects) -> Option<(FrameId, bool)> {
         let key = (frame.offset, frame.in_generator);
         if let Some(&id) = self.entries[entry.0 as usize].frames.get(&key) {
             return id;
         }
         let place = self.place(entry, frame, objects);
         let code = self.entries[entry.0 as usize].id;
-        let id = place.map(|Place { line }| self.intern_frame(Frame { code, line }));
+        let id = place.map(|Place { line, is_call }| (self.intern_frame(Frame { code, line }), is_call));
         self.entries[entry.0 as usize].frames.insert(key, id);
         id
     }
@@ -532,16 +542,32 @@ impl Proof {
     }
 }
 
-/// For each code unit of the bytecode whether a frame is left by it. `object` is the code object and its bytecode.
-fn leaves(shape: &Shape, object: &[u8]) -> Box<[u64]> {
-    let Bytecode::Inline(start) = shape.bytecode else { return Box::default() };
-    let units = object.get(start..).unwrap_or_default().chunks_exact(2);
+/// The bytecode of a code object that points to it.
+fn bytecode_apart(known: &Known, objects: &Objects) -> Option<Vec<u8>> {
+    match objects.offsets.code.bytecode {
+        Bytecode::Pointer(_) => objects.bytes(Addr(known.proof.fields[BYTECODE])).ok(),
+        Bytecode::Inline(_) => None,
+    }
+}
+
+/// For each code unit of the bytecode, 64 to a word, whether it is one of some instructions.
+fn marks(bytecode: &[u8], instructions: &[u8]) -> Box<[u64]> {
+    let units = bytecode.chunks_exact(2);
     let mut words = vec![0; units.len().div_ceil(64)];
     for (unit, code) in units.enumerate() {
-        words[unit / 64] |= u64::from(shape.leaves.contains(&code[0])) << (unit % 64);
+        words[unit / 64] |= u64::from(instructions.contains(&code[0])) << (unit % 64);
     }
     words.into()
 }
+
+/// Whether the code unit at an offset in bytes is marked.
+fn is_marked(marks: &[u64], offset: i64) -> bool {
+    let unit = usize::try_from(offset).map_or(usize::MAX, |offset| offset / 2);
+    marks.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
+}
+
+/// Which of [`proof_fields`] says where the bytecode is, if it is not inside.
+const BYTECODE: usize = 5;
 
 /// The fields of a code object that never change during its life.
 fn proof_fields(bytes: &[u8], offsets: &Offsets) -> Option<([u64; 6], u32)> {

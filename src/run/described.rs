@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use pysample::python::Interpreter;
 use pysample::target::Target;
+use pysample::view::dump::{Process, Python};
 
 use crate::plan::Format;
 
@@ -12,29 +13,39 @@ use crate::plan::Format;
 pub struct Described {
     /// What a person would call the program.
     pub program: String,
-    pid: u32,
-    version: Option<String>,
+    process: Process,
+    is_python: bool,
 }
 
 impl Described {
     /// What a target is.
     pub fn new(target: &Target, interpreter: &Interpreter) -> Described {
-        let program = program_of(target.command());
-        Described { program, pid: target.pid(), version: Some(interpreter.version_text()) }
+        Described {
+            program: program_of(target.command()),
+            process: super::process(target, interpreter),
+            is_python: true,
+        }
     }
 
     /// A program that was never seen running Python.
     pub fn unseen(program: &str, pid: u32) -> Described {
-        Described { program: program.into(), pid, version: None }
+        let python = Python { version: String::new(), build: String::new(), found: String::new() };
+        let process = Process { pid, command: vec![program.into()], python };
+        Described { program: program.into(), process, is_python: false }
     }
 
     /// As `app.py (pid 4242) · Python 3.11.7`.
     pub fn to_text(&self) -> String {
-        let Described { program, pid, version } = self;
-        match version {
-            Some(version) => format!("{program} (pid {pid}) · Python {version}"),
-            None => format!("{program} (pid {pid})"),
+        let Described { program, process: Process { pid, python, .. }, is_python } = self;
+        match is_python {
+            true => format!("{program} (pid {pid}) · Python {}", python.version),
+            false => format!("{program} (pid {pid})"),
         }
+    }
+
+    /// As it is told to programs.
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 }
 

@@ -5,9 +5,8 @@ use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use crossbeam_channel::{TryRecvError, select};
-use pysample::aggregate::CallTree;
+use pysample::aggregate::{CallTree, GilAccount};
 use pysample::error::Result;
-use pysample::export::Threads;
 use pysample::python::Interpreter;
 use pysample::sample::{Event, Remark, Tally};
 use pysample::sampler::{self, End, Recording, Settings};
@@ -18,7 +17,6 @@ use pysample::view::summary::Ending;
 
 use super::notices::{Notice, Notices};
 use super::tell;
-use crate::plan::Record;
 
 /// After so many events in a row, look for signals.
 const EVENTS_IN_A_ROW: usize = 1024;
@@ -29,31 +27,40 @@ const SHORT_NAP: Duration = Duration::from_millis(4);
 /// Events after one nap from which on they are many.
 const MANY: usize = 512;
 
+/// What the events of a recording are added up to.
+pub trait Sum {
+    /// Takes the next event.
+    fn take(&mut self, event: Event);
+}
+
+impl Sum for CallTree {
+    fn take(&mut self, event: Event) {
+        CallTree::take(self, event);
+    }
+}
+
+impl Sum for GilAccount {
+    fn take(&mut self, event: Event) {
+        GilAccount::take(self, event);
+    }
+}
+
 /// Records until it is over. `command` is what signals are handed on to.
-pub fn follow(
-    plan: &Record,
+pub fn follow<S: Sum>(
+    settings: Settings,
+    sum: S,
     target: Target,
     interpreter: Interpreter,
     notices: &Notices,
     command: Option<&Command>,
-) -> Result<Recorded> {
+) -> Result<Recorded<S>> {
     let search_path = interpreter.search_path().into_iter().collect();
-    let settings = Settings {
-        rate: plan.rate,
-        duration: plan.duration,
-        wanted: plan.wanted,
-        pause: plan.pause,
-        max_pause: plan.max_pause,
-    };
     let mut follower = Follower {
         recording: sampler::start(target, interpreter, settings)?,
         notices,
         command,
-        progress: Progress::new(plan.duration, terminal(command)),
-        tree: match plan.threads {
-            Threads::Merged => CallTree::merged(),
-            Threads::Apart => CallTree::default(),
-        },
+        progress: Progress::new(settings.duration, terminal(command)),
+        sum,
         search_path,
         exited: false,
     };
@@ -61,12 +68,12 @@ pub fn follow(
     Ok(follower.finish())
 }
 
-struct Follower<'a> {
+struct Follower<'a, S> {
     recording: Recording,
     notices: &'a Notices,
     command: Option<&'a Command>,
     progress: Progress,
-    tree: CallTree,
+    sum: S,
     /// Every entry that `sys.path` was seen to have: it is empty in a Python that has just started, and programs add to it.
     search_path: BTreeSet<String>,
     /// The command has ended.
@@ -80,7 +87,7 @@ enum More {
     Never,
 }
 
-impl Follower<'_> {
+impl<S: Sum> Follower<'_, S> {
     /// Takes what has come, then lets more gather.
     fn step(&mut self) -> More {
         let nap = match self.take_waiting() {
@@ -116,7 +123,7 @@ impl Follower<'_> {
             Event::Remark(remark) => self.progress.above(|| tell(&format!("pysample: {}", what(*remark)))),
             _ => {}
         }
-        self.tree.take(event);
+        self.sum.take(event);
     }
 
     fn hear(&mut self, notice: Notice) {
@@ -136,12 +143,12 @@ impl Follower<'_> {
         }
     }
 
-    fn finish(self) -> Recorded {
+    fn finish(self) -> Recorded<S> {
         drop(self.progress);
         let outcome = self.recording.finish();
         let end = if self.exited { Ending::TargetExited } else { ending(outcome.end) };
-        let (tree, search_path) = (self.tree, self.search_path);
-        Recorded { tree, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end }
+        let (sum, search_path) = (self.sum, self.search_path);
+        Recorded { sum, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end }
     }
 }
 
@@ -159,9 +166,9 @@ fn what(remark: Remark) -> &'static str {
 }
 
 /// A recording that is over.
-pub struct Recorded {
+pub struct Recorded<S> {
     /// What was seen.
-    pub tree: CallTree,
+    pub sum: S,
     /// Every entry that `sys.path` was seen to have.
     pub search_path: BTreeSet<String>,
     /// What was asked, taken and lost.
@@ -172,11 +179,11 @@ pub struct Recorded {
     pub end: Ending,
 }
 
-impl Recorded {
+impl<S> Recorded<S> {
     /// The recording of a command that was never seen running Python.
-    pub fn nothing() -> Recorded {
+    pub fn nothing(sum: S) -> Recorded<S> {
         Recorded {
-            tree: CallTree::default(),
+            sum,
             search_path: BTreeSet::new(),
             tally: Tally::default(),
             elapsed: Duration::ZERO,

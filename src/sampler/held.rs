@@ -7,25 +7,38 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::moment::{ThreadTrack, Told};
+use super::moment::{Interp, ThreadTrack, Told};
 use crate::memory::Addr;
 use crate::python::frames::{Link, RawFrame, Walk};
 use crate::python::threads::Identity;
 use crate::sample::{GilState, ThreadState, Tid};
+use crate::target::Activity;
 
 /// Stacks that have been read and not told yet, in the order in which they were read.
 #[derive(Default)]
 pub struct Held {
+    gils: Vec<Gil>,
     stacks: Vec<Stack>,
     frames: Vec<RawFrame>,
     links: Vec<Link>,
 }
 
-/// The stack of one thread at one moment.
-#[derive(Clone, Debug)]
-pub struct Stack {
+/// The GIL of an interpreter at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Gil {
     /// Since the recording began.
     pub at: Duration,
+    /// The interpreter.
+    pub interpreter: Interp,
+    /// The first of the interpreters that share the GIL.
+    pub owner: i64,
+    /// Its holder, if it is a thread that is known.
+    pub holder: Option<Who>,
+}
+
+/// A thread, as far as it does not change.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
     /// Who it is.
     pub identity: Identity,
     /// The interpreter, by its address.
@@ -34,7 +47,18 @@ pub struct Stack {
     pub interpreter_id: i64,
     /// The OS thread, where it is known.
     pub tid: Option<Tid>,
-    /// What the thread was doing.
+}
+
+/// The stack of one thread at one moment.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Since the recording began.
+    pub at: Duration,
+    /// Whose it is.
+    pub who: Who,
+    /// Whether the thread used a processor.
+    pub activity: Activity,
+    /// What it was doing, as far as its stack need not be known.
     pub state: ThreadState,
     /// Whether it held the GIL.
     pub gil: GilState,
@@ -53,7 +77,22 @@ pub struct Stack {
 }
 
 impl Held {
-    /// How many there are.
+    /// Takes a GIL.
+    pub fn push_gil(&mut self, gil: Gil) {
+        self.gils.push(gil);
+    }
+
+    /// The GILs.
+    pub fn gils(&self) -> &[Gil] {
+        &self.gils
+    }
+
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.stacks.is_empty() && self.gils.is_empty()
+    }
+
+    /// How many stacks there are.
     pub fn len(&self) -> usize {
         self.stacks.len()
     }
@@ -75,10 +114,8 @@ impl Held {
         }
         self.stacks.push(Stack {
             at,
-            identity: thread.identity,
-            interpreter: thread.interpreter,
-            interpreter_id,
-            tid: thread.tid,
+            who: Who { identity: thread.identity, interpreter: thread.interpreter, interpreter_id, tid: thread.tid },
+            activity: thread.activity,
             state: thread.state,
             gil: thread.gil,
             walk,
@@ -113,6 +150,7 @@ impl Held {
 
     /// Forgets them.
     pub fn clear(&mut self) {
+        self.gils.clear();
         self.stacks.clear();
         self.frames.clear();
         self.links.clear();

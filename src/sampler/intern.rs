@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::held::{self, Held};
-use super::moment::{Reader, Told};
+use super::held::{self, Held, Who};
+use super::moment::{Interp, Reader, Told};
 use super::names::Names;
 use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
 use crate::python::code::{Codes, Resolved};
 use crate::python::frames::{Link, Walk};
+use crate::python::gil::Holder;
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
 use crate::sample::{
-    Event, FrameId, Mixing, Remark, Sample, StackId, Tally, Thread, ThreadId, ThreadState, Unreadable,
+    Event, FrameId, GilHeld, GilSample, Mixing, Remark, Sample, StackId, Tally, Thread, ThreadId, Unreadable,
 };
 
 /// How often names are read again: after a thread has appeared, and when none has for long. A thread gets its name a
@@ -43,6 +44,8 @@ pub struct Interner {
     /// The frames of the stack at hand, outermost first.
     frame_ids: Vec<FrameId>,
     functions: Functions,
+    /// Whether the innermost frame of the stack at hand has called something that is not Python; `None` if it has no frames.
+    has_called: Option<bool>,
     /// What was told of threads that rest, for as long as they do.
     rested: Vec<(Identity, u64, Told)>,
     names: Names,
@@ -63,6 +66,7 @@ impl Interner {
             resolved: Vec::new(),
             frame_ids: Vec::new(),
             functions: Functions::default(),
+            has_called: None,
             rested: Vec::new(),
             names: Names::default(),
             names_read: None,
@@ -84,9 +88,14 @@ impl Interner {
         let mut held = std::mem::take(held);
         let mut view = View { held: &held, codes, copies, objects: Objects { memory, offsets } };
         self.rested.clear();
+        let mut gils = held.gils().iter().peekable();
         for stack in held.stacks() {
+            while let Some(gil) = gils.next_if(|gil| gil.at <= stack.at) {
+                self.tell_gil(gil, tally);
+            }
             self.tell_stack(stack, &mut view, tally);
         }
+        gils.for_each(|gil| self.tell_gil(gil, tally));
         held.clear();
         let (_, empty, ..) = reader.parts();
         *empty = held;
@@ -95,7 +104,21 @@ impl Interner {
         }
     }
 
+    fn tell_gil(&mut self, gil: &held::Gil, tally: &mut Tally) {
+        let holder = match (gil.interpreter.holder, gil.holder) {
+            (Holder::Thread(_), Some(who)) => GilHeld::By(self.thread(&who)),
+            (Holder::Thread(_), None) => GilHeld::BySomeone,
+            (Holder::Nobody, _) => GilHeld::Free,
+            (Holder::Disabled, _) => GilHeld::None,
+            (Holder::Unknown, _) => GilHeld::Unknown,
+        };
+        let Interp { id: interpreter, switches, interval, is_collecting, .. } = gil.interpreter;
+        let sample = GilSample { at: gil.at, interpreter, owner: gil.owner, holder, switches, interval, is_collecting };
+        self.send(Event::Gil(sample), tally);
+    }
+
     fn tell_stack(&mut self, held: &held::Stack, view: &mut View, tally: &mut Tally) {
+        self.has_called = None;
         let told = match held.told {
             Some(Told(stack)) => Ok(stack),
             None => self.stack(held, view, &mut tally.mixing),
@@ -108,13 +131,14 @@ impl Interner {
             }
         };
         if held.told.is_none() {
-            self.rested.extend(held.asleep.map(|since| (held.identity, since, Told(stack))));
+            self.rested.extend(held.asleep.map(|since| (held.who.identity, since, Told(stack))));
         }
         if held.walk == Walk::Truncated {
             tally.truncated += 1;
         }
-        let thread = self.thread(held);
-        self.send(Event::Sample(Sample { at: held.at, thread, state: held.state, gil: held.gil, stack }), tally);
+        let thread = self.thread(&held.who);
+        let state = held.state.refined(self.has_called);
+        self.send(Event::Sample(Sample { at: held.at, thread, state, gil: held.gil, stack }), tally);
     }
 
     /// The id of a thread's stack; `None` for one without frames.
@@ -139,10 +163,7 @@ impl Interner {
             true => left(held, &self.resolved, view, &mut self.functions),
             false => 0,
         };
-        if held.was_moving
-            && held.state != ThreadState::Idle
-            && is_mixture(held, &self.resolved[left..], left, view, mixing)
-        {
+        if held.was_moving && !held.activity.is_off() && is_mixture(held, &self.resolved[left..], left, view, mixing) {
             return Err(Unreadable::Torn);
         }
         let mut ids = std::mem::take(&mut self.frame_ids);
@@ -151,8 +172,11 @@ impl Interner {
             ids.push(view.codes.synthetic(TRUNCATED));
         }
         for index in (left..frames.len()).rev() {
-            if let Resolved::Code(entry) = self.resolved[index] {
-                ids.extend(view.codes.frame(entry, &frames[index], &view.objects));
+            if let Resolved::Code(entry) = self.resolved[index]
+                && let Some((id, has_called)) = view.codes.frame(entry, &frames[index], &view.objects)
+            {
+                ids.push(id);
+                self.has_called = Some(has_called);
             }
         }
         self.define(view.codes);
@@ -170,7 +194,7 @@ impl Interner {
     }
 
     /// The id of a thread, which is defined when it is new and again when its name changes.
-    fn thread(&mut self, thread: &held::Stack) -> ThreadId {
+    fn thread(&mut self, thread: &Who) -> ThreadId {
         let interpreter = thread.interpreter_id;
         let key = (interpreter, thread.identity);
         if let Some((id, known)) = self.threads.get_mut(&key) {

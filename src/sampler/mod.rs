@@ -76,12 +76,15 @@ pub struct Settings {
     /// The largest share of its time that the target may be stopped, above 0 and up to 1. To keep to it, samples are
     /// left out.
     pub max_pause: f64,
+    /// Whether it is told who held the GILs.
+    pub gils: bool,
 }
 
 impl Default for Settings {
     /// 100 samples a second until it is stopped, of running threads, stopping the target for 5 % of its time at most.
     fn default() -> Settings {
-        Settings { rate: 100.0, duration: None, wanted: Wanted::Running, pause: Pause::Holder, max_pause: 0.05 }
+        let (wanted, pause) = (Wanted::Running, Pause::Holder);
+        Settings { rate: 100.0, duration: None, wanted, pause, max_pause: 0.05, gils: false }
     }
 }
 
@@ -314,6 +317,9 @@ impl Sampler {
             Ok(()) => {
                 self.tally.taken += 1;
                 self.tally.torn += self.reader.cut_lists();
+                if self.settings.gils {
+                    self.reader.hold_gils(at);
+                }
                 self.reader.hold(at);
                 if !self.may_hold_back() {
                     self.tell();
@@ -334,7 +340,7 @@ impl Sampler {
 
     /// Tells what has been read, once it is proved.
     fn tell(&mut self) {
-        if self.reader.held().len() == 0 {
+        if self.reader.held().is_empty() {
             return;
         }
         // What cannot be proved any more is told as unreadable.

@@ -14,13 +14,14 @@
 
 mod gils;
 mod lists;
+mod states;
 
 use std::time::{Duration, Instant};
 
 use python_offsets::Offsets;
 use rustc_hash::FxHashMap;
 
-use super::held::Held;
+use super::held::{Gil, Held, Who};
 use super::os_threads::{Look, OsThreads};
 use super::pausing::Pausing;
 use crate::memory::{Addr, Copies, Found, Memory, MemoryError};
@@ -30,7 +31,7 @@ use crate::python::frames::{RawFrame, Stack, Walk};
 use crate::python::gil::{self, Holder};
 use crate::python::threads::{self, Identity, PthreadTid, Window};
 use crate::sample::{GilState, StackId, Stops, ThreadState, Tid, Unreadable};
-use crate::target::Target;
+use crate::target::{Activity, Target};
 use gils::{GilTrack, note_gil};
 
 /// Rounds of one moment, beyond those that a chain of new chunks or frames takes.
@@ -40,6 +41,8 @@ const MOST_ROUNDS: usize = 1 << 20;
 const TRIES: usize = 12;
 /// After so many tries every thread that runs is stopped, not only the holders.
 const PATIENT_TRIES: usize = 4;
+/// Threads from which on looking at them takes longer than a stop should.
+const MANY: usize = 16;
 /// How often a thread that nobody stops is read anew because what was read is broken.
 const READS: usize = 3;
 
@@ -49,10 +52,14 @@ const LISTS_EVERY: Duration = Duration::from_millis(100);
 /// Which threads a recording is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Those that use a processor.
+    /// Those that run.
     Running,
     /// All.
     All,
+    /// Those that hold a GIL.
+    Holders,
+    /// All, but only of those that hold a GIL or seem to want it the stacks.
+    Contenders,
 }
 
 /// Reads moments of one process.
@@ -91,6 +98,14 @@ pub struct Interp {
     pub id: i64,
     /// Who holds its GIL.
     pub holder: Holder,
+    /// How often the GIL had passed from one thread to another; `None` where there is none, or it is not known.
+    pub switches: Option<u64>,
+    /// After how long a thread lets go of the GIL that others wait for; `None` where it could not be read.
+    pub interval: Option<Duration>,
+    /// Whether garbage is being collected in it.
+    pub is_collecting: bool,
+    /// Who held the GIL when that was first seen of this collection.
+    pub collector: Option<Addr>,
     /// Where the GIL is.
     pub gil: Addr,
     generation: u64,
@@ -104,7 +119,9 @@ pub struct ThreadTrack {
     pub interpreter: Addr,
     /// The OS thread, where it is known.
     pub tid: Option<Tid>,
-    /// What it was doing.
+    /// Whether it used a processor.
+    pub activity: Activity,
+    /// What it was doing, as far as its stack need not be known.
     pub state: ThreadState,
     /// Whether it held the GIL.
     pub gil: GilState,
@@ -118,6 +135,8 @@ pub struct ThreadTrack {
     pub told: Option<Told>,
     /// Whether it has not run since it was read, so that it was not read again.
     pub is_kept: bool,
+    /// Whether it was not read because its stack is not needed.
+    pub is_unread: bool,
     generation: u64,
 }
 
@@ -216,13 +235,14 @@ impl Reader {
         if self.interpreters.is_empty() && !pausing.is_never() {
             self.scout(target)?;
         }
-        let taken = self.take_stopped(target, wanted, pausing);
+        let taken = self.take_stopped(target, wanted, pausing, stops);
         stops.add(pausing.resume());
         taken?;
         self.follow_lists(target.memory())?;
         self.find_tids(target);
         self.settle_states(target, wanted);
         self.walk_free_threads(target, pausing, stops)?;
+        self.find_states(target, wanted)?;
         self.is_proved = !pausing.is_never();
         if self.is_proved { self.fetch_codes(target.memory()) } else { Ok(()) }
     }
@@ -232,6 +252,27 @@ impl Reader {
         for thread in &self.threads {
             let interpreter = self.interpreters.iter().find(|interpreter| interpreter.addr == thread.interpreter);
             self.held.push(at, interpreter.map_or(-1, |interpreter| interpreter.id), thread);
+        }
+    }
+
+    /// Adds who held the GILs to the moments that are yet to be told.
+    pub fn hold_gils(&mut self, at: Duration) {
+        for interpreter in &self.interpreters {
+            let sharing = self.interpreters.iter().filter(|other| other.gil == interpreter.gil);
+            let owner = sharing.map(|other| other.id).min().unwrap_or(interpreter.id);
+            let holder = match interpreter.holder {
+                Holder::Thread(addr) => self.by_addr.get(&addr).and_then(|index| self.threads.get(*index)),
+                Holder::Nobody | Holder::Disabled | Holder::Unknown => None,
+            };
+            let id_of =
+                |addr| self.interpreters.iter().find(|i| i.addr == addr).map_or(-1, |interpreter| interpreter.id);
+            let holder = holder.map(|thread| Who {
+                identity: thread.identity,
+                interpreter: thread.interpreter,
+                interpreter_id: id_of(thread.interpreter),
+                tid: thread.tid,
+            });
+            self.held.push_gil(Gil { at, interpreter: *interpreter, owner, holder });
         }
     }
 
@@ -279,8 +320,18 @@ impl Reader {
     }
 
     /// Reads until all is of one moment.
-    fn take_stopped(&mut self, target: &Target, wanted: Wanted, pausing: &mut Pausing) -> Result<(), Failure> {
+    fn take_stopped(
+        &mut self,
+        target: &Target,
+        wanted: Wanted,
+        pausing: &mut Pausing,
+        stops: &mut Stops,
+    ) -> Result<(), Failure> {
         for number in 0..TRIES {
+            // Nobody is kept waiting while many threads are looked at.
+            if (1..PATIENT_TRIES).contains(&number) && self.threads.len() > MANY {
+                stops.add(pausing.resume());
+            }
             self.see_who_had_gils(target.memory(), pausing)?;
             self.look_at_threads(target, wanted, pausing);
             self.prepare(!pausing.is_never());
@@ -290,8 +341,8 @@ impl Reader {
             }
             self.read(target.memory(), wanted, pausing)?;
             let is_done = match pausing.is_never() {
-                true => number + 1 >= READS || !self.has_failed(),
-                false => self.is_one_moment(target, pausing)?,
+                true => number + 1 >= READS || !self.has_failed() && !self.lacks_holder(),
+                false => self.is_one_moment(target, pausing)? && !self.lacks_holder(),
             };
             if is_done {
                 return Ok(());
@@ -301,7 +352,7 @@ impl Reader {
         // Somebody else holds the GIL each time one looks. What threads were read as cannot be trusted.
         for thread in self.threads.iter_mut().filter(|thread| thread.walk.is_some()) {
             thread.walk = Some(Walk::Failed(Unreadable::Torn));
-            thread.is_kept = false;
+            (thread.is_kept, thread.is_unread) = (false, false);
         }
         Ok(())
     }
@@ -335,6 +386,8 @@ impl Reader {
             let (addr, len) = self.window.range(interpreter.addr);
             self.copies.want_nearby(addr, len);
             self.copies.want_nearby(interpreter.gil, gil::size(&self.offsets));
+            let collecting = gil::collecting(&self.offsets, self.runtime, interpreter.addr);
+            self.copies.want_nearby(collecting, size_of::<i32>());
         }
         let is_free = self.interpreters.iter().any(|interpreter| interpreter.holder == Holder::Disabled);
         for thread in self.threads.iter().filter(|thread| !thread.is_kept) {
@@ -364,6 +417,14 @@ impl Reader {
         Ok(self.copies.fetch(memory)?)
     }
 
+    /// Whether a thread holds a GIL whose stack was not thought to be needed.
+    fn lacks_holder(&self) -> bool {
+        self.interpreters.iter().any(|interpreter| match interpreter.holder {
+            Holder::Thread(addr) => self.by_addr.get(&addr).is_some_and(|index| self.threads[*index].is_unread),
+            Holder::Nobody | Holder::Disabled | Holder::Unknown => false,
+        })
+    }
+
     /// Whether a stack came out broken that another look may find whole.
     fn has_failed(&self) -> bool {
         self.threads.iter().any(|thread| !thread.is_kept && matches!(thread.walk, Some(Walk::Failed(_))))
@@ -375,18 +436,33 @@ impl Reader {
         let mut shared = Vec::new();
         for thread in &mut self.threads {
             let look = match thread.tid {
-                None => Look { state: ThreadState::Unknown, rested: false, since: 0, again: false },
+                None => Look { activity: Activity::Unknown, rested: false, since: 0, again: false },
                 Some(tid) if pausing.is_paused(tid) => {
-                    Look { state: ThreadState::Running, rested: false, since: 0, again: false }
+                    Look { activity: Activity::Running, rested: false, since: 0, again: false }
                 }
                 Some(tid) => self.os_threads.look(target, tid),
             };
-            thread.state = look.state;
-            thread.asleep = (look.state == ThreadState::Idle).then_some(look.since);
-            if !look.rested {
+            thread.activity = look.activity;
+            thread.asleep = look.activity.is_off().then_some(look.since);
+            if !look.rested || std::mem::take(&mut thread.is_unread) {
                 thread.told = None;
             }
-            thread.is_kept = look.rested && (thread.told.is_some() || wanted == Wanted::Running);
+            // Whoever had a GIL last may hold it in its sleep.
+            let is_unwanted = match wanted {
+                Wanted::All => false,
+                Wanted::Running => true,
+                Wanted::Contenders => false,
+                Wanted::Holders => !self.gils.iter().any(|gil| gil.may_belong_to(thread.identity.addr)),
+            };
+            thread.is_kept = look.rested && (thread.told.is_some() || is_unwanted);
+            // Of one that sleeps and neither holds a GIL nor wants one no stack is needed.
+            let contends = || {
+                thread.tid.is_none_or(|tid| self.os_threads.wanted_gil(tid))
+                    || self.gils.iter().any(|gil| gil.may_belong_to(thread.identity.addr))
+            };
+            if wanted == Wanted::Contenders && thread.gil != GilState::None && look.activity.is_off() && !contends() {
+                (thread.is_kept, thread.is_unread, thread.told, thread.walk) = (true, true, None, None);
+            }
             if let Some(tid) = thread.tid.filter(|_| look.again) {
                 shared.push(tid);
             }
@@ -395,7 +471,7 @@ impl Reader {
         for thread in self.threads.iter_mut().filter(|thread| thread.tid.is_some_and(|tid| shared.contains(&tid))) {
             thread.told = None;
             thread.asleep = None;
-            thread.is_kept = false;
+            (thread.is_kept, thread.is_unread) = (false, false);
         }
     }
 
@@ -405,8 +481,8 @@ impl Reader {
         for thread in &mut self.threads {
             let interpreter = self.interpreters.iter().find(|i| i.addr == thread.interpreter);
             thread.gil = gil_state(interpreter.map_or(Holder::Unknown, |i| i.holder), thread.identity.addr);
-            if let (Some(tid), ThreadState::Unknown) = (thread.tid, thread.state) {
-                thread.state = self.os_threads.look(target, tid).state;
+            if let (Some(tid), Activity::Unknown) = (thread.tid, thread.activity) {
+                thread.activity = self.os_threads.look(target, tid).activity;
             }
         }
         if self.interpreters.len() > 1 {
@@ -414,12 +490,17 @@ impl Reader {
                 self.threads.iter().filter(|t| t.gil == GilState::Held).filter_map(|thread| thread.tid).collect();
             for thread in self.threads.iter_mut().filter(|thread| thread.gil == GilState::NotHeld) {
                 if thread.tid.is_some_and(|tid| holding.contains(&tid)) {
-                    thread.state = ThreadState::Idle;
+                    thread.activity = Activity::Elsewhere;
                 }
             }
         }
-        for thread in self.threads.iter_mut().filter(|thread| thread.state == ThreadState::Idle) {
-            if wanted == Wanted::Running {
+        for thread in &mut self.threads {
+            let is_wanted = match wanted {
+                Wanted::All | Wanted::Contenders => true,
+                Wanted::Running => !thread.activity.is_off(),
+                Wanted::Holders => matches!(thread.gil, GilState::Held | GilState::Unknown),
+            };
+            if !is_wanted {
                 thread.walk = None;
             }
         }
@@ -428,10 +509,17 @@ impl Reader {
     /// Walks the stacks that are wanted, all of them at once, fetching between the rounds.
     fn walk_stacks(&mut self, memory: &dyn Memory, wanted: Wanted, is_moving: bool) -> Result<(), Failure> {
         for thread in self.threads.iter_mut().filter(|thread| !thread.is_kept) {
-            let is_wanted = wanted == Wanted::All || thread.state != ThreadState::Idle;
+            let is_wanted = match wanted {
+                Wanted::All | Wanted::Contenders => true,
+                Wanted::Running => !thread.activity.is_off(),
+                Wanted::Holders => self.interpreters.iter().any(|i| {
+                    i.addr == thread.interpreter
+                        && matches!(i.holder, Holder::Thread(addr) if addr == thread.identity.addr)
+                }),
+            };
             thread.walk = is_wanted.then_some(Walk::Needs);
             if is_wanted {
-                thread.stack.begin(&self.offsets, is_moving && thread.state != ThreadState::Idle);
+                thread.stack.begin(&self.offsets, is_moving && !thread.activity.is_off());
             }
         }
         for _ in 0..MOST_ROUNDS {
@@ -467,14 +555,14 @@ impl Reader {
         let Reader { offsets, thread_len, copies, apart, codes, threads, os_threads, .. } = self;
         for thread in threads.iter_mut().filter(|t| t.walk.is_some() && !t.is_kept && t.gil == GilState::None) {
             let Some(tid) = thread.tid else { continue };
-            let mut is_true = thread.state == ThreadState::Idle && os_threads.still_rests(target, tid);
+            let mut is_true = thread.activity.is_off() && os_threads.still_rests(target, tid);
             for _ in 0..TRIES {
                 if is_true {
                     break;
                 }
                 // In this order: if it wakes up after it was seen asleep, it gets another turn.
                 let before = target.sched_stat(tid);
-                let is_stopped = target.thread_state(tid) == ThreadState::Running && pausing.pause(tid);
+                let is_stopped = target.activity(tid) == Activity::Running && pausing.pause(tid);
                 let walked = thread
                     .walk_apart(offsets, *thread_len, apart, target.memory())
                     .and_then(|()| thread.fetch_codes(codes, offsets, copies, target.memory()));
@@ -515,7 +603,7 @@ fn frames_read(threads: &[ThreadTrack]) -> impl Iterator<Item = &RawFrame> {
 impl ThreadTrack {
     /// Whether it runs and no GIL keeps it still while others are read: then it is stopped for itself.
     fn has_own_stop(&self) -> bool {
-        self.gil == GilState::None && self.state == ThreadState::Running && self.tid.is_some()
+        self.gil == GilState::None && self.activity == Activity::Running && self.tid.is_some()
     }
 
     /// Fetches the code objects of its frames, and the names of those that are not known, while it is stopped.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use crate::memory::Addr;
 use crate::sample::{ThreadState, Tid};
-use crate::target::{SchedStat, Target};
+use crate::target::{Activity, SchedStat, Target};
 
 /// For how long a thread that ran is taken to run on without another look.
 const STILL_RUNS: Duration = Duration::from_micros(50);
@@ -25,15 +26,28 @@ struct OsThread {
     look: Look,
     /// Its account, taken before it was seen asleep.
     asleep_since: Option<SchedStat>,
+    /// What it waits for, as long as this sleep lasts.
+    waits: Option<Waits>,
+    /// Turns on a processor that it had had when it was last seen, if it waited for a GIL then.
+    wanted_gil: Option<u64>,
     at: Instant,
     round: u64,
+}
+
+/// What a thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// What it is doing.
+    pub state: ThreadState,
+    /// Which GIL it waits for, by its address, where that can be told.
+    pub gil: Option<Addr>,
 }
 
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     /// Whether it uses a processor.
-    pub state: ThreadState,
+    pub activity: Activity,
     /// Whether it has not run since the last look.
     pub rested: bool,
     /// The look at which this sleep was first seen, if it is asleep.
@@ -61,11 +75,11 @@ impl OsThreads {
         if let Some(known) = known.filter(|known| known.round == round) {
             return Look { again: true, ..known.look };
         }
-        let runs_on = known.filter(|known| known.look.state == ThreadState::Running && known.at.elapsed() < STILL_RUNS);
+        let runs_on = known.filter(|known| known.look.activity == Activity::Running && known.at.elapsed() < STILL_RUNS);
         if let Some(at) = runs_on.map(|known| known.at) {
             return self.note(
                 tid,
-                Look { state: ThreadState::Running, rested: false, since: 0, again: false },
+                Look { activity: Activity::Running, rested: false, since: 0, again: false },
                 None,
                 at,
             );
@@ -82,32 +96,69 @@ impl OsThreads {
 
     fn look_closely(&mut self, target: &Target, tid: Tid, before: Option<SchedStat>) -> Look {
         let at = Instant::now();
-        let may_rest = before.is_some() || target.thread_state(tid) != ThreadState::Running;
+        let may_rest = before.is_some() || target.activity(tid) != Activity::Running;
         if !may_rest {
             return self.note(
                 tid,
-                Look { state: ThreadState::Running, rested: false, since: 0, again: false },
+                Look { activity: Activity::Running, rested: false, since: 0, again: false },
                 None,
                 at,
             );
         }
         let account = target.sched_stat(tid);
         if account.is_some() && account == before {
-            let since = self.by_tid.get(&tid).map_or(self.round, |known| known.look.since);
-            return self.note(tid, Look { state: ThreadState::Idle, rested: true, since, again: false }, account, at);
+            let then = self.by_tid.get(&tid).map(|known| known.look);
+            let look = then.unwrap_or(Look { activity: Activity::Idle, rested: true, since: self.round, again: false });
+            return self.note(tid, Look { rested: true, again: false, ..look }, account, at);
         }
         // The account first: a thread that is asleep after it, and whose account stays the same, did not run in between.
-        let state = target.thread_state(tid);
+        let activity = target.activity(tid);
         self.note(
             tid,
-            Look { state, rested: false, since: self.round, again: false },
-            account.filter(|_| state == ThreadState::Idle),
+            Look { activity, rested: false, since: self.round, again: false },
+            account.filter(|_| activity.is_off()),
             at,
         )
     }
 
     fn note(&mut self, tid: Tid, look: Look, asleep_since: Option<SchedStat>, at: Instant) -> Look {
-        self.by_tid.insert(tid, OsThread { look, asleep_since, at, round: self.round });
+        let before = self.by_tid.get(&tid);
+        let waits = before.filter(|_| look.rested).and_then(|known| known.waits);
+        let wanted_gil = before.and_then(|known| known.wanted_gil);
+        self.by_tid.insert(tid, OsThread { look, asleep_since, waits, wanted_gil, at, round: self.round });
         look
+    }
+
+    /// What a thread that rests was found to wait for.
+    pub fn waits(&self, tid: Tid) -> Option<Waits> {
+        self.by_tid.get(&tid)?.waits
+    }
+
+    /// Notes what a thread waits for, which holds as long as it rests.
+    pub fn note_waits(&mut self, target: &Target, tid: Tid, waits: Waits) {
+        let rests = self.still_rests(target, tid);
+        if let Some(known) = self.by_tid.get_mut(&tid) {
+            known.waits = rests.then_some(waits);
+            let turns = known.asleep_since.map_or(0, |account| account.turns);
+            known.wanted_gil = (waits.state == ThreadState::WaitsForGil).then_some(turns);
+        }
+    }
+
+    /// Whether a thread waited for a GIL when it was last seen.
+    pub fn wanted_gil(&self, tid: Tid) -> bool {
+        self.by_tid.get(&tid).is_some_and(|known| known.wanted_gil.is_some())
+    }
+
+    /// Whether a thread that wanted a GIL has not had a turn on a processor since: it was woken up and is yet to run.
+    pub fn has_not_run_since(&self, target: &Target, tid: Tid) -> bool {
+        let then = self.by_tid.get(&tid).and_then(|known| known.wanted_gil);
+        then.is_some() && target.sched_stat(tid).map(|now| now.turns) == then
+    }
+
+    /// Notes that a thread wants no GIL any more.
+    pub fn note_no_wish(&mut self, tid: Tid) {
+        if let Some(known) = self.by_tid.get_mut(&tid) {
+            known.wanted_gil = None;
+        }
     }
 }

@@ -12,32 +12,33 @@ use crate::python::frames::Walk;
 use crate::python::gil::Holder;
 use crate::python::objects::Objects;
 use crate::sample::{
-    FrameSnapshot, GilHolder, Incomplete, InterpreterSnapshot, Snapshot, Stops, ThreadSnapshot, Unreadable,
+    FrameSnapshot, GilHolder, Incomplete, InterpreterSnapshot, Snapshot, Stops, ThreadSnapshot, ThreadState, Tid,
+    Unreadable,
 };
 use crate::target::Target;
 
 /// How often a moment is taken again while some of its threads could not be read.
 const TRIES: usize = 4;
 
-/// Reads every thread of every interpreter.
+/// Reads the threads that are wanted of every interpreter.
 ///
 /// # Errors
 ///
 /// The target has ended, or its interpreter is being torn down.
-pub fn snapshot(target: &Target, interpreter: &Interpreter, pause: Pause) -> Result<Snapshot> {
+pub fn snapshot(target: &Target, interpreter: &Interpreter, wanted: Wanted, pause: Pause) -> Result<Snapshot> {
     // On a thread of its own: whatever is stopped goes on when it ends.
-    let taken = thread::scope(|scope| scope.spawn(|| take(target, interpreter, pause)).join());
+    let taken = thread::scope(|scope| scope.spawn(|| take(target, interpreter, wanted, pause)).join());
     taken.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn take(target: &Target, interpreter: &Interpreter, pause: Pause) -> Result<Snapshot> {
+fn take(target: &Target, interpreter: &Interpreter, wanted: Wanted, pause: Pause) -> Result<Snapshot> {
     let mut pausing = pause.pausing(target);
     let pid = target.pid();
     let mut reader = Reader::new(interpreter);
     let mut names = Names::default();
     let mut best: Option<Snapshot> = None;
     for _ in 0..TRIES {
-        let taken = reader.take(target, Wanted::All, &mut pausing, &mut Stops::default());
+        let taken = reader.take(target, wanted, &mut pausing, &mut Stops::default());
         match taken.and_then(|()| reader.prove(target.memory())) {
             Ok(()) => {}
             Err(_) if best.is_some() => break,
@@ -58,7 +59,23 @@ fn take(target: &Target, interpreter: &Interpreter, pause: Pause) -> Result<Snap
             break;
         }
     }
-    best.ok_or(Error::Ended { pid })
+    let mut best = best.ok_or(Error::Ended { pid })?;
+    find_how_long(&mut best, target);
+    Ok(best)
+}
+
+/// Finds out for how long threads have waited for what they wait for. One that waits for the GIL wakes up from time to time,
+/// and so does not tell.
+fn find_how_long(snapshot: &mut Snapshot, target: &Target) {
+    let waits =
+        |state: ThreadState| state == ThreadState::Stopped || state.waits() && state != ThreadState::WaitsForGil;
+    let threads = snapshot.interpreters.iter_mut().flat_map(|interpreter| &mut interpreter.threads);
+    let waiting: Vec<(&mut ThreadSnapshot, Tid)> =
+        threads.filter(|t| waits(t.state)).filter_map(|t| t.os_thread_id.map(|tid| (t, tid))).collect();
+    let tids: Vec<Tid> = waiting.iter().map(|(_, tid)| *tid).collect();
+    for ((thread, _), off_for) in waiting.into_iter().zip(target.off_for(&tids)) {
+        thread.off_for = off_for;
+    }
 }
 
 fn threads(snapshot: &Snapshot) -> impl Iterator<Item = &ThreadSnapshot> {
@@ -91,9 +108,11 @@ fn gil_holder(interpreter: &Interp, threads: &[ThreadTrack]) -> GilHolder {
 fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: &Target) -> Vec<ThreadSnapshot> {
     let (threads, _, codes, copies, offsets) = reader.parts();
     let objects = Objects { memory: target.memory(), offsets };
-    let own = threads.iter().filter(|thread| thread.interpreter == interpreter.addr).rev();
+    let is_own = |thread: &&ThreadTrack| thread.interpreter == interpreter.addr && thread.walk.is_some();
+    let own = threads.iter().filter(is_own).rev();
     own.map(|thread| {
         let mut frames = Vec::with_capacity(thread.stack.frames().len());
+        let mut has_called = None;
         let mut incomplete = match thread.walk {
             Some(Walk::Whole) => None,
             Some(Walk::Truncated) => Some(Incomplete::Truncated),
@@ -104,6 +123,7 @@ fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: 
             match codes.resolve(frame.code, &objects, copies) {
                 Resolved::Code(entry) => {
                     if let Some(place) = codes.place(entry, frame, &objects) {
+                        has_called.get_or_insert(place.is_call);
                         let code = codes.code(entry);
                         let (function, file) = (code.function.clone(), code.file.clone());
                         frames.push(FrameSnapshot { function, file, line: place.line });
@@ -120,7 +140,8 @@ fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: 
             name: names.get(interpreter.addr, thread.identity.thread_id),
             os_thread_id: thread.tid,
             python_thread_id: thread.identity.thread_id,
-            state: thread.state,
+            state: thread.state.refined(has_called),
+            off_for: None,
             gil: thread.gil,
             frames,
             incomplete,

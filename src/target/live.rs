@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,12 +17,13 @@ use rustc_hash::FxHashMap;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::proc::{self, Stat, Status};
-use super::{Binary, Facts, SchedStat, Task, lock, permission};
+use super::system_call::{Descriptor, InKernel};
+use super::{Activity, Binary, Facts, SchedStat, Task, lock, permission};
 use crate::error::{Error, Result};
 use crate::memory::{Memory, MemoryError, Span};
-use crate::sample::{ThreadState, Tid};
+use crate::sample::Tid;
 
-/// Threads whose files are kept open, where more files may not be opened than usual; two files each.
+/// Threads whose files are kept open, where more files may not be opened than usual; three files each.
 const FEWEST_KEPT_OPEN: usize = 256;
 /// Threads whose files are kept open at most.
 const MOST_KEPT_OPEN: usize = 1 << 14;
@@ -58,6 +60,7 @@ struct Tasks {
 struct Opened {
     stat: Option<File>,
     schedstat: Option<File>,
+    syscall: Option<File>,
 }
 
 impl Live {
@@ -135,8 +138,7 @@ impl Live {
     }
 
     fn tasks_now(&self) -> Vec<Task> {
-        let task =
-            |tid| Task { tid, own_tid: self.own_tid(tid).unwrap_or(tid.0.into()), state: self.thread_state(tid) };
+        let task = |tid| Task { tid, own_tid: self.own_tid(tid).unwrap_or(tid.0.into()), state: self.activity(tid) };
         self.tids().into_iter().map(task).collect()
     }
 
@@ -171,11 +173,12 @@ impl Live {
     }
 
     /// Whether a thread uses a processor now: its state in `/proc/PID/task/TID/stat`.
-    pub fn thread_state(&self, tid: Tid) -> ThreadState {
+    pub fn activity(&self, tid: Tid) -> Activity {
         match self.state_letter(tid) {
-            Some(b'R') => ThreadState::Running,
-            Some(_) => ThreadState::Idle,
-            None => ThreadState::Unknown,
+            Some(b'R') => Activity::Running,
+            Some(b'T' | b't') => Activity::Stopped,
+            Some(_) => Activity::Idle,
+            None => Activity::Unknown,
         }
     }
 
@@ -192,6 +195,29 @@ impl Live {
         }
         let status = Status::read(&format!("{}/task/{tid}", self.pid)).filter(|status| status.is_asleep)?;
         Some(SchedStat { ran: 0, waited: 0, turns: status.switches })
+    }
+
+    /// Where in the kernel a thread waits.
+    pub fn in_kernel(&self, tid: Tid) -> Option<InKernel> {
+        let mut line = [0; 256];
+        InKernel::parse(self.read_of_thread(tid, |opened| &mut opened.syscall, "syscall", &mut line)?)
+    }
+
+    /// What a descriptor is.
+    pub fn descriptor(&self, number: u64) -> Option<Descriptor> {
+        let path = self.path(&format!("fd/{number}"));
+        match Descriptor::parse(fs::read_link(&path).ok()?.as_os_str().as_bytes()) {
+            // One with a name is told by its kind.
+            Descriptor::File if fs::metadata(&path).is_ok_and(|there| there.file_type().is_fifo()) => {
+                Some(Descriptor::Pipe)
+            }
+            descriptor => Some(descriptor),
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// The letter after the parenthesised name in a `stat` line. The name may hold parentheses; it is at most 64 bytes.

@@ -11,22 +11,27 @@ mod live;
 pub mod pause;
 mod permission;
 mod proc;
+mod rest;
 mod source;
+pub mod system_call;
+mod urgency;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::memory::{Addr, Memory};
-use crate::sample::{ThreadState, Tid};
+use crate::sample::Tid;
 
 pub use elf::Binary;
 use image::{Image, Recorder};
 use live::Live;
 use source::SourceFiles;
+use system_call::{Descriptor, InKernel};
 
 /// What is known of a process without reading its memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +75,30 @@ pub struct Task {
     /// The thread id that the process itself sees.
     pub own_tid: u64,
     /// What it did when the facts were gathered.
-    pub state: ThreadState,
+    pub state: Activity,
+}
+
+/// Whether a thread uses a processor, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activity {
+    /// On a processor, or ready for one.
+    Running,
+    /// Waiting in the kernel.
+    Idle,
+    /// Stopped, by a signal or by a tracer.
+    Stopped,
+    /// Running for somebody else: in another interpreter.
+    Elsewhere,
+    /// Not known.
+    Unknown,
+}
+
+impl Activity {
+    /// Whether it is known not to use a processor, or not for this.
+    pub fn is_off(self) -> bool {
+        matches!(self, Activity::Idle | Activity::Stopped | Activity::Elsewhere)
+    }
 }
 
 /// What the scheduler has counted of a thread (`/proc/PID/task/TID/schedstat`). A thread that sleeps and has the same
@@ -208,16 +236,34 @@ impl Target {
     }
 
     /// Whether a thread uses a processor now.
-    pub fn thread_state(&self, tid: Tid) -> ThreadState {
+    pub fn activity(&self, tid: Tid) -> Activity {
         match self.live() {
-            Some(live) => live.thread_state(tid),
-            None => self.facts.tasks.iter().find(|t| t.tid == tid).map_or(ThreadState::Unknown, |t| t.state),
+            Some(live) => live.activity(tid),
+            None => self.facts.tasks.iter().find(|t| t.tid == tid).map_or(Activity::Unknown, |t| t.state),
         }
     }
 
     /// What the scheduler has counted of a thread; `None` for one that has ended, where it is not known, and for an image.
     pub fn sched_stat(&self, tid: Tid) -> Option<SchedStat> {
         self.live()?.sched_stat(tid)
+    }
+
+    /// Where in the kernel a thread waits; `None` for one that has ended, where it is not told, and for an image.
+    pub fn in_kernel(&self, tid: Tid) -> Option<InKernel> {
+        self.live()?.in_kernel(tid)
+    }
+
+    /// What a descriptor of the target is; `None` where that cannot be seen.
+    pub fn descriptor(&self, number: u64) -> Option<Descriptor> {
+        self.live()?.descriptor(number)
+    }
+
+    /// For how long each of some threads has not been on a processor, as of about now; `None` where that is not told.
+    pub fn off_for(&self, tids: &[Tid]) -> Vec<Option<Duration>> {
+        match self.live() {
+            Some(live) => rest::off_for(live.pid(), tids),
+            None => vec![None; tids.len()],
+        }
     }
 
     /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised.

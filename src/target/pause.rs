@@ -24,6 +24,7 @@ use nix::unistd::Pid;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::proc::Status;
+use super::urgency::Urgency;
 use crate::sample::Tid;
 
 /// How long a stop is waited for by spinning, and how long altogether: a thread stops when it next has a processor.
@@ -68,6 +69,8 @@ pub struct Pauser {
     looked: Instant,
     /// For how long those were stopped that stopped late.
     late: Option<Duration>,
+    /// Whether we run before all others, as we do while somebody is stopped.
+    urgency: Urgency,
     /// Since when a thread waits that was caught on its way to a signal that cannot be passed on; see
     /// [`Pauser::must_leave`].
     must_leave: Option<Instant>,
@@ -107,6 +110,7 @@ impl Pauser {
             since: None,
             looked: Instant::now(),
             late: None,
+            urgency: Urgency::default(),
             must_leave: None,
         }
     }
@@ -126,6 +130,7 @@ impl Pauser {
         if !self.lingering.is_empty() {
             return Err(Refusal::WillNotStop);
         }
+        self.urgency.begin();
         ptrace::seize(pid, ptrace::Options::empty()).map_err(|e| self.refusal(tid, e))?;
         self.refused = 0;
         let stopped = match ptrace::interrupt(pid) {
@@ -213,7 +218,9 @@ impl Pauser {
         while let Some(paused) = self.paused.pop() {
             self.release(paused.pid, paused.caught);
         }
-        self.since.take().map(|since| since.elapsed())
+        let stopped = self.since.take().map(|since| since.elapsed());
+        self.urgency.end();
+        stopped
     }
 
     fn release(&mut self, pid: Pid, caught: Caught) {

@@ -14,7 +14,7 @@ use crate::sample::{
 };
 
 /// The version of the JSON's shape. It grows when a reader of the old one would be misled.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// So many frames that are alike are shown as text, one after the other.
 const MOST_ALIKE: usize = 3;
@@ -64,6 +64,7 @@ struct Thread {
     os_thread_id: Option<Tid>,
     python_thread_id: u64,
     state: ThreadState,
+    off_seconds: Option<f64>,
     gil: GilState,
     incomplete: Option<Incomplete>,
     frames: Vec<Frame>,
@@ -133,6 +134,7 @@ impl Thread {
             os_thread_id: it.os_thread_id,
             python_thread_id: it.python_thread_id,
             state: it.state,
+            off_seconds: it.off_for.map(|off_for| off_for.as_secs_f64()),
             gil: it.gil,
             incomplete: it.incomplete,
             frames: it.frames.into_iter().map(|frame| Frame::new(frame, sources)).collect(),
@@ -187,18 +189,22 @@ impl Page<'_> {
         }
         writeln!(self.out, "GIL: {}", gil_holder(interpreter))?;
         if interpreter.threads.is_empty() {
-            writeln!(self.out, "No thread runs Python here.")?;
+            writeln!(self.out, "No thread to show.")?;
         }
         interpreter.threads.iter().try_for_each(|thread| self.thread(thread))
     }
 
     fn thread(&mut self, thread: &Thread) -> io::Result<()> {
         let name = self.paint(BOLD, &format!("Thread {}", thread_name(thread.name.as_deref())));
-        let state = match thread.state {
-            ThreadState::Running => self.paint(BUSY, "running"),
-            ThreadState::Idle => self.paint(DIM, "idle"),
-            ThreadState::Unknown => "state unknown".into(),
+        let style = match thread.state {
+            ThreadState::RunsNative if thread.gil == GilState::Held => WARNING,
+            ThreadState::WaitsForGil | ThreadState::Stopped | ThreadState::Suspended => WARNING,
+            state if state.runs() => BUSY,
+            ThreadState::Unknown => Style::new(),
+            _ => DIM,
         };
+        let off = thread.off_seconds.map(|seconds| format!(" for {}", for_how_long(seconds))).unwrap_or_default();
+        let state = self.paint(style, &format!("{}{off}", thread.state.text(thread.gil)));
         let ids = self.paint(DIM, &format!("({}, Python thread {:#x})", os_thread(thread), thread.python_thread_id));
         writeln!(self.out, "\n{name} {ids}: {state}{}", gil_state(thread.gil))?;
         thread.frames.chunk_by(Frame::is_like).try_for_each(|run| self.run(run))?;
@@ -292,6 +298,17 @@ fn gil_state(gil: GilState) -> &'static str {
     }
 }
 
+/// A time in words, as precisely as it helps.
+pub(super) fn for_how_long(seconds: f64) -> String {
+    match seconds {
+        ..1.0 => format!("{:.0} ms", seconds * 1e3),
+        ..100.0 => format!("{seconds:.1} s"),
+        ..7200.0 => format!("{:.0} min", seconds / 60.0),
+        ..172_800.0 => format!("{:.0} h", seconds / 3600.0),
+        _ => format!("{:.0} days", seconds / 86_400.0),
+    }
+}
+
 fn incomplete(why: Incomplete) -> &'static str {
     match why {
         Incomplete::Truncated => "... the rest of the stack is too deep to show",
@@ -303,6 +320,8 @@ fn incomplete(why: Incomplete) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -328,7 +347,8 @@ mod tests {
             name: name.map(Into::into),
             os_thread_id: Some(Tid(id)),
             python_thread_id: 0x7f00_0000_1000,
-            state: ThreadState::Idle,
+            state: ThreadState::WaitsForLock,
+            off_for: Some(Duration::from_millis(2500)),
             gil: GilState::NotHeld,
             frames,
             incomplete: None,
@@ -363,7 +383,8 @@ mod tests {
             4242,
             vec![frame("Job.run", "/srv/app.py", Some(12)), frame("<module>", "/gone.py", Some(3))],
         );
-        (main.state, main.gil) = (ThreadState::Running, GilState::Held);
+        (main.state, main.gil) = (ThreadState::RunsPython, GilState::Held);
+        main.off_for = None;
         let worker = thread(None, 4243, vec![frame("wait", "/usr/lib/threading.py", None)]);
         report(vec![interpreter(0, GilHolder::Held { os_thread_id: Some(Tid(4242)) }, vec![main, worker])])
     }
@@ -378,12 +399,12 @@ Python 3.11.7 (release), found by exported symbol _PyRuntime of /usr/bin/python3
 
 GIL: held by OS thread 4242 (\"MainThread\")
 
-Thread \"MainThread\" (OS thread 4242, Python thread 0x7f0000001000): running, holds the GIL
+Thread \"MainThread\" (OS thread 4242, Python thread 0x7f0000001000): runs Python, holds the GIL
   File \"/srv/app.py\", line 12, in Job.run
     line_12()
   File \"/gone.py\", line 3, in <module>
 
-Thread without a name (OS thread 4243, Python thread 0x7f0000001000): idle
+Thread without a name (OS thread 4243, Python thread 0x7f0000001000): waits for a lock for 2.5 s
   File \"/usr/lib/threading.py\", in wait
 "
         );
@@ -394,7 +415,7 @@ Thread without a name (OS thread 4243, Python thread 0x7f0000001000): idle
         assert_eq!(
             json(&two_threads()),
             json!({
-                "schema": 1,
+                "schema": 2,
                 "pysample": env!("CARGO_PKG_VERSION"),
                 "pid": 4242,
                 "command": ["python3", "app.py", "two words"],
@@ -411,7 +432,8 @@ Thread without a name (OS thread 4243, Python thread 0x7f0000001000): idle
                             "name": "MainThread",
                             "os_thread_id": 4242,
                             "python_thread_id": 139_637_976_731_648_u64,
-                            "state": "running",
+                            "state": "runs_python",
+                            "off_seconds": null,
                             "gil": "held",
                             "incomplete": null,
                             "frames": [
@@ -423,7 +445,8 @@ Thread without a name (OS thread 4243, Python thread 0x7f0000001000): idle
                             "name": null,
                             "os_thread_id": 4243,
                             "python_thread_id": 139_637_976_731_648_u64,
-                            "state": "idle",
+                            "state": "waits_for_lock",
+                            "off_seconds": 2.5,
                             "gil": "not_held",
                             "incomplete": null,
                             "frames": [
@@ -456,7 +479,7 @@ Thread without a name (OS thread 4243, Python thread 0x7f0000001000): idle
             let report = report(vec![interpreter(0, gil, Vec::new())]);
             assert_eq!(json(&report)["interpreters"][0]["gil"], word);
             let text = text(&report, Colour::None);
-            assert!(text.contains(&format!("\nGIL: {told}\nNo thread runs Python here.\n")), "{text}");
+            assert!(text.contains(&format!("\nGIL: {told}\nNo thread to show.\n")), "{text}");
         }
     }
 
@@ -476,8 +499,11 @@ Thread without a name (OS thread 4243, Python thread 0x7f0000001000): idle
         assert_eq!(told, [json!("truncated"), json!({"unreadable": "torn"}), json!(null)]);
         let text = text(&report, Colour::None);
         assert!(text.contains("in f\n  ... the rest of the stack is too deep to show\n"), "{text}");
-        assert!(text.contains("idle\n  ... the rest changed while it was being read\n"), "{text}");
-        assert!(text.ends_with("idle\n  no Python frames\n"), "{text}");
+        assert!(
+            text.contains("waits for a lock for 2.5 s\n  ... the rest changed while it was being read\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("waits for a lock for 2.5 s\n  no Python frames\n"), "{text}");
     }
 
     #[test]
@@ -496,6 +522,7 @@ Thread without a name (OS thread 4243, Python thread 0x7f0000001000): idle
     fn what_is_unknown_is_called_so() {
         let mut odd = thread(None, 7, Vec::new());
         (odd.os_thread_id, odd.state, odd.gil) = (None, ThreadState::Unknown, GilState::Unknown);
+        odd.off_for = None;
         let report = report(vec![interpreter(0, GilHolder::Unknown, vec![odd])]);
         let text = text(&report, Colour::None);
         assert!(

@@ -2,5 +2,6 @@
 //! Profiles for tools are `export`'s.
 
 pub mod dump;
+pub mod gil;
 pub mod progress;
 pub mod summary;

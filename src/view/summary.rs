@@ -17,18 +17,25 @@ pub struct Summary {
     pub rate: f64,
     /// What became of them.
     pub tally: Tally,
-    /// Thread stacks in the profile.
+    /// What is in the profile, if that is what was made.
+    pub profile: Option<Profile>,
+    /// Why it ended.
+    pub end: Ending,
+    /// Where the profile is, in words, if one was written.
+    pub written: Option<String>,
+}
+
+/// What is in a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Thread stacks.
     pub stacks: u64,
     /// How many of them are distinct.
     pub distinct: usize,
-    /// Samples of threads without Python frames; they are not in the profile.
+    /// Samples of threads without Python frames; they are not in it.
     pub frameless: u64,
     /// Threads heard of.
     pub threads: usize,
-    /// Why it ended.
-    pub end: Ending,
-    /// Where the profile is, in words.
-    pub written: String,
 }
 
 /// Why a recording ended.
@@ -51,13 +58,27 @@ impl Display for Summary {
         self.headline(f)?;
         if self.end != Ending::NeverPython {
             self.moments(f)?;
-            self.stacks(f)?;
+            self.profile.iter().try_for_each(|profile| profile.write(f))?;
             self.losses(f)?;
             self.mixing(f)?;
             self.stops(f)?;
             self.own_cpu(f)?;
         }
-        writeln!(f, "  written     {}", printable(&self.written))
+        match &self.written {
+            Some(written) => writeln!(f, "  written     {}", printable(written)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Profile {
+    fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let threads = threads(self.threads);
+        write!(f, "  stacks      {} of {threads}, {} distinct", self.stacks, self.distinct)?;
+        match self.frameless {
+            0 => writeln!(f),
+            frameless => writeln!(f, " ({frameless} more had no Python frames)"),
+        }
     }
 }
 
@@ -114,15 +135,6 @@ impl Summary {
         match self.elapsed.is_zero() {
             true => 0.0,
             false => 100.0 * time.as_secs_f64() / self.elapsed.as_secs_f64(),
-        }
-    }
-
-    fn stacks(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let threads = threads(self.threads);
-        write!(f, "  stacks      {} of {threads}, {} distinct", self.stacks, self.distinct)?;
-        match self.frameless {
-            0 => writeln!(f),
-            frameless => writeln!(f, " ({frameless} more had no Python frames)"),
         }
     }
 
@@ -198,12 +210,9 @@ mod tests {
             elapsed: Duration::from_millis(5040),
             rate: 100.0,
             tally: Tally { asked: 504, taken: 502, late: 2, stopped, own_cpu, ..Tally::default() },
-            stacks: 1000,
-            distinct: 14,
-            frameless: 0,
-            threads: 2,
+            profile: Some(Profile { stacks: 1000, distinct: 14, frameless: 0, threads: 2 }),
             end: Ending::Duration,
-            written: "profile.svg".into(),
+            written: Some("profile.svg".into()),
         }
     }
 
@@ -238,7 +247,12 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
             stretched: 1,
             ..Tally::default()
         };
-        let summary = Summary { tally, frameless: 7, end: Ending::TargetExited, ..summary() };
+        let summary = Summary {
+            tally,
+            profile: summary().profile.map(|profile| Profile { frameless: 7, ..profile }),
+            end: Ending::TargetExited,
+            ..summary()
+        };
         assert_eq!(
             summary.to_string(),
             "\
@@ -258,7 +272,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
     #[test]
     fn a_recording_without_samples_says_so_first() {
         let tally = Tally { asked: 3, late: 3, ..Tally::default() };
-        let summary = Summary { tally, stacks: 0, distinct: 0, end: Ending::Stopped, ..summary() };
+        let summary = Summary { tally, profile: None, end: Ending::Stopped, ..summary() };
         let told = summary.to_string();
         assert!(told.starts_with("No sample was taken of app.py (pid 4242) · Python 3.11.7 in 5.0 s"), "{told}");
     }
@@ -289,7 +303,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
 
     #[test]
     fn a_hostile_name_does_not_reach_the_terminal() {
-        let summary = Summary { subject: "\x1b]0;x\x07".into(), written: "a\nb.svg".into(), ..summary() };
+        let summary = Summary { subject: "\x1b]0;x\x07".into(), written: Some("a\nb.svg".into()), ..summary() };
         assert!(summary.to_string().chars().all(|c| c == '\n' || !c.is_control()));
         assert!(summary.to_string().ends_with("  written     a\\nb.svg\n"));
     }

@@ -6,9 +6,9 @@ use super::{Failure, Reader, ThreadTrack};
 use crate::memory::{Addr, Copies, CopyId, Found, Memory};
 use crate::python::frames::Walk;
 use crate::python::gil::{self, Passed};
-use crate::sample::{GilState, ThreadState, Tid, Unreadable};
+use crate::sample::{GilState, Tid, Unreadable};
 use crate::sampler::pausing::Pausing;
-use crate::target::{SchedStat, Target};
+use crate::target::{Activity, SchedStat, Target};
 
 /// How often it is looked who has a GIL before that thread is stopped.
 const LOOKS: usize = 3;
@@ -25,6 +25,13 @@ pub(super) struct GilTrack {
     asleep: Option<SchedStat>,
     /// To whom it had passed before the gather.
     passed: Option<Passed>,
+}
+
+impl GilTrack {
+    /// Whether a thread had it last, or may have.
+    pub(super) fn may_belong_to(&self, thread: Addr) -> bool {
+        self.before.or(self.passed).is_none_or(|passed| passed.to == thread)
+    }
 }
 
 /// Notes that a GIL is there.
@@ -75,7 +82,7 @@ impl Reader {
     pub(super) fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
         let mut fetched = false;
         for index in 0..self.gils.len() {
-            let runs = |tid: &Tid| target.thread_state(*tid) == ThreadState::Running;
+            let runs = |tid: &Tid| target.activity(*tid) == Activity::Running;
             let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
             let tid_of = |reader: &Reader, thread: usize| reader.threads.get(thread).and_then(|thread| thread.tid);
             let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).filter(runs);
@@ -113,10 +120,10 @@ impl Reader {
     /// Notes that an OS thread is stopped, and so ran: whatever was told of it does not hold.
     fn note_paused(&mut self, tid: Tid) {
         for thread in self.threads.iter_mut().filter(|thread| thread.tid == Some(tid)) {
-            thread.state = ThreadState::Running;
+            thread.activity = Activity::Running;
             thread.told = None;
             thread.asleep = None;
-            thread.is_kept = false;
+            (thread.is_kept, thread.is_unread) = (false, false);
         }
     }
 
@@ -126,7 +133,7 @@ impl Reader {
             if let ThreadTrack { tid: Some(tid), gil, .. } = self.threads[index]
                 && gil != GilState::None
                 && !pausing.is_paused(tid)
-                && target.thread_state(tid) == ThreadState::Running
+                && target.activity(tid) == Activity::Running
                 && pausing.pause(tid)
             {
                 self.note_paused(tid);
@@ -158,7 +165,7 @@ impl Reader {
             }
             if pausing.has_given_up(tid) {
                 thread.walk = thread.walk.map(|_| Walk::Failed(Unreadable::Torn));
-                thread.is_kept = false;
+                (thread.is_kept, thread.is_unread) = (false, false);
                 continue;
             }
             let slept = asleep.is_some() && *asleep == target.sched_stat(tid);

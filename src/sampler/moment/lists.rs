@@ -6,10 +6,10 @@ use std::time::Instant;
 use super::{Failure, Interp, LISTS_EVERY, Reader, ThreadTrack};
 use crate::memory::{Addr, Fields, Found, Memory, MemoryError};
 use crate::python::frames::Stack;
-use crate::python::gil::{self, Holder};
+use crate::python::gil::{self, Holder, Passed};
 use crate::python::threads::{self, Identity, Links, MOST_INTERPRETERS, MOST_THREADS, PthreadTid};
 use crate::sample::{GilState, ThreadState};
-use crate::target::Target;
+use crate::target::{Activity, Target};
 
 /// How often a list is followed anew because it changed meanwhile.
 const LIST_TRIES: usize = 3;
@@ -52,14 +52,41 @@ impl Reader {
                     Err(MemoryError::Unmapped(_)) => Addr::NULL,
                     other => other?,
                 };
-                self.interpreters.push(Interp { addr, id: links.id, holder: Holder::Unknown, gil, generation: 0 });
+                let (holder, switches, interval) = (Holder::Unknown, None, None);
+                self.interpreters.push(Interp {
+                    addr,
+                    id: links.id,
+                    holder,
+                    switches,
+                    interval,
+                    is_collecting: false,
+                    collector: None,
+                    gil,
+                    generation: 0,
+                });
                 self.interpreters.len() - 1
             }
         };
         let offsets = self.offsets;
-        let holder = gil::holder(&offsets, self.obtain(memory, self.interpreters[index].gil, gil::size(&offsets))?);
+        let words = self.obtain(memory, self.interpreters[index].gil, gil::size(&offsets))?;
+        let (holder, switches) = (gil::holder(&offsets, words), Passed::read(&offsets, words).map(Passed::times));
+        let interval = gil::interval(&offsets, words);
+        let collecting = gil::collecting(&offsets, self.runtime, addr);
+        let is_collecting = match self.copies.find_nearby(collecting, size_of::<i32>()) {
+            Found::Read(bytes) => bytes.i32_at(0).is_some_and(|flag| flag != 0),
+            Found::NotAsked => false,
+        };
         let interpreter = &mut self.interpreters[index];
         interpreter.holder = holder;
+        interpreter.switches = switches;
+        interpreter.interval = interval;
+        let is_new = interpreter.generation == 0;
+        interpreter.collector = match (is_collecting, interpreter.is_collecting, holder) {
+            (true, true, _) => interpreter.collector,
+            (true, false, Holder::Thread(holder)) if !is_new => Some(holder),
+            _ => None,
+        };
+        interpreter.is_collecting = is_collecting;
         interpreter.generation = self.generation;
         Ok(())
     }
@@ -88,7 +115,7 @@ impl Reader {
         if threads.len() < before {
             self.index_threads();
         }
-        if self.threads.len() < before || self.threads.iter().any(|thread| thread.state == ThreadState::Unknown) {
+        if self.threads.len() < before || self.threads.iter().any(|thread| thread.activity == Activity::Unknown) {
             self.listed = None;
         }
     }
@@ -198,6 +225,7 @@ impl Reader {
             identity,
             interpreter,
             tid: None,
+            activity: Activity::Unknown,
             state: ThreadState::Unknown,
             gil: GilState::Unknown,
             walk: None,
@@ -205,6 +233,7 @@ impl Reader {
             asleep: None,
             told: None,
             is_kept: false,
+            is_unread: false,
             generation: self.generation,
         });
         true

@@ -1,0 +1,180 @@
+//! A recording from its start to its account: of a process that runs, or of a command that is run for it. What it is for
+//! is a [`Purpose`].
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use pysample::error::{Error, Result};
+use pysample::python::Interpreter;
+use pysample::sampler::Settings;
+use pysample::target::Target;
+use pysample::target::command::Command;
+use pysample::view::progress::Progress;
+use pysample::view::summary::Ending;
+
+use super::described::{Described, program_of};
+use super::follow::{Recorded, Sum, follow, terminal};
+use super::notices::{Listen, Notice, Notices};
+use super::{Exit, attach, look, warn};
+use crate::plan::Subject;
+
+/// The longest time between two looks at a command that does not run Python yet.
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
+/// For how long what looks wrong in a command may be a Python that is still starting.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// What a recording is made for.
+pub trait Purpose {
+    /// What its events are added up to.
+    type Sum: Sum;
+    /// Where the result goes.
+    type Output;
+
+    /// How it is sampled.
+    fn sampling(&self) -> Settings;
+    /// An empty sum.
+    fn sum(&self) -> Self::Sum;
+    /// Checks the output before anything is run. `None` where its name is not known yet.
+    fn check(&self) -> Result<Option<Self::Output>>;
+    /// Checks the output, by whatever name.
+    fn open(&self, program: &str, pid: u32) -> Result<Self::Output>;
+    /// Whether writing may take as long as somebody else pleases.
+    fn may_wait(output: &Self::Output) -> bool;
+    /// Writes the result, then the account.
+    fn finish(&self, subject: &Described, recorded: Recorded<Self::Sum>, output: Self::Output) -> Result<()>;
+}
+
+/// Records what `subject` is, and finishes.
+pub fn record<P: Purpose>(purpose: &P, subject: &Subject) -> Result<Exit> {
+    match subject {
+        Subject::Process(pid) => record_process(purpose, *pid),
+        Subject::Command(command) => record_command(purpose, command),
+    }
+}
+
+fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
+    let (target, interpreter) = attach(pid)?;
+    let subject = Described::new(&target, &interpreter);
+    let output = purpose.open(&subject.program, pid)?;
+    let notices = Notices::listen(Listen::Ourselves)?;
+    let recorded = follow(purpose.sampling(), purpose.sum(), target, interpreter, &notices, None)?;
+    let exit = match (recorded.end, recorded.tally.taken) {
+        (Ending::Stopped, 0) => Exit::Interrupted,
+        _ => Exit::Done,
+    };
+    if P::may_wait(&output) {
+        notices.let_signals_end_us();
+    }
+    purpose.finish(&subject, recorded, output)?;
+    Ok(exit)
+}
+
+/// Whatever becomes of the recording, the command runs on to its own end, and its exit status is ours. Where the command
+/// did well and the recording failed, the failure is told by the exit status.
+fn record_command<P: Purpose>(purpose: &P, words: &[OsString]) -> Result<Exit> {
+    let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
+    let checked = purpose.check()?;
+    let notices = Notices::listen(Listen::Command)?;
+    let command = Command::spawn(words)?;
+    notices.watch(command.watch());
+    let written = match checked {
+        Some(output) => record_spawned(purpose, &program, &command, &notices, output),
+        None => purpose
+            .open(&program, command.pid())
+            .and_then(|output| record_spawned(purpose, &program, &command, &notices, output)),
+    };
+    if let Err(error) = &written {
+        crate::complain(error);
+    }
+    forward_until_end(&command, &notices);
+    match (command.wait()?.0, written) {
+        (0, Err(error)) => Ok(Exit::Command(crate::exit_code(&error))),
+        (status, _) => Ok(Exit::Command(status)),
+    }
+}
+
+fn record_spawned<P: Purpose>(
+    purpose: &P,
+    program: &str,
+    command: &Command,
+    notices: &Notices,
+    output: P::Output,
+) -> Result<()> {
+    let sum = purpose.sum();
+    let (subject, recorded) = match search(command, notices)? {
+        Search::Found(target, interpreter) => {
+            let subject = Described::new(&target, &interpreter);
+            (subject, follow(purpose.sampling(), sum, *target, *interpreter, notices, Some(command))?)
+        }
+        Search::Over => (Described::unseen(program, command.pid()), Recorded::nothing(sum)),
+    };
+    purpose.finish(&subject, recorded, output)
+}
+
+/// What came of looking for Python in a command.
+enum Search {
+    Found(Box<Target>, Box<Interpreter>),
+    /// A signal, or the end of the command.
+    Over,
+}
+
+/// Looks for Python in a command as long as it runs: it may be a script that becomes Python later.
+fn search(command: &Command, notices: &Notices) -> Result<Search> {
+    let progress = Progress::new(None, terminal(Some(command)));
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match look(command.pid()) {
+            Ok((target, interpreter)) => {
+                warn(&interpreter);
+                return Ok(Search::Found(Box::new(target), Box::new(interpreter)));
+            }
+            Err(error) if !may_change(&error, began.elapsed()) => return Err(error),
+            Err(_) => progress.searching(),
+        }
+        match notices.receiver().recv_timeout(pause) {
+            Ok(Notice::CommandEnded) => return Ok(Search::Over),
+            Ok(Notice::Signal(signal)) => {
+                signal.forward(command);
+                if signal.ends() {
+                    return Ok(Search::Over);
+                }
+            }
+            Err(_) => pause = (pause * 2).min(LONGEST_LOOK),
+        }
+    }
+}
+
+/// Whether the next look at a command that was started so long ago may find what this one did not. What has ended is
+/// told by a notice.
+fn may_change(error: &Error, age: Duration) -> bool {
+    match error {
+        Error::NotPython { .. } | Error::NotRunning { .. } => true,
+        Error::NoSuchProcess { .. } | Error::Zombie { .. } | Error::Ended { .. } => true,
+        Error::Unrecognised { .. } => age < STARTING,
+        _ => false,
+    }
+}
+
+/// Watches the command once more: that it ended may have been told, and taken, before.
+fn forward_until_end(command: &Command, notices: &Notices) {
+    notices.watch(command.watch());
+    while let Ok(Notice::Signal(signal)) = notices.receiver().recv() {
+        signal.forward(command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_not_python_yet_may_become_it() {
+        let not_python = Error::NotPython { pid: 1, why: String::new() };
+        let not_permitted = Error::NotPermitted { pid: 1, rule: String::new(), hint: String::new() };
+        let odd = Error::Unrecognised { pid: 1, version: String::new(), why: String::new() };
+        assert!(may_change(&not_python, Duration::from_secs(3600)));
+        assert!(may_change(&odd, Duration::ZERO) && !may_change(&odd, Duration::from_secs(3600)));
+        assert!(!may_change(&not_permitted, Duration::ZERO));
+    }
+}

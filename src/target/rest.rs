@@ -1,0 +1,53 @@
+//! For how long threads have been off the processor: what the scheduler notes of each when it last ran.
+//!
+//! Each processor counts time by a clock of its own. So the time now is asked on the very processor on which a thread ran
+//! last, by going there for a moment.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity, sched_yield};
+use nix::unistd::Pid;
+use rustc_hash::FxHashMap;
+
+use crate::sample::Tid;
+
+/// For how long each of some threads of a process has been off the processor.
+pub fn off_for(pid: u32, tids: &[Tid]) -> Vec<Option<Duration>> {
+    let ours = Pid::from_raw(0);
+    let Ok(before) = sched_getaffinity(ours) else { return vec![None; tids.len()] };
+    let mut clocks: FxHashMap<usize, Option<f64>> = FxHashMap::default();
+    let known = tids.iter().map(|tid| {
+        let task = format!("/proc/{pid}/task/{tid}");
+        let (processor, ran) = (last_processor(&task)?, last_ran(&task)?);
+        let now = (*clocks.entry(processor).or_insert_with(|| clock(processor)))?;
+        Duration::try_from_secs_f64((now - ran).max(0.0) / 1000.0).ok()
+    });
+    let known = known.collect();
+    let _ = sched_setaffinity(ours, &before);
+    known
+}
+
+/// The clock of a processor, in milliseconds.
+fn clock(processor: usize) -> Option<f64> {
+    let mut there = CpuSet::new();
+    there.set(processor).ok()?;
+    sched_setaffinity(Pid::from_raw(0), &there).ok()?;
+    // It is as of our last turn.
+    let _ = sched_yield();
+    last_ran("/proc/thread-self")
+}
+
+/// When a thread was last on a processor, by that processor's clock, in milliseconds.
+fn last_ran(task: &str) -> Option<f64> {
+    let told = fs::read(format!("{task}/sched")).ok()?;
+    let line = told.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"se.exec_start"))?;
+    std::str::from_utf8(line).ok()?.rsplit(' ').next()?.parse().ok()
+}
+
+/// The processor on which a thread ran last: the 39th field of `stat`.
+fn last_processor(task: &str) -> Option<usize> {
+    let told = fs::read(format!("{task}/stat")).ok()?;
+    let name_end = told.iter().rposition(|&byte| byte == b')')?;
+    std::str::from_utf8(&told[name_end + 1..]).ok()?.split_ascii_whitespace().nth(36)?.parse().ok()
+}

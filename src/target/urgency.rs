@@ -1,0 +1,71 @@
+//! The calling thread before all others, for as long as a thread of the target is stopped.
+//!
+//! On a machine whose processors are all busy a thread that is preempted gets its next turn some milliseconds later. If
+//! that is ours while it has stopped another, that one waits as long. As a real-time thread it is not preempted.
+
+use thread_priority::{
+    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+/// Whether the calling thread is urgent, and may become so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// It is like others.
+    #[default]
+    Usual,
+    /// No other thread is run before it, but for real-time threads.
+    Urgent,
+    /// The kernel does not let us.
+    Refused,
+}
+
+impl Urgency {
+    /// Makes the calling thread urgent, if it may be.
+    pub fn begin(&mut self) {
+        if *self == Urgency::Usual {
+            let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+            *self = match set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+                Ok(()) => Urgency::Urgent,
+                Err(_) => Urgency::Refused,
+            };
+        }
+    }
+
+    /// Makes the calling thread as usual again, if it is urgent: preferred, as a sampler is.
+    pub fn end(&mut self) {
+        if *self == Urgency::Urgent {
+            let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
+            // Who may become urgent may stop being so; it may be that it cannot be preferred.
+            let _ = set_thread_priority_and_policy(thread_native_id(), preferred(), policy);
+            *self = Urgency::Usual;
+        }
+    }
+}
+
+/// A nice value of about -10.
+fn preferred() -> ThreadPriority {
+    75_u8.try_into().map_or(ThreadPriority::Max, ThreadPriority::Crossplatform)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getpriority_process;
+    use thread_priority::thread_schedule_policy;
+
+    use super::*;
+
+    #[test]
+    fn it_is_as_usual_afterwards() {
+        let mut urgency = Urgency::default();
+        urgency.begin();
+        if urgency == Urgency::Refused {
+            return;
+        }
+        assert_eq!(thread_schedule_policy(), Ok(ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo)));
+        urgency.end();
+        assert_eq!(thread_schedule_policy(), Ok(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other)));
+        let nice = getpriority_process(None).unwrap();
+        assert!((-12..=-8).contains(&nice), "{nice}");
+    }
+}
