@@ -99,6 +99,8 @@ struct Contended {
     /// For which share of the time each OS thread was ready for a processor and had none: it holds the GIL then, or does
     /// whatever else it is at.
     delays: BTreeMap<u64, f64>,
+    /// For which share of the time other machines on the same host had our processors.
+    stolen: f64,
     report: Value,
 }
 
@@ -110,7 +112,7 @@ impl Contended {
         }
         let pid = target.pid().to_string();
         truth(&mut target);
-        let (before, begun) = (delays(target.pid()), Instant::now());
+        let (before, stolen_before, begun) = (delays(target.pid()), stolen(), Instant::now());
         // So many looks that chance alone is far from the tolerance.
         let many = ["-d", SECONDS, "-r", "1000", "--max-pause", "20"];
         let report = common::printed(&[&["gil", "--json", "--pid", &pid], &many[..]].concat());
@@ -118,7 +120,8 @@ impl Contended {
         let truth = truth(&mut target);
         let delay = |(tid, delay): (&u64, &f64)| (*tid, (delay - before.get(tid).unwrap_or(&0.0)) / wall);
         let delays = after.iter().map(delay).collect();
-        Ok(Contended { target, truth, delays, report: serde_json::from_str(&report)? })
+        let stolen = (stolen() - stolen_before) / wall;
+        Ok(Contended { target, truth, delays, stolen, report: serde_json::from_str(&report)? })
     }
 
     /// That a share is the one for which a thread used a processor, or was ready for one, or was stopped by us meanwhile.
@@ -126,7 +129,7 @@ impl Contended {
         let tid = self.thread(name)?["os_thread_id"].as_u64().ok_or("a thread without an id")?;
         let stopped = number(&self.report["samples"]["stopped_seconds"])? / number(&self.report["seconds"])?;
         let least = self.truth[name];
-        let most = least + self.delays.get(&tid).copied().unwrap_or(0.0) + stopped;
+        let most = least + self.delays.get(&tid).copied().unwrap_or(0.0) + stopped + self.stolen;
         match (least - POINTS..=most + POINTS).contains(&seen) {
             true => Ok(()),
             false => {
@@ -173,6 +176,13 @@ fn delays(pid: u32) -> BTreeMap<u64, f64> {
         Some((task.file_name().to_str()?.parse().ok()?, nanoseconds / 1e9))
     };
     tasks.filter_map(delay).collect()
+}
+
+/// Seconds for which other machines on the same host have had our processors.
+fn stolen() -> f64 {
+    let told = fs::read_to_string("/proc/stat").expect("the kernel counts");
+    // The eighth number of the first line, in hundredths.
+    told.split_whitespace().nth(8).and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0) / 100.0
 }
 
 /// What is true since it was asked last.

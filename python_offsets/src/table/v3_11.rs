@@ -6,10 +6,6 @@ use crate::{
     Unicode,
 };
 
-/// Instructions that call, the specialised ones included.
-const CALLS: &[u8] =
-    &[22, 23, 24, 64, 65, 66, 67, 72, 73, 76, 77, 78, 79, 80, 81, 113, 121, 127, 141, 142, 143, 166, 171];
-
 pub(super) static BUILDS: [(Arch, Build, Offsets); 6] = [
     (Arch::X86_64, Build::Release, RELEASE),
     (Arch::X86_64, Build::Debug, RELEASE),
@@ -91,7 +87,7 @@ const RELEASE: Offsets = Offsets {
         first_traceable: Some(168),
         bytecode: Bytecode::Inline(184),
         leaves: &[83, 75, 86],
-        calls: CALLS,
+        calls: &[22, 23, 24, 64, 65, 66, 67, 72, 73, 76, 77, 78, 79, 80, 81, 113, 121, 127, 141, 142, 143, 166, 171],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },

@@ -6,9 +6,6 @@ use crate::{
     Unicode,
 };
 
-/// Instructions that call, the specialised ones included.
-const CALLS: &[u8] = &[23, 24, 28, 29, 34, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 56, 142, 171, 241, 244];
-
 pub(super) static BUILDS: [(Arch, Build, Offsets); 6] = [
     (Arch::X86_64, Build::Release, RELEASE),
     (Arch::X86_64, Build::Debug, DEBUG),
@@ -97,7 +94,7 @@ const RELEASE: Offsets = Offsets {
         first_traceable: Some(176),
         bytecode: Bytecode::Inline(192),
         leaves: &[83, 121, 75, 150, 242, 243, 247],
-        calls: CALLS,
+        calls: &[23, 24, 28, 29, 34, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 56, 142, 171, 241, 244],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },

@@ -6,12 +6,6 @@ use crate::{
     Unicode,
 };
 
-/// Instructions that call, the specialised ones included.
-const CALLS: &[u8] = &[
-    53, 54, 57, 162, 163, 164, 165, 166, 167, 168, 169, 170, 171, 172, 173, 174, 175, 176, 177, 178, 179, 180, 181,
-    244, 245, 246,
-];
-
 pub(super) static BUILDS: [(Arch, Build, Offsets); 10] = [
     (Arch::X86_64, Build::Release, RELEASE),
     (Arch::X86_64, Build::Debug, DEBUG),
@@ -104,7 +98,10 @@ const RELEASE: Offsets = Offsets {
         first_traceable: Some(184),
         bytecode: Bytecode::Inline(200),
         leaves: &[36, 103, 35, 118, 239, 240, 241],
-        calls: CALLS,
+        calls: &[
+            53, 54, 57, 162, 163, 164, 165, 166, 167, 168, 169, 170, 171, 172, 173, 174, 175, 176, 177, 178, 179, 180,
+            181, 244, 245, 246,
+        ],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },

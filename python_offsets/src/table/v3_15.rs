@@ -7,12 +7,6 @@ use crate::{
     Unicode,
 };
 
-/// Instructions that call, the specialised ones included.
-const CALLS: &[u8] = &[
-    4, 50, 53, 144, 145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 161, 162, 163, 164,
-    165, 166, 167, 168, 249, 250, 251,
-];
-
 pub(super) static BUILDS: [(Arch, Build, Offsets); 10] = [
     (Arch::X86_64, Build::Release, RELEASE),
     (Arch::X86_64, Build::Debug, DEBUG),
@@ -105,7 +99,10 @@ const RELEASE: Offsets = Offsets {
         first_traceable: Some(192),
         bytecode: Bytecode::Inline(208),
         leaves: &[33, 32, 119, 245, 246],
-        calls: CALLS,
+        calls: &[
+            4, 50, 53, 144, 145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 161, 162,
+            163, 164, 165, 166, 167, 168, 249, 250, 251,
+        ],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },
@@ -172,7 +169,10 @@ const FREE_THREADED: Offsets = Offsets {
         first_traceable: Some(208),
         bytecode: Bytecode::Inline(232),
         leaves: &[33, 32, 119, 245, 246],
-        calls: CALLS,
+        calls: &[
+            4, 50, 53, 144, 145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 161, 162,
+            163, 164, 165, 166, 167, 168, 249, 250, 251,
+        ],
         tlbc: Some(224),
     },
     object: Object { size: 32, ob_type: 24, ob_size: 32 },

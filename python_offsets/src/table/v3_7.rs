@@ -6,9 +6,6 @@ use crate::{
     Interpreter, Leaf, LineTable, Long, LongLength, Object, Offsets, Runtime, Thread, TypeObject, Unicode,
 };
 
-/// Instructions that call, the specialised ones included.
-const CALLS: &[u8] = &[131, 141, 142, 161];
-
 pub(super) static BUILDS: [(Arch, Build, Offsets); 6] = [
     (Arch::X86_64, Build::Release, RELEASE),
     (Arch::X86_64, Build::Debug, DEBUG),
@@ -76,7 +73,7 @@ const RELEASE: Offsets = Offsets {
         first_traceable: None,
         bytecode: Bytecode::Pointer(40),
         leaves: &[],
-        calls: CALLS,
+        calls: &[131, 141, 142, 161],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },
