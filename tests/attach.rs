@@ -230,12 +230,7 @@ fn stopped(kind: &Kind) {
     let pid = target.pid();
     target.signal(Signal::SIGSTOP);
     // One thread stops after the other.
-    let is_stopped = |task: fs::DirEntry| {
-        let stat = fs::read(task.path().join("stat")).unwrap_or_default();
-        stat.rsplit(|&byte| byte == b')').next().is_some_and(|rest| rest.starts_with(b" T"))
-    };
-    let tasks = || fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    wait_until("it is stopped", || tasks().all(is_stopped));
+    wait_until("it is stopped", || common::every_thread_is(pid, b'T'));
     let dump = common::dump(pid);
     assert_eq!(threads(&dump).count(), threads(&told).count());
     assert!(threads(&dump).all(|thread| thread["state"] == "stopped" && thread["incomplete"].is_null()), "{dump:#}");

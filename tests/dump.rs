@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::fs;
 use std::path::Path;
 
 use common::recording::wait_until;
@@ -56,7 +55,7 @@ fn compare(kind: &Kind, program: &str, arguments: &[&str]) -> Result<(), Failed>
         return Ok(());
     }
     // Between telling and standing still a thread may be without a processor for long.
-    wait_until("every thread stands still", || stand_still(target.pid()));
+    wait_until("every thread stands still", || common::every_thread_is(target.pid(), b'S'));
     let dump = common::dump(target.pid());
     let seen = oracle::seen(&dump);
     if let Some(difference) = oracle::difference(&oracle::told(&told), &seen) {
@@ -82,14 +81,6 @@ fn check_header(kind: &Kind, told: &Value, dump: &Value) -> Result<(), Failed> {
     let gil = &dump["interpreters"][0]["gil"]["state"];
     let expected = if told["gil"] == true { "free" } else { "none" };
     check(*gil == *expected, &format!("the GIL is {expected}, not {gil}"))
-}
-
-/// Whether every thread of a process sleeps.
-fn stand_still(pid: u32) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs");
-    // A thread's name is cut to 15 bytes, which need not be a whole character.
-    let sleeps = |stat: Vec<u8>| stat.rsplit(|&byte| byte == b')').next().is_some_and(|rest| rest.starts_with(b" S"));
-    tasks.flatten().all(|task| fs::read(task.path().join("stat")).is_ok_and(sleeps))
 }
 
 fn check(holds: bool, what: &str) -> Result<(), Failed> {

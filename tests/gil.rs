@@ -65,12 +65,7 @@ fn trials_of(kind: &'static Kind, checks: &'static [(&str, Check)]) -> impl Iter
 fn waits(kind: &Kind) -> Result<(), Failed> {
     let mut target = kind.start("waits.py", &[]);
     let told = target.json();
-    let is_at_rest = || {
-        let tasks = fs::read_dir(format!("/proc/{}/task", target.pid())).expect("the target runs").flatten();
-        let mut stats = tasks.map(|task| fs::read(task.path().join("stat")).unwrap_or_default());
-        stats.all(|stat| stat.rsplit(|&byte| byte == b')').next().is_some_and(|rest| rest.starts_with(b" S")))
-    };
-    wait_until("every thread waits", is_at_rest);
+    wait_until("every thread waits", || common::every_thread_is(target.pid(), b'S'));
     let dump = common::dump(target.pid());
     let threads = dump["interpreters"][0]["threads"].as_array().ok_or("no threads")?;
     let mut seen = 0;

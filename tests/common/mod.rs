@@ -275,3 +275,12 @@ pub fn printed(arguments: &[&str]) -> String {
 pub fn dump(pid: u32) -> Value {
     serde_json::from_str(&printed(&["dump", "--json", "--pid", &pid.to_string()])).expect("a dump is JSON")
 }
+
+/// Whether every thread of a process is in a state: the letter that `/proc` has for it.
+pub fn every_thread_is(pid: u32, state: u8) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs");
+    // A thread's name is cut to 15 bytes, which need not be a whole character.
+    let is_so =
+        |stat: Vec<u8>| stat.rsplit(|&byte| byte == b')').next().is_some_and(|rest| rest.starts_with(&[b' ', state]));
+    tasks.flatten().all(|task| fs::read(task.path().join("stat")).is_ok_and(is_so))
+}
