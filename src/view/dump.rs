@@ -260,7 +260,8 @@ pub fn command_line(command: &[String]) -> String {
     command.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn thread_name(name: Option<&str>) -> String {
+/// What a thread is called, in quotes.
+pub(super) fn thread_name(name: Option<&str>) -> String {
     match name {
         Some(name) => format!("\"{}\"", printable(name)),
         None => "without a name".into(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::dump::{Colour, Process, for_how_long};
+use super::dump::{Colour, Process, for_how_long, thread_name};
 use super::summary::threads;
 use crate::aggregate::gil::{Gil, Held, Hold, ThreadAccount, Wait};
 use crate::aggregate::{CallTree, GilAccount, Share};
@@ -225,6 +225,8 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn part(&self, owner: i64, gil: &Gil) -> Part {
         let moments = gil.moments().max(1) as f64;
+        // Those at which it was not known who held it included.
+        let looks = (gil.moments() + gil.unknown).max(1) as f64;
         let threads = self.threads(owner, gil.exists);
         let functions = self.functions(gil);
         let mut part = Part {
@@ -233,11 +235,11 @@ impl Teller<'_> {
             verdict: Vec::new(),
             held: gil.held().filter(|_| gil.exists).map(Shared::from),
             collecting: gil.collecting as f64 / moments,
-            unknown: gil.unknown as f64 / (gil.unknown as f64 + gil.moments() as f64).max(1.0),
+            unknown: gil.unknown as f64 / looks,
             waiting_threads: gil.waited as f64 / moments,
             waiting_for_nobody: ratio(gil.waited_for_nobody, gil.waited),
-            stopped: gil.stopped as f64 / moments,
-            suspended: gil.suspended as f64 / moments,
+            stopped: gil.stopped as f64 / looks,
+            suspended: gil.suspended as f64 / looks,
             switch_interval_seconds: gil.interval.filter(|_| gil.exists).map(|interval| interval.as_secs_f64()),
             switches_per_second: gil.switches_per_second(),
             threads,
@@ -526,7 +528,7 @@ fn without_gil(part: &Part) -> Vec<String> {
 
 impl Place {
     fn words(&self) -> String {
-        let name = self.name.as_deref().map_or("without a name".into(), |name| format!("\"{}\"", printable(name)));
+        let name = thread_name(self.name.as_deref());
         match self.os_thread_id {
             Some(id) => format!("{name} ({id})"),
             None => name,
