@@ -71,20 +71,7 @@ impl Reader {
                     (GilState::Unknown, _) => ThreadState::Unknown,
                 },
                 (Activity::Idle, gil, Some(tid)) => {
-                    let waits = os_threads.waits(tid).unwrap_or_else(|| {
-                        // One that has woken up meanwhile may have done so to ask for the GIL.
-                        let wished = || os_threads.wanted_gil(tid) && gil == GilState::NotHeld;
-                        let waits = kernel.waits(tid).unwrap_or_else(|| {
-                            let state = match gil {
-                                GilState::Held => ThreadState::RunsPython,
-                                _ if wished() => ThreadState::WaitsForGil,
-                                _ => ThreadState::Waits,
-                            };
-                            Waits { state, gil: None }
-                        });
-                        os_threads.note_waits(target, tid, waits);
-                        waits
-                    });
+                    let waits = kernel.sleeps_for(os_threads, tid, gil);
                     match (waits.state, attachment) {
                         // An OS thread with thread states in several interpreters waits in one of them.
                         (ThreadState::WaitsForGil, _)
@@ -153,6 +140,24 @@ impl Kernel<'_> {
             Some(InKernel::Not) => None,
             None => of(ThreadState::Waits),
         }
+    }
+
+    /// What a thread waits for that was asleep; it is asked only once in each sleep.
+    fn sleeps_for(&self, os_threads: &mut OsThreads, tid: Tid, gil: GilState) -> Waits {
+        if let Some(waits) = os_threads.waits(tid) {
+            return waits;
+        }
+        // One that has woken up meanwhile may have done so to ask for the GIL.
+        let waits = self.waits(tid).unwrap_or_else(|| {
+            let state = match gil {
+                GilState::Held => ThreadState::RunsPython,
+                GilState::NotHeld if os_threads.wanted_gil(tid) => ThreadState::WaitsForGil,
+                _ => ThreadState::Waits,
+            };
+            Waits { state, gil: None }
+        });
+        os_threads.note_waits(self.target, tid, waits);
+        waits
     }
 
     /// Whether a thread that ran and did not hold the GIL only woke up to ask for it, as it does from time to time.
