@@ -4,6 +4,8 @@
 //! recording: names, frames and stacks are defined once and then spoken of by id, so that a sample is a few words.
 
 mod mixing;
+mod process;
+mod replay;
 mod state;
 mod stops;
 
@@ -14,6 +16,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use mixing::Mixing;
+pub use process::Process;
+pub use replay::{Header, Literal, Replay};
 pub use state::ThreadState;
 pub use stops::{Stopped, Stops};
 
@@ -31,7 +35,8 @@ impl fmt::Display for Tid {
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
         pub struct $name(pub u32);
 
         impl $name {
@@ -51,7 +56,9 @@ ids! {
     /// A stack, as defined by [`Event::Stack`]: its innermost frame and the stack of its caller. Ids count up from 0.
     StackId,
     /// A Python thread, as defined by [`Event::Thread`]. Ids count up from 0.
-    ThreadId
+    ThreadId,
+    /// A process, as defined by [`Event::Process`]. Ids count up from 0.
+    ProcessId
 }
 
 /// A code object: a function, a class body, a module.
@@ -77,6 +84,8 @@ pub struct Frame {
 /// A thread of one interpreter. An OS thread that runs code in two interpreters is two of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thread {
+    /// Its process.
+    pub process: ProcessId,
     /// `PyInterpreterState.id`: 0 for the main interpreter.
     pub interpreter: i64,
     /// The OS thread, where it is known.
@@ -121,6 +130,8 @@ pub struct Sample {
 pub struct GilSample {
     /// Since the recording began.
     pub at: Duration,
+    /// Whose.
+    pub process: ProcessId,
     /// `PyInterpreterState.id`.
     pub interpreter: i64,
     /// The first of the interpreters that share this GIL.
@@ -153,6 +164,8 @@ pub enum GilHeld {
 /// What the sampler tells. An id is defined before it is first used, and ids are dense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Defines a process, or tells what it has become: a program may execute another one.
+    Process(ProcessId, Process),
     /// Defines a code object.
     Code(CodeId, Code),
     /// Defines a frame.
@@ -168,7 +181,7 @@ pub enum Event {
     },
     /// Defines a thread, or tells its new name.
     Thread(ThreadId, Thread),
-    /// What the target's `sys.path` is, from which it imports; sent when it has changed.
+    /// What the `sys.path` of a process is, from which it imports; sent at the beginning and when it has changed.
     SearchPath(Vec<String>),
     /// Who held a GIL at a moment; sent before the samples of that moment, for each interpreter, if it was asked for.
     Gil(GilSample),
@@ -178,6 +191,20 @@ pub enum Event {
     Progress(Duration, Tally),
     /// Something about the recording that the user should know now. Each is sent once at most.
     Remark(Remark),
+}
+
+/// Which threads a recording is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// Those that run.
+    Running,
+    /// All.
+    All,
+    /// Those that hold a GIL.
+    Holders,
+    /// All, but only of those that hold a GIL or seem to want it the stacks.
+    Contenders,
 }
 
 /// Something about a recording that the user should know while it runs.

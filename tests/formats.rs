@@ -11,8 +11,8 @@ use pysample::aggregate::CallTree;
 use pysample::export::flamegraph::Heading;
 use pysample::export::{Files, Folded, Labels, Lines, Threads, collapsed, flamegraph};
 use pysample::sample::{
-    Code, CodeId, Event, Frame, FrameId, FrameSnapshot, GilHolder, GilState, Incomplete, InterpreterSnapshot, Sample,
-    Snapshot, StackId, Thread, ThreadId, ThreadSnapshot, ThreadState, Tid,
+    Code, CodeId, Event, Frame, FrameId, FrameSnapshot, GilHolder, GilState, Incomplete, InterpreterSnapshot,
+    ProcessId, Sample, Snapshot, StackId, Thread, ThreadId, ThreadSnapshot, ThreadState, Tid,
 };
 use pysample::view::dump::{Colour, Process, Python, Report};
 
@@ -31,7 +31,13 @@ fn recording() -> CallTree {
         let (os_thread_id, python_thread_id) = (Some(Tid(4242 + id)), 0x7f00 + u64::from(id));
         Event::Thread(
             ThreadId(id),
-            Thread { interpreter: 0, os_thread_id, python_thread_id, name: name.map(Into::into) },
+            Thread {
+                process: ProcessId(0),
+                interpreter: 0,
+                os_thread_id,
+                python_thread_id,
+                name: name.map(Into::into),
+            },
         )
     };
     let sample = |thread, stack: Option<u32>| {

@@ -67,7 +67,7 @@ impl CallTree {
             }
             Event::Sample(sample) => self.count(&sample),
             Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
-            Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
+            Event::Process(..) | Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
         }
     }
 
@@ -162,14 +162,20 @@ fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{GilState, ThreadState, Tid};
+    use crate::sample::{GilState, ProcessId, ThreadState, Tid};
 
     fn code(name: &str) -> Code {
         Code { function: name.into(), file: "/srv/app.py".into(), first_line: 1 }
     }
 
     fn thread(name: &str) -> Thread {
-        Thread { interpreter: 0, os_thread_id: Some(Tid(7)), python_thread_id: 1, name: Some(name.into()) }
+        Thread {
+            process: ProcessId(0),
+            interpreter: 0,
+            os_thread_id: Some(Tid(7)),
+            python_thread_id: 1,
+            name: Some(name.into()),
+        }
     }
 
     fn sample(thread: u32, stack: Option<u32>) -> Event {

@@ -409,7 +409,7 @@ impl Moment {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::sample::{Code, CodeId, Frame, GilState, Thread, Tid};
+    use crate::sample::{Code, CodeId, Frame, GilState, ProcessId, Thread, Tid};
 
     /// A recording of two threads, `a` and `b`, each with one function of its own name, looked at every 10 ms.
     #[derive(Default)]
@@ -434,6 +434,7 @@ pub(crate) mod tests {
                 script.account.take(Event::Frame(FrameId(id), Frame { code: CodeId(id), line: Some(10 + id) }));
                 script.account.take(Event::Stack { id: StackId(id), caller: None, frame: FrameId(id) });
                 let thread = Thread {
+                    process: ProcessId(0),
                     interpreter: 0,
                     os_thread_id: Some(Tid(100 + id)),
                     python_thread_id: id.into(),
@@ -448,6 +449,7 @@ pub(crate) mod tests {
         pub(crate) fn look(&mut self, holder: GilHeld, switches: u64, states: [ThreadState; 2]) {
             let gil = GilSample {
                 at: self.at,
+                process: ProcessId(0),
                 interpreter: 0,
                 owner: 0,
                 holder,

@@ -166,7 +166,7 @@ pub(super) mod tests {
     use super::*;
     use crate::export::{Files, Lines};
     use crate::sample::{
-        Code, CodeId, Event, Frame, FrameId, GilState, Sample, StackId, Thread, ThreadId, ThreadState, Tid,
+        Code, CodeId, Event, Frame, FrameId, GilState, ProcessId, Sample, StackId, Thread, ThreadId, ThreadState, Tid,
     };
 
     /// A thread, a stack outermost first as (function, line), how often it was seen.
@@ -200,6 +200,7 @@ pub(super) mod tests {
 
     fn worker(id: u32) -> Event {
         let thread = Thread {
+            process: ProcessId(0),
             interpreter: 0,
             os_thread_id: Some(Tid(100 + id)),
             python_thread_id: u64::from(id),

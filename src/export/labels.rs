@@ -112,7 +112,7 @@ fn clean(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Tid;
+    use crate::sample::{ProcessId, Tid};
 
     fn code(function: &str, file: &str) -> Code {
         Code { function: function.into(), file: file.into(), first_line: 10 }
@@ -188,6 +188,7 @@ mod tests {
     #[test]
     fn a_thread_is_its_name_and_its_os_thread_id() {
         let thread = |interpreter, os_thread_id, name: Option<&str>| Thread {
+            process: ProcessId(0),
             interpreter,
             os_thread_id,
             python_thread_id: 0xbeef,

@@ -54,14 +54,13 @@ pub fn follow<S: Sum>(
     notices: &Notices,
     command: Option<&Command>,
 ) -> Result<Recorded<S>> {
-    let search_path = interpreter.search_path().into_iter().collect();
     let mut follower = Follower {
         recording: sampler::start(target, interpreter, settings)?,
         notices,
         command,
         progress: Progress::new(settings.duration, terminal(command)),
         sum,
-        search_path,
+        search_path: BTreeSet::new(),
         exited: false,
     };
     while follower.step() == More::MayCome {}

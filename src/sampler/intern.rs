@@ -19,7 +19,8 @@ use crate::python::gil::Holder;
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
 use crate::sample::{
-    Event, FrameId, GilHeld, GilSample, Mixing, Remark, Sample, StackId, Tally, Thread, ThreadId, Unreadable,
+    Event, FrameId, GilHeld, GilSample, Mixing, Process, ProcessId, Remark, Sample, StackId, Tally, Thread, ThreadId,
+    Unreadable,
 };
 
 /// How often names are read again: after a thread has appeared, and when none has for long. A thread gets its name a
@@ -28,6 +29,9 @@ const NAMES_AT_FIRST: Duration = Duration::from_millis(100);
 const NAMES_AT_LAST: Duration = Duration::from_secs(30);
 /// The outermost frame of a stack whose outermost frames are missing.
 const TRUNCATED: &str = "<truncated>";
+
+/// A sampler has one process.
+const PROCESS: ProcessId = ProcessId(0);
 
 /// Gives out ids and sends events.
 pub struct Interner {
@@ -55,10 +59,10 @@ pub struct Interner {
 
 impl Interner {
     /// Sends to `sender`.
-    pub fn new(sender: Sender<Event>, interpreter: Interpreter) -> Interner {
+    pub fn new(sender: Sender<Event>, interpreter: Interpreter, process: Process) -> Interner {
         Interner {
             sender,
-            pending: VecDeque::new(),
+            pending: [Event::Process(PROCESS, process), Event::SearchPath(interpreter.search_path())].into(),
             interpreter,
             stacks: FxHashMap::default(),
             threads: FxHashMap::default(),
@@ -75,7 +79,8 @@ impl Interner {
     }
 
     /// The target executed another Python.
-    pub fn change_interpreter(&mut self, interpreter: Interpreter) {
+    pub fn change_interpreter(&mut self, interpreter: Interpreter, process: Process) {
+        self.pending.push_back(Event::Process(PROCESS, process));
         self.interpreter = interpreter;
         self.functions = Functions::default();
         self.names_read = None;
@@ -113,7 +118,16 @@ impl Interner {
             (Holder::Unknown, _) => GilHeld::Unknown,
         };
         let Interp { id: interpreter, switches, interval, is_collecting, .. } = gil.interpreter;
-        let sample = GilSample { at: gil.at, interpreter, owner: gil.owner, holder, switches, interval, is_collecting };
+        let sample = GilSample {
+            at: gil.at,
+            process: PROCESS,
+            interpreter,
+            owner: gil.owner,
+            holder,
+            switches,
+            interval,
+            is_collecting,
+        };
         self.send(Event::Gil(sample), tally);
     }
 
@@ -209,6 +223,7 @@ impl Interner {
         let id = ThreadId(self.thread_count);
         self.thread_count += 1;
         let known = Thread {
+            process: PROCESS,
             interpreter,
             os_thread_id: thread.tid,
             python_thread_id: thread.identity.thread_id,

@@ -20,15 +20,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Remark, Stops, Tally};
-use crate::target::{Binary, Target};
+use crate::sample::{Event, Process, Remark, Stops, Tally};
+use crate::target::{Binary, Facts, Target};
 
 use clock::{Clock, Missed, Tick};
 use intern::Interner;
 use moment::{Failure, Reader};
 use pausing::{Budget, Pausing};
 
-pub use moment::Wanted;
+pub use crate::sample::Wanted;
 pub use snapshot::snapshot;
 
 /// Events that the channel holds.
@@ -214,7 +214,7 @@ impl Sampler {
         Sampler {
             binaries: target.binaries(),
             reader: Reader::new(interpreter),
-            interner: Interner::new(sender, interpreter.clone()),
+            interner: Interner::new(sender, interpreter.clone(), process(&target, interpreter)),
             clock: Clock::new(settings.rate, settings.duration, stopped),
             tally: Tally::default(),
             told: Instant::now(),
@@ -381,7 +381,8 @@ impl Sampler {
                 self.foreign = None;
                 self.binaries = binaries;
                 self.reader = self.reader.again(&interpreter);
-                self.interner.change_interpreter(interpreter);
+                let process = process(&self.target, &interpreter);
+                self.interner.change_interpreter(interpreter, process);
                 None
             }
             Err(Error::NotPython { .. }) => {
@@ -392,4 +393,10 @@ impl Sampler {
             Err(_) => None,
         }
     }
+}
+
+/// What there is to tell of the target itself.
+fn process(target: &Target, interpreter: &Interpreter) -> Process {
+    let Facts { pid, own_pid, ref command, .. } = *target.facts();
+    Process { pid, own_pid, parent: None, command: command.clone(), python: interpreter.version_text() }
 }

@@ -30,7 +30,7 @@ use crate::python::code::Codes;
 use crate::python::frames::{RawFrame, Stack, Walk};
 use crate::python::gil::{self, Holder};
 use crate::python::threads::{self, Identity, PthreadTid, Window};
-use crate::sample::{GilState, StackId, Stops, ThreadState, Tid, Unreadable};
+use crate::sample::{GilState, StackId, Stops, ThreadState, Tid, Unreadable, Wanted};
 use crate::target::{Activity, Target};
 use gils::{GilTrack, note_gil};
 
@@ -48,19 +48,6 @@ const READS: usize = 3;
 
 /// How often the lists of threads are followed to their ends though nothing seems to have changed in them.
 const LISTS_EVERY: Duration = Duration::from_millis(100);
-
-/// Which threads a recording is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Those that run.
-    Running,
-    /// All.
-    All,
-    /// Those that hold a GIL.
-    Holders,
-    /// All, but only of those that hold a GIL or seem to want it the stacks.
-    Contenders,
-}
 
 /// Reads moments of one process.
 pub struct Reader {

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::Pause;
-use super::moment::{Failure, Interp, Reader, ThreadTrack, Wanted};
+use super::moment::{Failure, Interp, Reader, ThreadTrack};
 use super::names::Names;
 use crate::error::{Error, Result};
 use crate::python::Interpreter;
@@ -13,7 +13,7 @@ use crate::python::gil::Holder;
 use crate::python::objects::Objects;
 use crate::sample::{
     FrameSnapshot, GilHolder, Incomplete, InterpreterSnapshot, Snapshot, Stops, ThreadSnapshot, ThreadState, Tid,
-    Unreadable,
+    Unreadable, Wanted,
 };
 use crate::target::Target;
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use python_offsets::Offsets;
 
-use super::{Failure, Interp, Reader, ThreadTrack, Told, Wanted};
+use super::{Failure, Interp, Reader, ThreadTrack, Told};
 use crate::memory::{Addr, Copies, Fields, Found};
 use crate::python::frames::Walk;
 use crate::python::gil::{self, Attachment};
-use crate::sample::{GilState, ThreadState, Tid};
+use crate::sample::{GilState, ThreadState, Tid, Wanted};
 use crate::sampler::os_threads::{OsThreads, Waits};
 use crate::target::system_call::{Descriptor, InKernel, SystemCall, Wait};
 use crate::target::{Activity, Target};

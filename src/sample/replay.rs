@@ -1,0 +1,57 @@
+//! A recording that can be gone through more than once: what formats and comparisons are made from.
+
+use std::io;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Wanted};
+
+/// What is said of a recording as a whole. How long it took and what was lost is in its last [`Event::Progress`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// The version of pysample that made it.
+    pub pysample: String,
+    /// What a person would call the program: the script, the module, the file.
+    pub program: String,
+    /// When it began.
+    pub started: SystemTime,
+    /// Samples a second, as asked.
+    pub rate: f64,
+    /// Which threads are in it.
+    pub wanted: Wanted,
+}
+
+/// A recording, as often as it is asked for.
+///
+/// Events come as [`Event`] promises: an id is defined before it is used, ids are dense, and times never go back.
+pub trait Replay {
+    /// What is said of it as a whole.
+    fn header(&self) -> &Header;
+
+    /// Goes through its events, from the first to the last.
+    ///
+    /// # Errors
+    ///
+    /// What reading the recording says; an error of `take` ends the replay and is returned.
+    fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()>;
+}
+
+/// A recording that is a list of events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Literal {
+    /// What is said of it as a whole.
+    pub header: Header,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+impl Replay for Literal {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
+        self.events.iter().cloned().try_for_each(take)
+    }
+}
