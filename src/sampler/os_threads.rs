@@ -28,10 +28,28 @@ struct OsThread {
     asleep_since: Option<SchedStat>,
     /// What it waits for, as long as this sleep lasts.
     waits: Option<Waits>,
-    /// Turns on a processor that it had had when it was last seen, if it waited for a GIL then.
-    wanted_gil: Option<u64>,
+    /// How it was when it was last seen, if it waited for a GIL then.
+    wanted_gil: Option<Wish>,
     at: Instant,
     round: u64,
+}
+
+/// A thread that waits for a GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wish {
+    /// Turns on a processor that it had had.
+    turns: u64,
+    passed: Option<Passed>,
+}
+
+/// Who held a GIL, and how often it had passed from one thread to another. As long as both are the same, it has passed to
+/// nobody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The holder's thread state.
+    pub holder: Addr,
+    /// How often.
+    pub switches: u64,
 }
 
 /// What a thread waits for.
@@ -134,13 +152,25 @@ impl OsThreads {
         self.by_tid.get(&tid)?.waits
     }
 
-    /// Notes what a thread waits for, which holds as long as it rests.
-    pub fn note_waits(&mut self, target: &Target, tid: Tid, waits: Waits) {
+    /// Notes what a thread waits for, which holds as long as it rests, and who had its GIL before.
+    pub fn note_waits(&mut self, target: &Target, tid: Tid, waits: Waits, passed: Option<Passed>) {
         let rests = self.still_rests(target, tid);
         if let Some(known) = self.by_tid.get_mut(&tid) {
             known.waits = rests.then_some(waits);
             let turns = known.asleep_since.map_or(0, |account| account.turns);
-            known.wanted_gil = (waits.state == ThreadState::WaitsForGil).then_some(turns);
+            known.wanted_gil = (waits.state == ThreadState::WaitsForGil).then_some(Wish { turns, passed });
+        }
+    }
+
+    /// Notes who has the GIL now that a thread waits for it in a sleep that is known.
+    pub fn note_passed(&mut self, target: &Target, tid: Tid, passed: Option<Passed>) {
+        let is_news = |wish: &Wish| wish.passed != passed;
+        if self.by_tid.get(&tid).and_then(|known| known.wanted_gil).is_some_and(|wish| is_news(&wish)) {
+            // It may have had the GIL since it was seen asleep, before all this.
+            let passed = passed.filter(|_| self.still_rests(target, tid));
+            if let Some(wish) = self.by_tid.get_mut(&tid).and_then(|known| known.wanted_gil.as_mut()) {
+                wish.passed = passed;
+            }
         }
     }
 
@@ -152,7 +182,14 @@ impl OsThreads {
     /// Whether a thread that wanted a GIL has not had a turn on a processor since: it was woken up and is yet to run.
     pub fn has_not_run_since(&self, target: &Target, tid: Tid) -> bool {
         let then = self.by_tid.get(&tid).and_then(|known| known.wanted_gil);
-        then.is_some() && target.sched_stat(tid).map(|now| now.turns) == then
+        then.is_some() && target.sched_stat(tid).map(|now| now.turns) == then.map(|wish| wish.turns)
+    }
+
+    /// Whether a thread that wanted a GIL cannot have had it since: it still wants it then, whatever the scheduler does with
+    /// it, for what asks for the GIL does not return without.
+    pub fn has_not_had_gil_since(&self, tid: Tid, passed: Option<Passed>) -> bool {
+        let then = self.by_tid.get(&tid).and_then(|known| known.wanted_gil).and_then(|wish| wish.passed);
+        then.is_some() && then == passed
     }
 
     /// Notes that a thread wants no GIL any more.

@@ -9,9 +9,9 @@ use python_offsets::Offsets;
 use super::{Failure, Interp, Reader, ThreadTrack, Told};
 use crate::memory::{Addr, Copies, Fields, Found};
 use crate::python::frames::Walk;
-use crate::python::gil::{self, Attachment};
+use crate::python::gil::{self, Attachment, Holder};
 use crate::sample::{GilState, ThreadState, Tid, Wanted};
-use crate::sampler::os_threads::{OsThreads, Waits};
+use crate::sampler::os_threads::{OsThreads, Passed, Waits};
 use crate::target::system_call::{Descriptor, InKernel, SystemCall, Wait};
 use crate::target::{Activity, Target};
 
@@ -45,6 +45,7 @@ impl Reader {
             }
             let of = interpreters.iter().find(|interpreter| interpreter.addr == thread.interpreter);
             let attachment = attachment(thread, offsets, apart);
+            let passed = of.and_then(passed).filter(|passed| passed.holder != thread.identity.addr);
             // Others may run Python while one collects: finalizers let go of the GIL.
             let collects = of.is_some_and(|interpreter| match thread.gil {
                 GilState::None => interpreter.is_collecting && attached == 1,
@@ -63,7 +64,9 @@ impl Reader {
                     }
                     (GilState::None, Some(Attachment::Detached)) => ThreadState::RunsDetached,
                     (GilState::None, Some(Attachment::Suspended)) => ThreadState::Suspended,
-                    (GilState::NotHeld, _) if kernel.still_wants_gil(os_threads, tid) => ThreadState::WaitsForGil,
+                    (GilState::NotHeld, _) if kernel.still_wants_gil(os_threads, tid, passed) => {
+                        ThreadState::WaitsForGil
+                    }
                     (GilState::NotHeld, _) => {
                         os_threads.note_no_wish(tid);
                         ThreadState::RunsDetached
@@ -71,7 +74,7 @@ impl Reader {
                     (GilState::Unknown, _) => ThreadState::Unknown,
                 },
                 (Activity::Idle, gil, Some(tid)) => {
-                    let waits = kernel.sleeps_for(os_threads, tid, gil);
+                    let waits = kernel.sleeps_for(os_threads, tid, gil, passed);
                     match (waits.state, attachment) {
                         // An OS thread with thread states in several interpreters waits in one of them.
                         (ThreadState::WaitsForGil, _)
@@ -117,6 +120,14 @@ impl Reader {
     }
 }
 
+/// Who holds the GIL of an interpreter, and how often it has passed on.
+fn passed(interpreter: &Interp) -> Option<Passed> {
+    match interpreter.holder {
+        Holder::Thread(holder) => Some(Passed { holder, switches: interpreter.switches? }),
+        Holder::Nobody | Holder::Disabled | Holder::Unknown => None,
+    }
+}
+
 /// How a thread of a free-threaded build is tied to the interpreter.
 fn attachment(thread: &ThreadTrack, offsets: &Offsets, copies: &Copies) -> Option<Attachment> {
     let Found::Read(word) = copies.find(thread.identity.addr.offset(offsets.thread.state?)) else { return None };
@@ -143,8 +154,9 @@ impl Kernel<'_> {
     }
 
     /// What a thread waits for that was asleep; it is asked only once in each sleep.
-    fn sleeps_for(&self, os_threads: &mut OsThreads, tid: Tid, gil: GilState) -> Waits {
+    fn sleeps_for(&self, os_threads: &mut OsThreads, tid: Tid, gil: GilState, passed: Option<Passed>) -> Waits {
         if let Some(waits) = os_threads.waits(tid) {
+            os_threads.note_passed(self.target, tid, passed);
             return waits;
         }
         // One that has woken up meanwhile may have done so to ask for the GIL.
@@ -156,17 +168,17 @@ impl Kernel<'_> {
             };
             Waits { state, gil: None }
         });
-        os_threads.note_waits(self.target, tid, waits);
+        os_threads.note_waits(self.target, tid, waits, passed);
         waits
     }
 
     /// Whether a thread that ran and did not hold the GIL only woke up to ask for it, as it does from time to time.
-    fn still_wants_gil(&self, os_threads: &OsThreads, tid: Tid) -> bool {
+    fn still_wants_gil(&self, os_threads: &OsThreads, tid: Tid, passed: Option<Passed>) -> bool {
         let waits_again = || {
             let is_off = self.target.activity(tid).is_off();
             is_off && self.waits(tid).is_some_and(|waits| waits.state == ThreadState::WaitsForGil)
         };
-        os_threads.has_not_run_since(self.target, tid) || waits_again()
+        os_threads.has_not_had_gil_since(tid, passed) || os_threads.has_not_run_since(self.target, tid) || waits_again()
     }
 
     fn waits_in(&self, call: &SystemCall) -> Waits {
