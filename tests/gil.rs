@@ -4,7 +4,6 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Instant;
 
 use common::recording::{Recorded, wait_until};
@@ -107,15 +106,15 @@ impl Contended {
         }
         let pid = target.pid().to_string();
         truth(&mut target);
-        let (before, stolen_before, begun) = (delays(target.pid()), stolen(), Instant::now());
+        let (before, stolen_before, begun) = (common::delays(target.pid()), common::stolen(), Instant::now());
         // So many looks that chance alone is far from the tolerance.
         let many = ["-d", SECONDS, "-r", "1000", "--max-pause", "20"];
         let report = common::printed(&[&["gil", "--json", "--pid", &pid], &many[..]].concat());
-        let (after, wall) = (delays(target.pid()), begun.elapsed().as_secs_f64());
+        let (after, wall) = (common::delays(target.pid()), begun.elapsed().as_secs_f64());
         let truth = truth(&mut target);
         let delay = |(tid, delay): (&u64, &f64)| (*tid, (delay - before.get(tid).unwrap_or(&0.0)) / wall);
         let delays = after.iter().map(delay).collect();
-        let stolen = (stolen() - stolen_before) / wall;
+        let stolen = (common::stolen() - stolen_before) / wall;
         Ok(Contended { target, truth, delays, stolen, report: serde_json::from_str(&report)? })
     }
 
@@ -164,24 +163,6 @@ impl Contended {
         };
         Ok(sum(&|state| states.contains(&state)) as f64 / sum(&|_| true) as f64)
     }
-}
-
-/// Seconds for which each thread of a process was ready for a processor and had none, as the scheduler counts them.
-fn delays(pid: u32) -> BTreeMap<u64, f64> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs").flatten();
-    let delay = |task: fs::DirEntry| {
-        let told = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        let nanoseconds: f64 = told.split_whitespace().nth(1)?.parse().ok()?;
-        Some((task.file_name().to_str()?.parse().ok()?, nanoseconds / 1e9))
-    };
-    tasks.filter_map(delay).collect()
-}
-
-/// Seconds for which other machines on the same host have had our processors.
-fn stolen() -> f64 {
-    let told = fs::read_to_string("/proc/stat").expect("the kernel counts");
-    // The eighth number of the first line, in hundredths.
-    told.split_whitespace().nth(8).and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0) / 100.0
 }
 
 /// What is true since it was asked last.

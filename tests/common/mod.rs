@@ -284,3 +284,21 @@ pub fn every_thread_is(pid: u32, state: u8) -> bool {
         |stat: Vec<u8>| stat.rsplit(|&byte| byte == b')').next().is_some_and(|rest| rest.starts_with(&[b' ', state]));
     tasks.flatten().all(|task| fs::read(task.path().join("stat")).is_ok_and(is_so))
 }
+
+/// Seconds for which each thread of a process was ready for a processor and had none, as the scheduler counts them.
+pub fn delays(pid: u32) -> BTreeMap<u64, f64> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs").flatten();
+    let delay = |task: fs::DirEntry| {
+        let told = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let nanoseconds: f64 = told.split_whitespace().nth(1)?.parse().ok()?;
+        Some((task.file_name().to_str()?.parse().ok()?, nanoseconds / 1e9))
+    };
+    tasks.filter_map(delay).collect()
+}
+
+/// Seconds for which other machines on the same host have had our processors.
+pub fn stolen() -> f64 {
+    let told = fs::read_to_string("/proc/stat").expect("the kernel counts");
+    // The eighth number of the first line, in hundredths.
+    told.split_whitespace().nth(8).and_then(|number| number.parse::<f64>().ok()).unwrap_or(0.0) / 100.0
+}

@@ -1,36 +1,52 @@
-"""A known mix: three functions are busy for 50, 30 and 20 % of each 10 ms round: mix.py [SECONDS]"""
+"""A known mix: three functions do 50, 30 and 20 % of the work of each round of about 10 ms: mix.py [SECONDS]
+
+They do it by the same loop, so that they take as much of the time, however often they have to wait for a processor.
+"""
 
 import time
 
 from moving import ready
 
-
-def spin(nanoseconds):
-    end = time.perf_counter_ns() + nanoseconds
-    rounds = 0
-    while time.perf_counter_ns() < end:
-        rounds += 1
-    return rounds
+LOOP = 1000
 
 
-def half():
-    return spin(5_000_000)
+def spin(rounds):
+    for _ in range(rounds):
+        for _ in range(LOOP):
+            pass
 
 
-def third():
-    return spin(3_000_000)
+def rounds_in(seconds):
+    """How many rounds of the loop there are in so much time, by the fastest of several."""
+    fastest = min(time_of(10) for _ in range(20))
+    return max(1, int(10 * seconds / fastest))
 
 
-def fifth():
-    return spin(2_000_000)
+def time_of(rounds):
+    begun = time.perf_counter()
+    spin(rounds)
+    return time.perf_counter() - begun
 
 
-def work():
+def half(unit):
+    return spin(5 * unit)
+
+
+def third(unit):
+    return spin(3 * unit)
+
+
+def fifth(unit):
+    return spin(2 * unit)
+
+
+def work(unit):
     while True:
-        half()
-        third()
-        fifth()
+        half(unit)
+        third(unit)
+        fifth(unit)
 
 
+unit = rounds_in(0.001)
 ready()
-work()
+work(unit)
