@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use pysample::error::{Error, Result};
 use pysample::python::Interpreter;
+use pysample::sample::program_of;
 use pysample::sampler::Settings;
 use pysample::target::Target;
 use pysample::target::command::Command;
 use pysample::view::progress::Progress;
 use pysample::view::summary::Ending;
 
-use super::described::{Described, program_of};
+use super::described::Described;
 use super::follow::{Recorded, Sum, follow, terminal};
 use super::notices::{Listen, Notice, Notices};
 use super::{Exit, attach, look, warn};
