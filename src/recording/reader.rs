@@ -365,13 +365,7 @@ impl Decoder {
             order: next(),
             run: (0, 0),
             definitions: next(),
-            rows: Rows {
-                flags: next(),
-                threads: next(),
-                states: next(),
-                recent: next(),
-                stacks: next(),
-            },
+            rows: Rows { flags: next(), threads: next(), states: next(), recent: next(), stacks: next() },
             gils: next(),
             moments: Moments::new(next()),
             last: Last::default(),
@@ -395,9 +389,7 @@ impl Decoder {
             kind::SAMPLE => {
                 Event::Sample(self.rows.read(bytes, &mut self.moments, &mut self.expected, &mut over.recent)?)
             }
-            kind::GIL => {
-                Event::Gil(self.last_gils.read(bytes, &mut self.gils, &mut self.moments)?)
-            }
+            kind::GIL => Event::Gil(self.last_gils.read(bytes, &mut self.gils, &mut self.moments)?),
             kind::PROGRESS => {
                 let (elapsed, tally) = over.last_progress.read(bytes, &mut self.definitions)?;
                 Event::Progress(elapsed, tally)
@@ -417,8 +409,8 @@ mod tests {
     use super::super::Writer;
     use super::*;
     use crate::sample::{
-        Code, CodeId, Frame, FrameId, GilHeld, GilSample, GilState, Mixing, Process, ProcessId, Remark, Sample, StackId,
-        Stopped, Tally, Thread, ThreadId, ThreadState, Tid, Wanted,
+        Code, CodeId, Frame, FrameId, GilHeld, GilSample, GilState, Mixing, Process, ProcessId, Remark, Sample,
+        StackId, Stopped, Tally, Thread, ThreadId, ThreadState, Tid, Wanted,
     };
 
     fn header() -> Header {
@@ -462,15 +454,14 @@ mod tests {
     }
 
     fn thread() -> impl Strategy<Value = Thread> {
-        (id(), any::<i64>(), proptest::option::of(id().prop_map(Tid)), any::<u64>(), proptest::option::of(text())).prop_map(
-            |(process, interpreter, os_thread_id, python_thread_id, name)| Thread {
+        (id(), any::<i64>(), proptest::option::of(id().prop_map(Tid)), any::<u64>(), proptest::option::of(text()))
+            .prop_map(|(process, interpreter, os_thread_id, python_thread_id, name)| Thread {
                 process: ProcessId(process),
                 interpreter,
                 os_thread_id,
                 python_thread_id,
                 name: name.map(Into::into),
-            },
-        )
+            })
     }
 
     fn tally() -> impl Strategy<Value = Tally> {
@@ -528,12 +519,8 @@ mod tests {
     }
 
     fn sample() -> impl Strategy<Value = Event> {
-        let gil = prop_oneof![
-            Just(GilState::Held),
-            Just(GilState::NotHeld),
-            Just(GilState::None),
-            Just(GilState::Unknown)
-        ];
+        let gil =
+            prop_oneof![Just(GilState::Held), Just(GilState::NotHeld), Just(GilState::None), Just(GilState::Unknown)];
         let state = (0..ThreadState::ALL.len()).prop_map(|state| ThreadState::ALL[state]);
         (id(), state, gil, proptest::option::of(id())).prop_map(|(thread, state, gil, stack)| {
             let (at, stack) = (Duration::ZERO, stack.map(StackId));

@@ -45,7 +45,8 @@ fn nanos(time: Duration) -> u64 {
 }
 
 fn fields(elapsed: Duration, tally: &Tally) -> Fields {
-    let Tally { asked, taken, late, failed, dropped, torn, unmapped, invalid, truncated, reads, stretched, .. } = *tally;
+    let Tally { asked, taken, late, failed, dropped, torn, unmapped, invalid, truncated, reads, stretched, .. } =
+        *tally;
     let Stopped { count, total, median, longest } = tally.stopped;
     let Mixing { kept, found, proved, open, doubtful } = tally.mixing;
     [

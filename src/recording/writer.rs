@@ -337,7 +337,10 @@ mod tests {
         for (rate, seconds, busy, waiting) in [(100, 120, 1, 0), (1000, 20, 1, 0), (100, 60, 1, 20), (1000, 10, 3, 5)] {
             let bytes = Program::new(rate as f64).run(rate, seconds, busy, waiting);
             println!("{rate} Hz, {busy} threads that run and {waiting} that wait: {bytes:.2} bytes a sample");
-            assert!(bytes <= 4.0, "{rate} Hz, {busy} threads that run and {waiting} that wait: {bytes:.2} bytes a sample");
+            assert!(
+                bytes <= 4.0,
+                "{rate} Hz, {busy} threads that run and {waiting} that wait: {bytes:.2} bytes a sample"
+            );
         }
     }
 
