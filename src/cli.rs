@@ -91,13 +91,16 @@ pub struct Record {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 
-    /// Where to write; `-` is standard output. The ending tells the format: .svg, or .txt, .folded, .collapsed
+    /// Where to write; `-` is standard output. The ending tells the format: .svg, .txt (or .folded, .collapsed), .pysample
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// The format, whatever the file's name: svg (or flamegraph), collapsed
+    /// The format, whatever the file's name: svg (or flamegraph), collapsed, pysample
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<String>,
+
+    #[command(flatten)]
+    pub drawing: Drawing,
 
     /// Samples a second
     #[arg(short, long, value_name = "HZ", default_value = "100", allow_negative_numbers = true)]
@@ -129,6 +132,18 @@ pub struct Record {
     /// Stop the program for this share of its time at most; samples are left out to keep to it
     #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
     pub max_pause: String,
+}
+
+/// How a flame graph is drawn, as typed.
+#[derive(Debug, Args)]
+pub struct Drawing {
+    /// In a flame graph, merge stacks from their innermost frames on: who calls what takes the time?
+    #[arg(long)]
+    pub inverted: bool,
+
+    /// Draw a flame graph from the top down
+    #[arg(long)]
+    pub icicle: bool,
 }
 
 /// `dump`, as typed.

@@ -31,6 +31,7 @@ pub mod memory;
 pub mod output;
 pub mod printable;
 pub mod python;
+pub mod recording;
 pub mod sample;
 pub mod sampler;
 pub mod target;

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -67,6 +68,32 @@ impl Output {
     /// As the user spelled it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder in which a file is to be.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.way {
+            Way::Replace(target) | Way::Overwrite(target) => Some(folder_of(target)),
+            Way::Stdout | Way::Through(_) => None,
+        }
+    }
+
+    /// Why it could not be written.
+    pub fn failed(&self, source: io::Error) -> Error {
+        Error::Output { path: self.path.clone(), source }
+    }
+
+    /// Opens it at once, under its own name, for what is to be there as far as it goes whatever happens. What was there is
+    /// gone.
+    pub fn stream(self) -> Result<File> {
+        let opened = match self.way {
+            Way::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+            Way::Through(file) => Ok(file),
+            Way::Replace(target) | Way::Overwrite(target) => {
+                OpenOptions::new().write(true).create(true).truncate(true).open(target)
+            }
+        };
+        opened.map_err(|source| Error::Output { path: self.path, source })
     }
 
     /// Writes what `fill` writes. A reader of standard output that has seen enough is no failure.
@@ -273,6 +300,17 @@ mod tests {
             assert!(fs::symlink_metadata(folder.path().join("a.txt")).unwrap().is_symlink());
             assert_eq!(fs::read_to_string(folder.path().join("sub/b.txt")).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn what_is_streamed_is_there_at_once() {
+        let folder = folder();
+        let path = folder.path().join("a.pysample");
+        fs::write(&path, "old and longer").unwrap();
+        let mut stream = Output::file(&path).unwrap().stream().unwrap();
+        stream.write_all(b"new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(names(folder.path()), ["a.pysample"]);
     }
 
     #[test]

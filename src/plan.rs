@@ -1,28 +1,25 @@
 //! What was typed means this: every value checked, every choice an enum. Nothing below sees the raw arguments.
 
+mod format;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap_complete::Shell;
 use pysample::error::{Error, Result};
+use pysample::export::flamegraph::{Drawing, From, Growth};
 use pysample::export::{Files, Lines, Threads};
 use pysample::sampler::{Pause, Settings, Wanted};
 
 use crate::cli;
 
+pub use format::{Format, FromSamples, FromStacks, Way};
+
 /// Samples a second, at least and at most.
 const RATES: std::ops::RangeInclusive<f64> = 1.0..=200_000.0;
 /// A year, in seconds. Longer recordings are typing errors.
 const LONGEST: f64 = 31_536_000.0;
-/// The endings of file names that tell a format.
-const ENDINGS: [(&str, Format); 4] = [
-    ("svg", Format::Flamegraph),
-    ("txt", Format::Collapsed),
-    ("folded", Format::Collapsed),
-    ("collapsed", Format::Collapsed),
-];
-
 /// What to do.
 #[derive(Debug)]
 pub enum Plan {
@@ -45,6 +42,8 @@ pub struct Record {
     pub destination: Destination,
     /// In which format.
     pub format: Format,
+    /// How a flame graph is drawn.
+    pub drawing: Drawing,
     /// How it is sampled.
     pub sampling: Settings,
     /// Which line frames show.
@@ -73,25 +72,6 @@ pub enum Destination {
     File(PathBuf),
     /// A file in the current folder that is named after what was recorded.
     Named,
-}
-
-/// What a profile is written as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Collapsed stacks.
-    Collapsed,
-    /// A flame graph.
-    Flamegraph,
-}
-
-impl Format {
-    /// The ending of a file's name that goes with it.
-    pub fn ending(self) -> &'static str {
-        match self {
-            Format::Collapsed => "txt",
-            Format::Flamegraph => "svg",
-        }
-    }
 }
 
 /// A look at who holds the GIL.
@@ -145,17 +125,19 @@ impl Plan {
 
 fn record(typed: cli::Record) -> Result<Record> {
     let (destination, format) = destination(typed.output, typed.format.as_deref())?;
+    let drawing = drawing(typed.drawing, format)?;
     Ok(Record {
         subject: subject(typed.pid.as_deref(), typed.command)?,
         destination,
         format,
+        drawing,
         sampling: Settings {
             rate: rate(&typed.rate)?,
             duration: typed.duration.as_deref().map(duration).transpose()?,
             wanted: modes(&typed.mode, Wanted::Running)?,
             pause: pause(typed.never_pause),
             max_pause: share(&typed.max_pause)?,
-            gils: false,
+            gils: !matches!(format.way(), Way::Stacks(_)),
         },
         lines: if typed.function { Lines::First } else { Lines::Running },
         files: if typed.full_filenames { Files::Full } else { Files::Short },
@@ -186,6 +168,9 @@ fn gil(typed: cli::Gil) -> Result<Gil> {
         Some(path) => match destination(Some(path), None)? {
             (Destination::Stdout, _) => {
                 return wrong("the report itself goes to standard output", "as in -o blame.svg");
+            }
+            (_, format) if !matches!(format.way(), Way::Stacks(_)) => {
+                return wrong("the waiting is written as a flame graph or collapsed stacks only", "as in -o blame.svg");
             }
             output => Some(output),
         },
@@ -295,42 +280,27 @@ fn duration(typed: &str) -> Result<Duration> {
 }
 
 fn destination(typed: Option<PathBuf>, format: Option<&str>) -> Result<(Destination, Format)> {
-    let format = format.map(format_named).transpose()?;
+    let format = format.map(Format::named).transpose()?;
     Ok(match typed {
         None => (Destination::Named, format.unwrap_or(Format::Flamegraph)),
         Some(path) if path == Path::new("-") => (Destination::Stdout, format.unwrap_or(Format::Collapsed)),
         Some(path) if path.as_os_str().is_empty() => return wrong("the name of the output is empty", "as in -o x.svg"),
         Some(path) => {
-            let format = format.map_or_else(|| format_of(&path), Ok)?;
+            let format = format.map_or_else(|| Format::of_file(&path), Ok)?;
             (Destination::File(path), format)
         }
     })
 }
 
-fn format_named(name: &str) -> Result<Format> {
-    match name.to_ascii_lowercase().as_str() {
-        "svg" | "flamegraph" => Ok(Format::Flamegraph),
-        "collapsed" | "folded" | "txt" => Ok(Format::Collapsed),
-        _ => wrong(format!("there is no format '{name}'"), "the formats are svg (or flamegraph) and collapsed"),
-    }
-}
-
-/// The format that a file's name tells. Devices and pipes have no endings: they take collapsed stacks. So do folders,
-/// which are refused for a better reason later.
-fn format_of(path: &Path) -> Result<Format> {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-    let known = ENDINGS.iter().find(|(known, _)| ending.as_deref() == Some(known));
-    if let Some(&(_, format)) = known {
-        return Ok(format);
-    }
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
-        return Ok(Format::Collapsed);
-    }
-    let endings = ENDINGS.map(|(ending, _)| format!(".{ending}")).join(", ");
-    let hint = format!("the endings are {endings}; or say -f svg or -f collapsed");
-    match ending {
-        Some(ending) => wrong(format!("no format goes with the ending .{ending}"), hint),
-        None => wrong(format!("the name {} does not tell a format", path.display()), hint),
+/// How a flame graph is drawn, if that is what is made.
+fn drawing(typed: cli::Drawing, format: Format) -> Result<Drawing> {
+    let drawing = Drawing {
+        from: if typed.inverted { From::Innermost } else { From::Outermost },
+        growth: if typed.icicle { Growth::Down } else { Growth::Up },
+    };
+    match drawing == Drawing::default() || format == Format::Flamegraph {
+        true => Ok(drawing),
+        false => wrong("--inverted and --icicle say how a flame graph is drawn", "as in -o profile.svg"),
     }
 }
 

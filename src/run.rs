@@ -3,9 +3,11 @@
 mod described;
 mod follow;
 mod gil;
+mod kept;
 mod notices;
 mod record;
 mod session;
+mod spool;
 
 use std::io::{self, IsTerminal, Write};
 

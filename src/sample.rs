@@ -3,6 +3,7 @@
 //! Two shapes carry the same facts. A [`Snapshot`] is one moment spelled out, for `dump`. A stream of [`Event`]s is a
 //! recording: names, frames and stacks are defined once and then spoken of by id, so that a sample is a few words.
 
+mod ending;
 mod mixing;
 mod process;
 mod replay;
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use ending::Ending;
 pub use mixing::Mixing;
-pub use process::Process;
+pub use process::{Process, program_of};
 pub use replay::{Header, Literal, Replay};
 pub use state::ThreadState;
 pub use stops::{Stopped, Stops};

@@ -4,14 +4,20 @@
 //! comes and only its nodes are counted. Where threads need not be told apart they are not kept at all: a program that makes
 //! one for each request would fill the memory with them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::sample::{Code, CodeId, Event, Frame, FrameId, Sample, StackId, Tally, Thread, ThreadId};
+use rustc_hash::FxHashMap;
+
+use crate::sample::{
+    Code, CodeId, Event, Frame, FrameId, Process, ProcessId, Sample, StackId, Tally, Thread, ThreadId,
+};
 
 /// How often one thread was seen in one stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count {
+    /// Of which process.
+    pub process: ProcessId,
     /// Whose stack.
     pub thread: ThreadId,
     /// Which stack, down to its innermost frame.
@@ -31,7 +37,10 @@ pub struct CallTree {
     thread_count: usize,
     /// Whether threads are not told apart.
     is_merged: bool,
-    counts: HashMap<(ThreadId, StackId), u64>,
+    processes: Vec<Process>,
+    /// The processes of threads, but for those of the first process, which are most.
+    of_others: FxHashMap<ThreadId, ProcessId>,
+    counts: FxHashMap<(ProcessId, ThreadId, StackId), u64>,
     samples: u64,
     frameless: u64,
     progress: (Duration, Tally),
@@ -44,7 +53,7 @@ struct Node {
 }
 
 impl CallTree {
-    /// A recording whose threads are not told apart: every count is of thread 0, and no thread is known.
+    /// A recording whose threads are not told apart: every count is of thread 0 (of whatever process), and no thread is known.
     pub fn merged() -> CallTree {
         CallTree { is_merged: true, ..CallTree::default() }
     }
@@ -61,13 +70,17 @@ impl CallTree {
             }
             Event::Thread(id, thread) => {
                 self.thread_count = self.thread_count.max(id.index() + 1);
+                if thread.process != ProcessId(0) {
+                    self.of_others.insert(id, thread.process);
+                }
                 if !self.is_merged {
                     define(&mut self.threads, id.index(), thread);
                 }
             }
             Event::Sample(sample) => self.count(&sample),
             Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
-            Event::Process(..) | Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
+            Event::Process(id, process) => define(&mut self.processes, id.index(), process),
+            Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
         }
     }
 
@@ -75,23 +88,26 @@ impl CallTree {
         match sample.stack {
             Some(stack) => {
                 let thread = if self.is_merged { ThreadId(0) } else { sample.thread };
-                *self.counts.entry((thread, stack)).or_default() += 1;
+                let process = self.of_others.get(&sample.thread).copied().unwrap_or(ProcessId(0));
+                *self.counts.entry((process, thread, stack)).or_default() += 1;
                 self.samples += 1;
             }
             None => self.frameless += 1,
         }
     }
 
-    /// The same threads, frames and stacks with other counts, threads not told apart.
+    /// The same threads, frames and stacks with other counts, processes and threads not told apart.
     pub fn weighed(&self, counts: impl IntoIterator<Item = (StackId, u64)>) -> CallTree {
-        let counts: HashMap<_, _> = counts.into_iter().map(|(stack, count)| ((ThreadId(0), stack), count)).collect();
-        CallTree { samples: counts.values().sum(), counts, is_merged: true, frameless: 0, ..self.clone() }
+        let key = |stack| (ProcessId(0), ThreadId(0), stack);
+        let counts: FxHashMap<_, _> = counts.into_iter().map(|(stack, count)| (key(stack), count)).collect();
+        let (samples, processes) = (counts.values().sum(), Vec::new());
+        CallTree { samples, counts, processes, is_merged: true, frameless: 0, ..self.clone() }
     }
 
-    /// Every count, by thread, then by stack.
+    /// Every count, by process, thread and stack.
     pub fn counts(&self) -> Vec<Count> {
-        let mut counts: Vec<Count> =
-            self.counts.iter().map(|(&(thread, stack), &samples)| Count { thread, stack, samples }).collect();
+        let count = |(&(process, thread, stack), &samples)| Count { process, thread, stack, samples };
+        let mut counts: Vec<Count> = self.counts.iter().map(count).collect();
         counts.sort_unstable();
         counts
     }
@@ -108,7 +124,7 @@ impl CallTree {
 
     /// The stacks that were seen at least once, in whatever thread.
     pub fn distinct_stacks(&self) -> usize {
-        self.counts.keys().map(|(_, stack)| stack).collect::<HashSet<_>>().len()
+        self.counts.keys().map(|(.., stack)| stack).collect::<HashSet<_>>().len()
     }
 
     /// How many threads were heard of.
@@ -119,6 +135,11 @@ impl CallTree {
     /// The threads heard of, by id; none if they are not told apart.
     pub fn threads(&self) -> &[Thread] {
         &self.threads
+    }
+
+    /// The processes heard of, by id.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
     }
 
     /// The time and the account as last told by the sampler.
@@ -151,7 +172,7 @@ impl CallTree {
 ///
 /// An id beyond the table's end would mean that a definition was lost. Nothing is made up for it: whatever refers to it
 /// finds nothing.
-fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
+pub(super) fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
     if index == table.len() {
         table.push(value);
     } else if let Some(entry) = table.get_mut(index) {
@@ -208,7 +229,20 @@ mod tests {
         let threads = (0..3).map(|id| Event::Thread(ThreadId(id), thread("request")));
         threads.chain([sample(0, Some(3)), sample(2, Some(3))]).for_each(|event| merged.take(event));
         assert_eq!((merged.thread_count(), merged.threads().len()), (3, 0));
-        assert_eq!(merged.counts(), [Count { thread: ThreadId(0), stack: StackId(3), samples: 2 }]);
+        assert_eq!(
+            merged.counts(),
+            [Count { process: ProcessId(0), thread: ThreadId(0), stack: StackId(3), samples: 2 }]
+        );
+    }
+
+    #[test]
+    fn processes_are_told_apart_where_threads_are_not() {
+        let mut merged = CallTree::merged();
+        let of = |id, process| Event::Thread(ThreadId(id), Thread { process: ProcessId(process), ..thread("w") });
+        let events = [of(0, 0), of(1, 1), of(2, 1), sample(0, Some(3)), sample(1, Some(3)), sample(2, Some(3))];
+        events.into_iter().for_each(|event| merged.take(event));
+        let counts: Vec<_> = merged.counts().iter().map(|c| (c.process.0, c.stack.0, c.samples)).collect();
+        assert_eq!(counts, [(0, 3, 1), (1, 3, 2)]);
     }
 
     #[test]

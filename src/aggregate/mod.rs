@@ -4,7 +4,9 @@
 mod call_tree;
 pub mod gil;
 mod share;
+mod synopsis;
 
 pub use call_tree::{CallTree, Count};
 pub use gil::GilAccount;
 pub use share::{Looks, Share};
+pub use synopsis::Synopsis;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
+use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
 
 use super::Folded;
 use crate::printable::printable;
@@ -16,8 +16,42 @@ pub struct Heading {
     pub subtitle: String,
 }
 
-/// Draws `stacks`. No stack at all makes a picture that says so.
+/// How stacks are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drawing {
+    /// Where merging begins.
+    pub from: From,
+    /// Where stacks grow to.
+    pub growth: Growth,
+}
+
+/// From which end on stacks are merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum From {
+    /// Their outermost frames: what takes the time, and what in it?
+    #[default]
+    Outermost,
+    /// Their innermost frames: what takes the time, and who calls it?
+    Innermost,
+}
+
+/// Where stacks grow to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Growth {
+    /// The bottom is where they begin.
+    #[default]
+    Up,
+    /// The top is: icicles.
+    Down,
+}
+
+/// Draws `stacks` as usual: [`draw`].
 pub fn write(stacks: &Folded, heading: &Heading, out: &mut dyn Write) -> io::Result<()> {
+    draw(stacks, heading, Drawing::default(), out)
+}
+
+/// Draws `stacks`. No stack at all makes a picture that says so.
+pub fn draw(stacks: &Folded, heading: &Heading, drawing: Drawing, out: &mut dyn Write) -> io::Result<()> {
     let mut lines = Vec::new();
     stacks.each_stack(|stack, samples| {
         lines.push(format!("{stack} {samples}"));
@@ -26,16 +60,21 @@ pub fn write(stacks: &Folded, heading: &Heading, out: &mut dyn Write) -> io::Res
     if lines.is_empty() {
         return write_empty(heading, out);
     }
-    from_lines(&mut options(heading), lines.iter().map(String::as_str), out)
+    from_lines(&mut options(heading, drawing), lines.iter().map(String::as_str), out)
 }
 
-fn options(heading: &Heading) -> Options<'static> {
+fn options(heading: &Heading, drawing: Drawing) -> Options<'static> {
     let mut options = Options::default();
     options.title = printable(&heading.title).into_owned();
     options.subtitle = Some(printable(&heading.subtitle).into_owned());
     options.count_name = "samples".into();
     options.text_truncate_direction = TextTruncateDirection::Right;
     options.deterministic = true;
+    options.reverse_stack_order = drawing.from == From::Innermost;
+    options.direction = match drawing.growth {
+        Growth::Up => Direction::Straight,
+        Growth::Down => Direction::Inverted,
+    };
     options
 }
 
@@ -134,6 +173,38 @@ mod tests {
     fn names_that_sort_between_a_frame_and_its_callees_are_no_problem() {
         let stacks: &[_] = &[(0, &[("f", 1), ("x", 1)][..], 1), (0, &[("f (app.py:1) g", 1)], 1), (0, &[("f", 1)], 1)];
         assert!(svg(&tree(stacks), "app.py").contains("total_samples=\"3\""));
+    }
+
+    /// The frames of a graph and where they are: how far from the top.
+    fn heights(drawing: Drawing) -> Vec<(String, f64)> {
+        let tree =
+            tree(&[(0, &[("main", 1), ("f", 2), ("leaf", 3)], 3), (0, &[("main", 1), ("g", 2), ("leaf", 3)], 2)]);
+        let mut out = Vec::new();
+        draw(&Folded::new(&tree, &Labels::default()), &Heading::default(), drawing, &mut out).unwrap();
+        let svg = String::from_utf8(out).unwrap();
+        let document = parsed(&svg);
+        let frames = document.descendants().filter(|node| node.tag_name().name() == "g");
+        let frame = |node: roxmltree::Node<'_, '_>| {
+            let text = |tag| node.children().find(|child| child.tag_name().name() == tag);
+            let height = text("rect")?.attribute("y")?.parse().ok()?;
+            Some((text("title")?.text()?.split(" (app.py").next()?.to_owned(), height))
+        };
+        frames.filter_map(frame).collect()
+    }
+
+    #[test]
+    fn an_inverted_graph_merges_the_innermost_frames() {
+        let count = |drawing, name| heights(drawing).iter().filter(|(frame, _)| frame == name).count();
+        let (usual, inverted) = (Drawing::default(), Drawing { from: From::Innermost, ..Drawing::default() });
+        assert_eq!((count(usual, "main"), count(usual, "leaf")), (1, 2));
+        assert_eq!((count(inverted, "main"), count(inverted, "leaf")), (2, 1));
+    }
+
+    #[test]
+    fn icicles_grow_down() {
+        let of = |drawing, name| heights(drawing).iter().find(|(frame, _)| frame == name).unwrap().1;
+        let (usual, icicles) = (Drawing::default(), Drawing { growth: Growth::Down, ..Drawing::default() });
+        assert!(of(usual, "main") > of(usual, "leaf") && of(icicles, "main") < of(icicles, "leaf"));
     }
 
     #[test]

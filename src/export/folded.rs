@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io;
 
 use super::{Labels, Threads};
-use crate::aggregate::CallTree;
-use crate::sample::{StackId, ThreadId};
+use crate::aggregate::{CallTree, Count};
+use crate::sample::StackId;
 
 /// The root, which stands for no frame.
 const ROOT: u32 = 0;
@@ -38,7 +38,7 @@ impl Folded {
         let frames = folded.frame_labels(tree, labels);
         let mut placed = HashMap::new();
         for count in tree.counts() {
-            let root = folded.thread_root(tree, labels, count.thread);
+            let root = folded.root(tree, labels, &count);
             let node = folded.place(tree, &frames, &mut placed, root, count.stack);
             folded.nodes[node as usize].samples += count.samples;
         }
@@ -83,16 +83,22 @@ impl Folded {
         tree.frames().iter().map(|frame| self.labels.intern(label(frame))).collect()
     }
 
-    fn thread_root(&mut self, tree: &CallTree, labels: &Labels, thread: ThreadId) -> u32 {
-        if labels.threads == Threads::Merged {
-            return ROOT;
+    /// Where stacks begin: with the process where there are several, then with the thread if threads are told apart.
+    fn root(&mut self, tree: &CallTree, labels: &Labels, count: &Count) -> u32 {
+        let mut root = ROOT;
+        if tree.processes().len() > 1 {
+            let process = tree.processes().get(count.process.index());
+            let label = process.map_or("unknown (pid ?)".into(), |process| labels.process(process));
+            let label = self.labels.intern(label);
+            root = self.child(root, label);
         }
-        let label = match tree.thread(thread) {
-            Some(thread) => labels.thread(thread),
-            None => "unknown (thread ?)".into(),
-        };
-        let label = self.labels.intern(label);
-        self.child(ROOT, label)
+        if labels.threads == Threads::Apart {
+            let thread = tree.thread(count.thread);
+            let label = thread.map_or("unknown (thread ?)".into(), |thread| labels.thread(thread));
+            let label = self.labels.intern(label);
+            root = self.child(root, label);
+        }
+        root
     }
 
     /// The node of `stack` below `root`. Goes outwards only as far as nothing is placed yet.
@@ -166,7 +172,8 @@ pub(super) mod tests {
     use super::*;
     use crate::export::{Files, Lines};
     use crate::sample::{
-        Code, CodeId, Event, Frame, FrameId, GilState, ProcessId, Sample, StackId, Thread, ThreadId, ThreadState, Tid,
+        Code, CodeId, Event, Frame, FrameId, GilState, Process, ProcessId, Sample, StackId, Thread, ThreadId,
+        ThreadState, Tid,
     };
 
     /// A thread, a stack outermost first as (function, line), how often it was seen.
@@ -241,6 +248,27 @@ pub(super) mod tests {
         assert_eq!(
             lines(&tree, &labels),
             ["worker-0 (thread 100);f (app.py:2) 4", "worker-1 (thread 101);f (app.py:2) 3"]
+        );
+    }
+
+    #[test]
+    fn several_processes_are_the_roots() {
+        let mut tree = CallTree::merged();
+        for (id, name) in ["app.py", "worker.py"].into_iter().enumerate() {
+            let command = ["python3", name].map(String::from).into();
+            let (pid, python) = (40 + id as u32, "3.13.0".into());
+            tree.take(Event::Process(ProcessId(id as u32), Process { pid, own_pid: 1, parent: None, command, python }));
+            let (process, name) = (ProcessId(id as u32), Some("MainThread".into()));
+            let thread = Thread { process, interpreter: 0, os_thread_id: Some(Tid(pid)), python_thread_id: 0, name };
+            tree.take(Event::Thread(ThreadId(id as u32), thread));
+        }
+        tree.take(define_code(0, "f"));
+        tree.take(Event::Frame(FrameId(0), Frame { code: CodeId(0), line: Some(8) }));
+        tree.take(Event::Stack { id: StackId(0), caller: None, frame: FrameId(0) });
+        [0, 1, 1].into_iter().for_each(|thread| tree.take(sample(ThreadId(thread), Some(StackId(0)))));
+        assert_eq!(
+            lines(&tree, &Labels::default()),
+            ["app.py (pid 40);f (app.py:8) 1", "worker.py (pid 41);f (app.py:8) 2"]
         );
     }
 

@@ -1,7 +1,7 @@
 //! What a frame and a thread are called in a profile. Where the label goes is the formats' business.
 
 use crate::printable::printable;
-use crate::sample::{Code, Thread};
+use crate::sample::{Code, Process, Thread};
 
 /// Which line a frame shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,11 @@ impl Labels {
             Some(line) => format!("{function} ({file}:{line})"),
             None => format!("{function} ({file})"),
         }
+    }
+
+    /// `program (pid id)`: the root of stacks where a recording is of several processes.
+    pub fn process(&self, process: &Process) -> String {
+        format!("{} (pid {})", clean(&process.program()), process.pid)
     }
 
     /// `name (thread id)`, with the interpreter where it is not the main one.
@@ -183,6 +188,13 @@ mod tests {
     fn a_label_is_no_comment_and_begins_with_no_space() {
         assert_eq!(Labels::default().frame(&code("# f", "x.py"), Some(1)), "\\# f (x.py:1)");
         assert_eq!(Labels::default().frame(&code(" \u{a0}f ", ""), Some(1)), "f (?:1)");
+    }
+
+    #[test]
+    fn a_process_is_its_program_and_its_id() {
+        let command = ["python3", "/srv/wor;ker.py"].map(String::from).into();
+        let process = Process { pid: 42, own_pid: 1, parent: None, command, python: "3.13.0".into() };
+        assert_eq!(Labels::default().process(&process), "wor,ker.py (pid 42)");
     }
 
     #[test]

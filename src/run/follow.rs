@@ -1,11 +1,10 @@
 //! A recording under way: its events are added up until it is over, or until a signal or the end of a command says so.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, stdout};
+use std::io::{self, IsTerminal, stdout};
 use std::time::Duration;
 
 use crossbeam_channel::{TryRecvError, select};
-use pysample::aggregate::{CallTree, GilAccount};
 use pysample::error::Result;
 use pysample::python::Interpreter;
 use pysample::sample::{Event, Remark, Tally};
@@ -29,19 +28,12 @@ const MANY: usize = 512;
 
 /// What the events of a recording are added up to.
 pub trait Sum {
-    /// Takes the next event.
-    fn take(&mut self, event: Event);
-}
+    /// Takes the next event. After an error nothing more is recorded.
+    fn take(&mut self, event: Event) -> io::Result<()>;
 
-impl Sum for CallTree {
-    fn take(&mut self, event: Event) {
-        CallTree::take(self, event);
-    }
-}
-
-impl Sum for GilAccount {
-    fn take(&mut self, event: Event) {
-        GilAccount::take(self, event);
+    /// Is called a few times a second at least.
+    fn rest(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -62,6 +54,7 @@ pub fn follow<S: Sum>(
         sum,
         search_path: BTreeSet::new(),
         exited: false,
+        failure: None,
     };
     while follower.step() == More::MayCome {}
     Ok(follower.finish())
@@ -77,6 +70,8 @@ struct Follower<'a, S> {
     search_path: BTreeSet<String>,
     /// The command has ended.
     exited: bool,
+    /// Why nothing more could be taken.
+    failure: Option<io::Error>,
 }
 
 /// Whether more events may come.
@@ -100,6 +95,8 @@ impl<S: Sum> Follower<'_, S> {
             recv(self.recording.ended()) -> _ => {}
             default(nap) => {}
         }
+        let rested = if self.failure.is_none() { self.sum.rest() } else { Ok(()) };
+        self.note(rested);
         More::MayCome
     }
 
@@ -122,7 +119,18 @@ impl<S: Sum> Follower<'_, S> {
             Event::Remark(remark) => self.progress.above(|| tell(&format!("pysample: {}", what(*remark)))),
             _ => {}
         }
-        self.sum.take(event);
+        if self.failure.is_none() {
+            let taken = self.sum.take(event);
+            self.note(taken);
+        }
+    }
+
+    /// What could not be kept of a recording ends it.
+    fn note(&mut self, taken: io::Result<()>) {
+        if let Err(error) = taken {
+            self.failure = Some(error);
+            self.recording.stopper().stop();
+        }
     }
 
     fn hear(&mut self, notice: Notice) {
@@ -146,8 +154,8 @@ impl<S: Sum> Follower<'_, S> {
         drop(self.progress);
         let outcome = self.recording.finish();
         let end = if self.exited { Ending::TargetExited } else { ending(outcome.end) };
-        let (sum, search_path) = (self.sum, self.search_path);
-        Recorded { sum, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end }
+        let (sum, search_path, failure) = (self.sum, self.search_path, self.failure);
+        Recorded { sum, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end, failure }
     }
 }
 
@@ -176,6 +184,8 @@ pub struct Recorded<S> {
     pub elapsed: Duration,
     /// Why it ended.
     pub end: Ending,
+    /// Why not all of it could be kept, if that is so.
+    pub failure: Option<io::Error>,
 }
 
 impl<S> Recorded<S> {
@@ -187,6 +197,7 @@ impl<S> Recorded<S> {
             tally: Tally::default(),
             elapsed: Duration::ZERO,
             end: Ending::NeverPython,
+            failure: None,
         }
     }
 }

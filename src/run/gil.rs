@@ -1,31 +1,42 @@
 //! Who holds the GIL and who waits for it: a recording that is told as text or JSON, and its waiting as a flame graph.
 
+use std::io::{self, Write};
+
 use pysample::aggregate::GilAccount;
 use pysample::error::Result;
-use pysample::export::flamegraph::Heading;
-use pysample::export::{Labels, Lines, Threads};
+use pysample::export::flamegraph::{Drawing, Heading};
+use pysample::export::{Folded, Labels, Lines, Threads};
 use pysample::output::Output;
-use pysample::sample::{Code, Tally};
+use pysample::sample::{Code, Event, Tally};
 use pysample::sampler::Settings;
 use pysample::view::gil::Report;
 use pysample::view::summary::{Ending, Summary};
 
 use super::described::Described;
-use super::follow::Recorded;
+use super::follow::{Recorded, Sum};
 use super::session::Purpose;
 use super::{Exit, colour, print, record, tell};
-use crate::plan::{Gil, Shape};
+use crate::plan::{Gil, Shape, Way};
+
+/// What was seen, and where the waiting goes by stacks.
+pub struct Seen {
+    account: GilAccount,
+    output: Option<Output>,
+}
+
+impl Sum for Seen {
+    fn take(&mut self, event: Event) -> io::Result<()> {
+        self.account.take(event);
+        Ok(())
+    }
+}
 
 impl Purpose for Gil {
-    type Sum = GilAccount;
+    type Sum = Seen;
     type Output = Option<Output>;
 
     fn sampling(&self) -> Settings {
         self.sampling
-    }
-
-    fn sum(&self) -> GilAccount {
-        GilAccount::default()
     }
 
     fn check(&self) -> Result<Option<Option<Output>>> {
@@ -40,13 +51,18 @@ impl Purpose for Gil {
         output.map(|(destination, format)| record::open(destination, *format, program, pid)).transpose()
     }
 
-    fn may_wait(_: &Option<Output>) -> bool {
+    fn begin(&self, _: &Described, output: Option<Output>) -> Result<Seen> {
+        Ok(Seen { account: GilAccount::default(), output })
+    }
+
+    fn may_wait(_: &Seen) -> bool {
         // The report goes to standard output, which may be a pipe.
         true
     }
 
-    fn finish(&self, subject: &Described, mut recorded: Recorded<GilAccount>, output: Option<Output>) -> Result<()> {
-        recorded.sum.finish();
+    fn finish(&self, subject: &Described, recorded: Recorded<Seen>) -> Result<()> {
+        let Seen { mut account, output } = recorded.sum;
+        account.finish();
         let Tally { taken, .. } = recorded.tally;
         let search_path = recorded.search_path.iter().cloned().collect();
         let labels = Labels { lines: Lines::Running, files: self.files, threads: Threads::Merged, search_path };
@@ -64,22 +80,26 @@ impl Purpose for Gil {
         } else {
             let name = |code: &Code, line: Option<u32>| labels.frame(code, line);
             let process = subject.process().clone();
-            let report = Report::new(process, &recorded.sum, recorded.elapsed, &recorded.tally, &name);
+            let report = Report::new(process, &account, recorded.elapsed, &recorded.tally, &name);
             print(|out| match self.shape {
                 Shape::Json => report.write_json(out),
                 Shape::Text => report.write_text(colour(), out),
             })
         };
         if let (Some(output), Some((_, format))) = (output, &self.output) {
-            let (what, whose) = match recorded.sum.has_gil() {
+            let (what, whose) = match account.has_gil() {
                 true => ("the GIL", "whom the others waited for"),
                 false => ("a lock", "where threads waited"),
             };
             let title = format!("{}: {whose}", subject.to_text());
             let looks = format!("{taken} looks in {:.1} s", recorded.elapsed.as_secs_f64());
             let subtitle = format!("one sample is one thread that waits for {what} at one of {looks}");
-            let blame = recorded.sum.blame();
-            summary.written = Some(record::write(&blame, &labels, &Heading { title, subtitle }, *format, output)?);
+            let folded = Folded::new(&account.blame(), &labels);
+            let heading = Heading { title, subtitle };
+            if let Way::Stacks(write) = format.way() {
+                let fill = |out: &mut dyn Write| write(&folded, &heading, Drawing::default(), out);
+                summary.written = Some(record::write(output, fill)?);
+            }
         }
         tell(summary.to_string().trim_end());
         printed.map(|_| ())

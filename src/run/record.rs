@@ -1,36 +1,33 @@
-//! A profile: a recording written as a flame graph or as collapsed stacks.
+//! A profile: a recording written in a format.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
 use pysample::aggregate::CallTree;
-use pysample::error::Result;
+use pysample::error::{Error, Result};
 use pysample::export::flamegraph::Heading;
-use pysample::export::{Folded, Labels, Threads, collapsed, flamegraph};
+use pysample::export::{Folded, Labels, Threads};
 use pysample::output::{Output, Written};
-use pysample::sample::Tally;
+use pysample::sample::{Ending, Header, Tally};
 use pysample::sampler::{Settings, Wanted};
 use pysample::view::summary::{Profile, Summary, hertz, threads};
 
 use super::described::{Described, file_name};
 use super::follow::Recorded;
+use super::kept::{Kept, Samples};
 use super::session::Purpose;
+use super::spool::Spool;
 use super::tell;
 use crate::plan::{Destination, Format, Record};
 
 impl Purpose for Record {
-    type Sum = CallTree;
+    type Sum = Kept;
     type Output = Output;
 
     fn sampling(&self) -> Settings {
         self.sampling
-    }
-
-    fn sum(&self) -> CallTree {
-        match self.threads {
-            Threads::Merged => CallTree::merged(),
-            Threads::Apart => CallTree::default(),
-        }
     }
 
     fn check(&self) -> Result<Option<Output>> {
@@ -41,18 +38,71 @@ impl Purpose for Record {
         open(&self.destination, self.format, program, pid)
     }
 
-    fn may_wait(output: &Output) -> bool {
-        output.may_wait()
+    fn begin(&self, subject: &Described, output: Output) -> Result<Kept> {
+        let tree = match self.threads {
+            Threads::Merged => CallTree::merged(),
+            Threads::Apart => CallTree::default(),
+        };
+        let header = Header {
+            pysample: env!("CARGO_PKG_VERSION").into(),
+            program: subject.program.clone(),
+            started: SystemTime::now(),
+            rate: self.sampling.rate,
+            wanted: self.sampling.wanted,
+        };
+        Kept::new(self.format.way(), tree, &header, output)
     }
 
-    fn finish(&self, subject: &Described, recorded: Recorded<CallTree>, output: Output) -> Result<()> {
-        let mut summary = summary(self, subject, &recorded);
+    fn may_wait(kept: &Kept) -> bool {
+        kept.may_wait()
+    }
+
+    fn finish(&self, subject: &Described, recorded: Recorded<Kept>) -> Result<()> {
+        let profile = recorded.sum.profile();
+        let mut summary = Summary {
+            subject: subject.to_text(),
+            elapsed: recorded.elapsed,
+            rate: self.sampling.rate,
+            tally: recorded.tally,
+            profile: Some(profile),
+            end: recorded.end,
+            written: None,
+        };
         let search_path = recorded.search_path.into_iter().collect();
         let labels = Labels { lines: self.lines, files: self.files, threads: self.threads, search_path };
-        let heading = heading(subject, &summary, &recorded.sum);
-        summary.written = Some(write(&recorded.sum, &labels, &heading, self.format, output)?);
-        tell(summary.to_string().trim_end());
-        if recorded.sum.samples() == 0 && summary.tally.taken > 0 {
+        let written = match recorded.sum {
+            Kept::Stacks(tree, write_stacks, output) => {
+                let (folded, heading) = (Folded::new(&tree, &labels), heading(&summary, &profile));
+                write(output, |out| write_stacks(&folded, &heading, self.drawing, out))
+            }
+            Kept::Own(samples, path) => {
+                let saved = samples.saved_until();
+                close(samples, recorded.failure, recorded.end).map(|()| path.display().to_string()).map_err(|source| {
+                    summary.written =
+                        Some(format!("{}, but for what came after {:.1} s", path.display(), saved.as_secs_f64()));
+                    Error::Output { path, source }
+                })
+            }
+            Kept::Spooled(samples, write_samples, output) => {
+                let finished = samples.writer.finish(recorded.end).and_then(Spool::into_reader);
+                let reader = finished.map_err(|source| output.failed(source))?;
+                let written = write(output, |out| match write_samples {
+                    Some(write_samples) => write_samples(&reader, &labels, out),
+                    None => reader.copy(out),
+                });
+                match recorded.failure {
+                    Some(source) => Err(Error::Io { what: "cannot keep all that was sampled".into(), source }),
+                    None => written,
+                }
+            }
+        };
+        if let Ok(written) = &written {
+            summary.written = Some(written.clone());
+        }
+        if written.is_ok() || summary.written.is_some() {
+            tell(summary.to_string().trim_end());
+        }
+        if profile.stacks == 0 && summary.tally.taken > 0 {
             match self.sampling.wanted {
                 Wanted::Running => {
                     tell("  hint: no thread was seen running Python code; -i counts those that wait, too")
@@ -61,54 +111,40 @@ impl Purpose for Record {
                 Wanted::All | Wanted::Contenders => {}
             }
         }
-        Ok(())
+        written.map(drop)
     }
 }
 
-/// Writes a profile; where to, in words.
-pub fn write(tree: &CallTree, labels: &Labels, heading: &Heading, format: Format, output: Output) -> Result<String> {
-    let folded = Folded::new(tree, labels);
+/// Ends a file that was streamed.
+fn close(samples: Samples<File>, failure: Option<io::Error>, ending: Ending) -> io::Result<()> {
+    match failure {
+        Some(error) => Err(error),
+        None => samples.writer.finish(ending)?.sync_all(),
+    }
+}
+
+/// Writes an output; where it is, in words.
+pub fn write(output: Output, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<String> {
     let path = output.path().display().to_string();
-    let written = output.write(|out| match format {
-        Format::Collapsed => collapsed::write(&folded, out),
-        Format::Flamegraph => flamegraph::write(&folded, heading, out),
-    })?;
-    Ok(match written {
+    Ok(match output.write(fill)? {
         Written::Whole => path,
         Written::UntilClosed => format!("{path}, until its reader closed it"),
     })
 }
 
-fn summary(plan: &Record, subject: &Described, recorded: &Recorded<CallTree>) -> Summary {
-    let profile = Profile {
-        stacks: recorded.sum.samples(),
-        distinct: recorded.sum.distinct_stacks(),
-        frameless: recorded.sum.frameless(),
-        threads: recorded.sum.thread_count(),
-    };
-    Summary {
-        subject: subject.to_text(),
-        elapsed: recorded.elapsed,
-        rate: plan.sampling.rate,
-        tally: recorded.tally,
-        profile: Some(profile),
-        end: recorded.end,
-        written: None,
-    }
-}
-
-fn heading(subject: &Described, summary: &Summary, tree: &CallTree) -> Heading {
+/// What is written above a flame graph.
+pub fn heading(summary: &Summary, profile: &Profile) -> Heading {
     let Tally { taken, late, .. } = summary.tally;
     let achieved = hertz(taken as f64 / summary.elapsed.as_secs_f64());
     let subtitle = format!(
         "{} stacks of {} · {taken} samples in {:.1} s at {achieved} ({} asked, {late} late, {} errors)",
-        tree.samples(),
-        threads(tree.thread_count()),
+        profile.stacks,
+        threads(profile.threads),
         summary.elapsed.as_secs_f64(),
         hertz(summary.rate),
         summary.tally.errors(),
     );
-    Heading { title: subject.to_text(), subtitle }
+    Heading { title: summary.subject.clone(), subtitle }
 }
 
 /// Checks an output before a command is run. `None` where its name is not known yet.

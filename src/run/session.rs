@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use pysample::error::{Error, Result};
 use pysample::python::Interpreter;
+use pysample::sample::program_of;
 use pysample::sampler::Settings;
 use pysample::target::Target;
 use pysample::target::command::Command;
 use pysample::view::progress::Progress;
 use pysample::view::summary::Ending;
 
-use super::described::{Described, program_of};
+use super::described::Described;
 use super::follow::{Recorded, Sum, follow, terminal};
 use super::notices::{Listen, Notice, Notices};
 use super::{Exit, attach, look, warn};
@@ -32,16 +33,16 @@ pub trait Purpose {
 
     /// How it is sampled.
     fn sampling(&self) -> Settings;
-    /// An empty sum.
-    fn sum(&self) -> Self::Sum;
     /// Checks the output before anything is run. `None` where its name is not known yet.
     fn check(&self) -> Result<Option<Self::Output>>;
     /// Checks the output, by whatever name.
     fn open(&self, program: &str, pid: u32) -> Result<Self::Output>;
+    /// An empty sum, and where what becomes of it goes.
+    fn begin(&self, subject: &Described, output: Self::Output) -> Result<Self::Sum>;
     /// Whether writing may take as long as somebody else pleases.
-    fn may_wait(output: &Self::Output) -> bool;
+    fn may_wait(sum: &Self::Sum) -> bool;
     /// Writes the result, then the account.
-    fn finish(&self, subject: &Described, recorded: Recorded<Self::Sum>, output: Self::Output) -> Result<()>;
+    fn finish(&self, subject: &Described, recorded: Recorded<Self::Sum>) -> Result<()>;
 }
 
 /// Records what `subject` is, and finishes.
@@ -57,15 +58,16 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
     let subject = Described::new(&target, &interpreter);
     let output = purpose.open(&subject.program, pid)?;
     let notices = Notices::listen(Listen::Ourselves)?;
-    let recorded = follow(purpose.sampling(), purpose.sum(), target, interpreter, &notices, None)?;
+    let sum = purpose.begin(&subject, output)?;
+    let recorded = follow(purpose.sampling(), sum, target, interpreter, &notices, None)?;
     let exit = match (recorded.end, recorded.tally.taken) {
         (Ending::Stopped, 0) => Exit::Interrupted,
         _ => Exit::Done,
     };
-    if P::may_wait(&output) {
+    if P::may_wait(&recorded.sum) {
         notices.let_signals_end_us();
     }
-    purpose.finish(&subject, recorded, output)?;
+    purpose.finish(&subject, recorded)?;
     Ok(exit)
 }
 
@@ -100,15 +102,19 @@ fn record_spawned<P: Purpose>(
     notices: &Notices,
     output: P::Output,
 ) -> Result<()> {
-    let sum = purpose.sum();
     let (subject, recorded) = match search(command, notices)? {
         Search::Found(target, interpreter) => {
             let subject = Described::new(&target, &interpreter);
+            let sum = purpose.begin(&subject, output)?;
             (subject, follow(purpose.sampling(), sum, *target, *interpreter, notices, Some(command))?)
         }
-        Search::Over => (Described::unseen(program, command.pid()), Recorded::nothing(sum)),
+        Search::Over => {
+            let subject = Described::unseen(program, command.pid());
+            let sum = purpose.begin(&subject, output)?;
+            (subject, Recorded::nothing(sum))
+        }
     };
-    purpose.finish(&subject, recorded, output)
+    purpose.finish(&subject, recorded)
 }
 
 /// What came of looking for Python in a command.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::printable::printable;
 use crate::sample::{Mixing, Stopped, Tally};
 
+pub use crate::sample::Ending;
+
 /// The account of one recording.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -36,21 +38,6 @@ pub struct Profile {
     pub frameless: u64,
     /// Threads heard of.
     pub threads: usize,
-}
-
-/// Why a recording ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It was as long as asked.
-    Duration,
-    /// The user, or a signal.
-    Stopped,
-    /// The target ended.
-    TargetExited,
-    /// The target became another program, which is not Python.
-    TargetReplaced,
-    /// There never was a Python to record.
-    NeverPython,
 }
 
 impl Display for Summary {

@@ -1,0 +1,97 @@
+//! The own recording: a file that keeps every sample, written while it is recorded, read as often as one likes. Other
+//! formats are made from it by [`crate::export`]; whose file it is, and what a broken one means to a user, is left to
+//! the program.
+//!
+//! # The file, byte by byte
+//!
+//! A file is `89 50 59 53 4d 50 4c 0a` (`\x89PYSMPL\n`), the version of the format (4 bytes, now 1), then blocks. Numbers
+//! of a fixed size are little-endian. A reader refuses versions that it does not know; what version 1 says here stays
+//! readable.
+//!
+//! **Block.** Each is whole in itself as far as its bytes go, so that a file that ends anywhere has everything up to its
+//! last whole block:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | kind: `H` header, `D` data, `E` end |
+//! | 4 | length of the content as stored, up to 64 MiB |
+//! | 4 | length of the content, up to 64 MiB |
+//! | 4 | CRC-32 (IEEE) of the content as stored |
+//! | 4 | CRC-32 of the 13 bytes before |
+//! | … | the content as stored: in `H` and `E` the content itself; in `D` the next part of one zstd frame that goes on from `D` to `D` (window of 256 KiB), flushed |
+//!
+//! `H` is first: [`Header`] as JSON, `started` as `secs_since_epoch` and `nanos_since_epoch`. Any number of `D` follow. `E` is
+//! last and says why the recording ended, `{"ending": "duration"}` by the names of [`Ending`]; a file without it was not
+//! finished. Keys that are not known are left alone. A block head of zeros is taken for the end of a file that a file
+//! system did not get to write.
+//!
+//! **Number.** A varint is LEB128: 7 bits a byte, least significant first, the top bit set in all bytes but the last.
+//! Signed differences are zigzag: 0, -1, 1, -2 are 0, 1, 2, 3. A *text* is the number of its bytes and UTF-8.
+//!
+//! **Data.** The content of `D` is a byte of flags (bit 0: the table of strings begins anew), the number of strings that
+//! are new and each of them as a text (they get the next numbers, from 0), and then nine columns, each with its length in
+//! bytes first:
+//!
+//! | column | what |
+//! |---|---|
+//! | order | which events there are, as runs: `number * 16 + kind` |
+//! | definitions | the events of kinds 0 to 5, 8 and 9 one after another |
+//! | flags | a byte for each thread sample |
+//! | threads, states, recent, stacks | of thread samples, see below |
+//! | gils | of GIL samples, see below |
+//! | times | the moments |
+//!
+//! Moments are in microseconds. Their column is empty where there are none, else a byte *k* below 64, a varint: the first
+//! moment since the recording began, and bits, the lowest of a byte first: for each of the others the step from the one
+//! before as as many ones as it has times 2^*k*, a zero, and the *k* lowest bits of it, the lowest first; or, where that
+//! would be 20 ones or more, as 20 ones and all of its 64 bits.
+//!
+//! The kinds of events, their parts being varints where nothing else is said:
+//!
+//! | kind | event | parts |
+//! |---|---|---|
+//! | 0 | process | id, pid, own pid, parent (0: none, else id + 1), number of arguments, each as a text, Python's version as a text |
+//! | 1 | code | id, function and file (numbers in the table of strings), first line |
+//! | 2 | frame | id, code, line (0: not known, else line + 1) |
+//! | 3 | stack | id, caller (0: none, else 1 + the zigzag difference id - caller), frame |
+//! | 4 | thread | id, process, interpreter (zigzag), OS thread id (0: not known, else id + 1), Python thread id, name (0: none, else 1 + number of bytes, then UTF-8) |
+//! | 5 | search path | number of entries, each as a text |
+//! | 6 | GIL sample | in column gils |
+//! | 7 | thread sample | in columns flags to stacks |
+//! | 8 | progress | elapsed nanoseconds and the fields of [`Tally`] (in the order of `fields` in `tally.rs`, times in nanoseconds): a mask of those that changed since the last progress of the file (bit 0: elapsed), then the zigzag difference of each |
+//! | 9 | remark | 0: cannot pause, 1: stretched |
+//!
+//! The ids of code, frames and stacks, the code of a frame and the frame of a stack are zigzag differences: an id from the
+//! one after the last that was defined of its kind in the block, the others from the last of theirs in the block; both begin
+//! with 0. Of the progress told within a block only the last is kept, at the block's end.
+//!
+//! **Thread sample.** What is as expected takes no room. The flags say what is not: bit 0, it is the first of a moment (take
+//! the next from times); bit 1, its thread is another (take from threads); bit 2, so is its state (take a byte from states:
+//! `GilState * 32 + ThreadState` by their order); bit 3, so is its stack (take a byte from recent). Expected is, all within
+//! the block: the thread that followed the last sample's thread the last time, or at the beginning of a moment the one that
+//! began a moment the last time, else 0; and the state and the stack that this thread had the last time, else 0 and none.
+//! A byte from recent says how many other stacks were taken since the stack was last taken, within the file: 1 is the
+//! last one, 2 the one before; 0, it is none of the last 255 (take from stacks: 0 for a thread without frames, else
+//! id + 1).
+//!
+//! **GIL sample.** A byte of flags: bit 0, it is the first of a moment; bit 1, it is spelled in full (process, interpreter
+//! (zigzag), owner (zigzag), holder, switches (0: not known, else number + 1), interval (0: not known, else nanoseconds
+//! + 1)); else it is like the last one of the GIL that followed the last GIL the last time (within the block), but for: bit 2, holder; bit 3,
+//! the zigzag difference of the switches. Bit 4 is set while garbage is collected. A holder is 0: none, there is no GIL; 1: not
+//! known; 2: nobody; 3: a thread that is not known; else thread id + 4.
+
+mod block;
+mod bytes;
+mod definitions;
+mod gils;
+mod reader;
+mod rows;
+mod tally;
+mod times;
+mod writer;
+
+pub use reader::{Events, Loss, Reader};
+pub use writer::Writer;
+
+#[cfg(doc)]
+use crate::sample::{Ending, Header, Tally};

@@ -1,0 +1,737 @@
+//! A file back to events.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use zstd::stream::raw::DParameter;
+use zstd::stream::write::Decoder as Decompressor;
+
+use super::block::{FILE_HEAD, HEAD, Head, Kind, MAGIC, VERSION, WINDOW_LOG};
+use super::bytes::{Column, damaged};
+use super::definitions::{Last, kind};
+use super::gils::LastGils;
+use super::rows::{Expected, Recent, Rows};
+use super::tally::LastProgress;
+use super::times::Moments;
+use crate::sample::{Ending, Event, Header, Replay};
+
+/// A recording in a file, or in memory.
+#[derive(Debug)]
+pub struct Reader {
+    source: Source,
+    header: Header,
+    /// Where the blocks with events begin, and where the last whole one ends.
+    blocks: (u64, u64),
+    ending: Option<Ending>,
+    loss: Option<Loss>,
+}
+
+/// A recording that ends within a block: it was cut, or is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Bytes at its end that are of no use.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    File(File),
+    Memory(Vec<u8>),
+}
+
+impl Source {
+    /// Reads as much of `bytes` as there is from `at` on; how much that is.
+    fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.read_some(&mut bytes[done..], at + done as u64) {
+                Ok(0) => break,
+                Ok(more) => done += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_some(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Source::File(file) => file.read_at(bytes, at),
+            Source::Memory(all) => {
+                let at = usize::try_from(at).map_or(all.len(), |at| at.min(all.len()));
+                (&all[at..]).read(bytes)
+            }
+        }
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        match self {
+            Source::File(file) => Ok(file.metadata()?.len()),
+            Source::Memory(all) => Ok(all.len() as u64),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct End {
+    ending: Ending,
+}
+
+impl Reader {
+    /// Whether that is how a recording begins.
+    pub fn is_recording(beginning: &[u8]) -> bool {
+        beginning.starts_with(&MAGIC)
+    }
+
+    /// Opens a recording and looks how far it is whole. Its events are checked as they are read.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says; of kind [`io::ErrorKind::InvalidData`] where the file is not one, is of a version that is not
+    /// known, or is damaged.
+    pub fn open(path: &Path) -> io::Result<Reader> {
+        Reader::new(Source::File(File::open(path)?))
+    }
+
+    /// As [`Reader::open`], of a file that is open for reading.
+    pub fn from_file(file: File) -> io::Result<Reader> {
+        Reader::new(Source::File(file))
+    }
+
+    /// As [`Reader::open`], of bytes in memory.
+    pub fn from_bytes(bytes: Vec<u8>) -> io::Result<Reader> {
+        Reader::new(Source::Memory(bytes))
+    }
+
+    fn new(source: Source) -> io::Result<Reader> {
+        let mut head = [0; FILE_HEAD as usize];
+        let length = source.read(&mut head, 0)?;
+        if !Reader::is_recording(&head) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a recording of pysample"));
+        }
+        if length < head.len() {
+            return Err(damaged("it ends before it says anything"));
+        }
+        let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+        if version != VERSION {
+            let why = format!("it is of version {version} of the format, and this pysample knows version {VERSION}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        let whole = source.length()?;
+        let (content, first) = match read_block(&source, FILE_HEAD, whole)? {
+            Some((Head { kind: Kind::Header, .. }, content, next)) => (content, next),
+            Some(_) => return Err(damaged("it does not begin with a header")),
+            None => return Err(damaged("it ends before it says anything")),
+        };
+        let header = serde_json::from_slice(&content).map_err(|error| damaged(&format!("its header: {error}")))?;
+        let mut reader = Reader { source, header, blocks: (first, first), ending: None, loss: None };
+        reader.look_through(whole)?;
+        Ok(reader)
+    }
+
+    /// Looks how far there are whole blocks, and for the end.
+    fn look_through(&mut self, whole: u64) -> io::Result<()> {
+        let mut at = self.blocks.0;
+        while let Some((head, next)) = read_head(&self.source, at, whole)? {
+            match head.kind {
+                Kind::Header => return Err(damaged("a second recording begins within it")),
+                Kind::Data => self.blocks.1 = next,
+                Kind::End => {
+                    let content = read_content(&self.source, &head, at)?;
+                    let End { ending } =
+                        serde_json::from_slice(&content).map_err(|error| damaged(&format!("its end: {error}")))?;
+                    self.ending = Some(ending);
+                    return match next == whole {
+                        true => Ok(()),
+                        false => Err(damaged("something follows its end")),
+                    };
+                }
+            }
+            at = next;
+        }
+        self.loss = (at < whole).then_some(Loss { bytes: whole - at });
+        Ok(())
+    }
+
+    /// Why the recording ended; `None` where it was cut, or is being written.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// What is missing at its end, as far as that can be seen.
+    pub fn loss(&self) -> Option<Loss> {
+        self.loss
+    }
+
+    /// Its events, one after another. After an error there are no more.
+    pub fn events(&self) -> Events<'_> {
+        Events { reader: self, at: self.blocks.0, decoder: None, decompressor: None, over: Over::default() }
+    }
+
+    /// Writes the file as it is, but for what is missing at its end.
+    pub fn copy(&self, out: &mut dyn Write) -> io::Result<()> {
+        let end = if self.ending.is_some() { self.source.length()? } else { self.blocks.1 };
+        let mut buffer = vec![0; 1 << 16];
+        let mut at = 0;
+        while at < end {
+            let want = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+            let length = self.source.read(&mut buffer[..want], at)?;
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            out.write_all(&buffer[..length])?;
+            at += length as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Replay for Reader {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
+        self.events().try_for_each(|event| take(event?))
+    }
+}
+
+/// The head of the block at a place, and where the next one begins; `None` where the file ends within it.
+fn read_head(source: &Source, at: u64, whole: u64) -> io::Result<Option<(Head, u64)>> {
+    let mut bytes = [0; HEAD];
+    if source.read(&mut bytes, at)? < HEAD {
+        return Ok(None);
+    }
+    let Some(head) = Head::read(&bytes)? else { return Ok(None) };
+    let next = at + (HEAD + head.stored) as u64;
+    Ok((next <= whole).then_some((head, next)))
+}
+
+/// The content of a block, as stored and checked.
+fn read_content(source: &Source, head: &Head, at: u64) -> io::Result<Vec<u8>> {
+    let mut stored = vec![0; head.stored];
+    if source.read(&mut stored, at + HEAD as u64)? < head.stored {
+        return Err(damaged("it has become shorter"));
+    }
+    head.check(&stored)?;
+    Ok(stored)
+}
+
+fn read_block(source: &Source, at: u64, whole: u64) -> io::Result<Option<(Head, Vec<u8>, u64)>> {
+    let Some((head, next)) = read_head(source, at, whole)? else { return Ok(None) };
+    Ok(Some((head, read_content(source, &head, at)?, next)))
+}
+
+/// The events of a recording.
+pub struct Events<'a> {
+    reader: &'a Reader,
+    /// Where the next block begins.
+    at: u64,
+    decoder: Option<Decoder>,
+    decompressor: Option<Decompressor<'static, Content>>,
+    /// What lasts longer than a block.
+    over: Over,
+}
+
+/// What lasts longer than a block.
+#[derive(Default)]
+struct Over {
+    strings: Vec<Arc<str>>,
+    recent: Recent,
+    last_progress: LastProgress,
+}
+
+impl Iterator for Events<'_> {
+    type Item = io::Result<Event>;
+
+    fn next(&mut self) -> Option<io::Result<Event>> {
+        loop {
+            if let Some(decoder) = &mut self.decoder {
+                match decoder.next(&mut self.over) {
+                    Ok(Some(event)) => return Some(Ok(event)),
+                    Ok(None) => self.decoder = None,
+                    Err(error) => return Some(Err(self.end_with(error))),
+                }
+            }
+            if self.at >= self.reader.blocks.1 {
+                return None;
+            }
+            if let Err(error) = self.next_block() {
+                return Some(Err(self.end_with(error)));
+            }
+        }
+    }
+}
+
+impl Events<'_> {
+    fn next_block(&mut self) -> io::Result<()> {
+        let (head, stored, next) = read_block(&self.reader.source, self.at, self.reader.blocks.1)?
+            .ok_or_else(|| damaged("it has become shorter"))?;
+        let decompressor = match &mut self.decompressor {
+            Some(decompressor) => decompressor,
+            none => none.insert(decompressor()?),
+        };
+        let content = decompress(decompressor, &stored, head.length)?;
+        self.at = next;
+        self.decoder = Some(Decoder::new(content, &mut self.over)?);
+        Ok(())
+    }
+
+    fn end_with(&mut self, error: io::Error) -> io::Error {
+        self.decoder = None;
+        self.at = self.reader.blocks.1;
+        error
+    }
+}
+
+/// The content of a block, which is not longer than it says.
+#[derive(Default)]
+struct Content {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Content {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(damaged("a block is longer than it says"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn decompressor() -> io::Result<Decompressor<'static, Content>> {
+    let mut decompressor = Decompressor::new(Content::default())?;
+    decompressor.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+    Ok(decompressor)
+}
+
+fn decompress(decompressor: &mut Decompressor<'_, Content>, stored: &[u8], length: usize) -> io::Result<Vec<u8>> {
+    decompressor.get_mut().most = length;
+    let written = decompressor.write_all(stored).and_then(|()| decompressor.flush());
+    written.map_err(|error| damaged(&error.to_string()))?;
+    let Content { bytes, .. } = std::mem::take(decompressor.get_mut());
+    match bytes.len() == length {
+        true => Ok(bytes),
+        false => Err(damaged("a block is shorter than it says")),
+    }
+}
+
+/// The events of a block.
+struct Decoder {
+    bytes: Vec<u8>,
+    order: Column,
+    run: (u8, u64),
+    definitions: Column,
+    rows: Rows<Column>,
+    gils: Column,
+    moments: Moments,
+    last: Last,
+    expected: Expected,
+    last_gils: LastGils,
+}
+
+impl Decoder {
+    fn new(bytes: Vec<u8>, over: &mut Over) -> io::Result<Decoder> {
+        let mut all = Column::all(&bytes);
+        match all.byte(&bytes)? {
+            0 => {}
+            1 => over.strings.clear(),
+            _ => return Err(damaged("a flag is not known")),
+        }
+        for _ in 0..all.number(&bytes)? {
+            over.strings.push(all.text(&bytes)?.into());
+        }
+        let mut columns = VecDeque::with_capacity(9);
+        for _ in 0..9 {
+            let length = all.number(&bytes)?;
+            columns.push_back(all.part(&bytes, length)?);
+        }
+        if !all.is_empty() {
+            return Err(damaged("a block has more columns than are known"));
+        }
+        let mut next = || columns.pop_front().unwrap_or_default();
+        Ok(Decoder {
+            order: next(),
+            run: (0, 0),
+            definitions: next(),
+            rows: Rows { flags: next(), threads: next(), states: next(), recent: next(), stacks: next() },
+            gils: next(),
+            moments: Moments::new(next()),
+            last: Last::default(),
+            expected: Expected::default(),
+            last_gils: LastGils::default(),
+            bytes,
+        })
+    }
+
+    fn next(&mut self, over: &mut Over) -> io::Result<Option<Event>> {
+        while self.run.1 == 0 {
+            if self.order.is_empty() {
+                return Ok(None);
+            }
+            let run = self.order.number(&self.bytes)?;
+            self.run = ((run & 15) as u8, run >> 4);
+        }
+        self.run.1 -= 1;
+        let bytes = &self.bytes;
+        Ok(Some(match self.run.0 {
+            kind::SAMPLE => {
+                Event::Sample(self.rows.read(bytes, &mut self.moments, &mut self.expected, &mut over.recent)?)
+            }
+            kind::GIL => Event::Gil(self.last_gils.read(bytes, &mut self.gils, &mut self.moments)?),
+            kind::PROGRESS => {
+                let (elapsed, tally) = over.last_progress.read(bytes, &mut self.definitions)?;
+                Event::Progress(elapsed, tally)
+            }
+            other => self.last.read(other, bytes, &mut self.definitions, &over.strings)?,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::Writer;
+    use super::*;
+    use crate::sample::{
+        Code, CodeId, Frame, FrameId, GilHeld, GilSample, GilState, Mixing, Process, ProcessId, Remark, Sample,
+        StackId, Stopped, Tally, Thread, ThreadId, ThreadState, Tid, Wanted,
+    };
+
+    fn header() -> Header {
+        Header {
+            pysample: "0.1.0".into(),
+            program: "app.py".into(),
+            started: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
+            rate: 99.5,
+            wanted: Wanted::All,
+        }
+    }
+
+    /// A recording of these events; a block ends after each that has one of these numbers.
+    fn written(events: &[Event], ends: &[usize]) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+        for (number, event) in events.iter().enumerate() {
+            writer.take(event).unwrap();
+            if ends.contains(&number) {
+                writer.flush().unwrap();
+            }
+        }
+        writer.finish(Ending::Stopped).unwrap()
+    }
+
+    fn read(bytes: Vec<u8>) -> io::Result<Vec<Event>> {
+        Reader::from_bytes(bytes)?.events().collect()
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof!["[a-c]{0,3}", any::<String>()]
+    }
+
+    /// Ids are small so that they come again, and now and then any.
+    fn id() -> impl Strategy<Value = u32> {
+        prop_oneof![8 => 0_u32..6, 1 => any::<u32>()]
+    }
+
+    fn process() -> impl Strategy<Value = Process> {
+        (id(), id(), proptest::option::of(id().prop_map(ProcessId)), vec(text(), 0..3), text())
+            .prop_map(|(pid, own_pid, parent, command, python)| Process { pid, own_pid, parent, command, python })
+    }
+
+    fn thread() -> impl Strategy<Value = Thread> {
+        (id(), any::<i64>(), proptest::option::of(id().prop_map(Tid)), any::<u64>(), proptest::option::of(text()))
+            .prop_map(|(process, interpreter, os_thread_id, python_thread_id, name)| Thread {
+                process: ProcessId(process),
+                interpreter,
+                os_thread_id,
+                python_thread_id,
+                name: name.map(Into::into),
+            })
+    }
+
+    fn tally() -> impl Strategy<Value = Tally> {
+        (vec(any::<u64>(), 21), any::<bool>()).prop_map(|(n, is_little)| match is_little {
+            true => Tally { asked: n[0], taken: n[1], ..Tally::default() },
+            false => {
+                let [total, median, longest, own_cpu] = [n[11], n[12], n[13], n[19]].map(Duration::from_nanos);
+                Tally {
+                    asked: n[0],
+                    taken: n[1],
+                    late: n[2],
+                    failed: n[3],
+                    dropped: n[4],
+                    torn: n[5],
+                    unmapped: n[6],
+                    invalid: n[7],
+                    truncated: n[8],
+                    reads: n[9],
+                    stretched: n[20],
+                    stopped: Stopped { count: n[10], total, median, longest },
+                    mixing: Mixing { kept: n[14], found: n[15], proved: n[16], open: n[17], doubtful: n[18] },
+                    own_cpu,
+                }
+            }
+        })
+    }
+
+    fn held() -> impl Strategy<Value = GilHeld> {
+        prop_oneof![
+            id().prop_map(|thread| GilHeld::By(ThreadId(thread))),
+            Just(GilHeld::BySomeone),
+            Just(GilHeld::Free),
+            Just(GilHeld::None),
+            Just(GilHeld::Unknown),
+        ]
+    }
+
+    fn gil() -> impl Strategy<Value = Event> {
+        let of = (0_u32..2, prop_oneof![4 => 0_i64..3, 1 => any::<i64>()], 0_i64..2);
+        let switches = proptest::option::of(prop_oneof![4 => 0_u64..9, 1 => 0..u64::MAX]);
+        (of, held(), switches, proptest::option::of(0_u64..3), any::<bool>()).prop_map(
+            |((process, interpreter, owner), holder, switches, interval, is_collecting)| {
+                Event::Gil(GilSample {
+                    at: Duration::ZERO,
+                    process: ProcessId(process),
+                    interpreter,
+                    owner,
+                    holder,
+                    switches,
+                    interval: interval.map(Duration::from_millis),
+                    is_collecting,
+                })
+            },
+        )
+    }
+
+    fn sample() -> impl Strategy<Value = Event> {
+        let gil =
+            prop_oneof![Just(GilState::Held), Just(GilState::NotHeld), Just(GilState::None), Just(GilState::Unknown)];
+        let state = (0..ThreadState::ALL.len()).prop_map(|state| ThreadState::ALL[state]);
+        (id(), state, gil, proptest::option::of(id())).prop_map(|(thread, state, gil, stack)| {
+            let (at, stack) = (Duration::ZERO, stack.map(StackId));
+            Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack })
+        })
+    }
+
+    fn definition() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            (id(), process()).prop_map(|(id, process)| Event::Process(ProcessId(id), process)),
+            (id(), text(), text(), any::<u32>()).prop_map(|(id, function, file, first_line)| {
+                Event::Code(CodeId(id), Code { function: function.into(), file: file.into(), first_line })
+            }),
+            (id(), id(), proptest::option::of(any::<u32>()))
+                .prop_map(|(id, code, line)| Event::Frame(FrameId(id), Frame { code: CodeId(code), line })),
+            (id(), proptest::option::of(id()), id()).prop_map(|(id, caller, frame)| Event::Stack {
+                id: StackId(id),
+                caller: caller.map(StackId),
+                frame: FrameId(frame),
+            }),
+            (id(), thread()).prop_map(|(id, thread)| Event::Thread(ThreadId(id), thread)),
+            vec(text(), 0..3).prop_map(Event::SearchPath),
+            prop_oneof![Just(Remark::CannotPause), Just(Remark::Stretched)].prop_map(Event::Remark),
+        ]
+    }
+
+    /// Events as they come: times do not go back and are whole microseconds.
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![2 => definition(), 4 => sample(), 2 => gil()];
+        vec((event, prop_oneof![2 => Just(0_u64), 2 => 1_u64..20_000, 1 => 0..1_u64 << 40]), 0..60).prop_map(|events| {
+            let mut now = 0;
+            events
+                .into_iter()
+                .map(|(event, later)| {
+                    now += later;
+                    let at = Duration::from_micros(now);
+                    match event {
+                        Event::Sample(sample) => Event::Sample(Sample { at, ..sample }),
+                        Event::Gil(gil) => Event::Gil(GilSample { at, ..gil }),
+                        other => other,
+                    }
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_comes_back(events in events(), ends in vec(0_usize..60, 0..6)) {
+            prop_assert_eq!(read(written(&events, &ends)).unwrap(), events);
+        }
+
+        #[test]
+        fn the_last_account_comes_back(tallies in vec((any::<u64>(), tally()), 1..8), ends in vec(0_usize..8, 0..8)) {
+            let events: Vec<Event> =
+                tallies.iter().map(|(at, tally)| Event::Progress(Duration::from_nanos(*at), *tally)).collect();
+            let back = read(written(&events, &ends)).unwrap();
+            prop_assert_eq!(back.last(), events.last());
+            prop_assert!(back.iter().all(|event| events.contains(event)));
+        }
+
+        #[test]
+        fn bytes_that_were_changed_are_refused(events in events(), at: prop::sample::Index, bit in 0_u32..8) {
+            let mut bytes = written(&events, &[5, 20]);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1_u8 << bit;
+            prop_assert!(read(bytes).is_err(), "byte {} of {:?}", at, events);
+        }
+
+        /// Whoever makes up a file can make the checksums right.
+        #[test]
+        fn a_content_that_was_made_up_is_no_panic(events in events(), changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..9)) {
+            let bytes = written(&events, &[]);
+            let reader = Reader::from_bytes(bytes).unwrap();
+            if let Some((head, stored, _)) = read_block(&reader.source, reader.blocks.0, reader.blocks.1).unwrap() {
+                let mut content = decompress(&mut decompressor().unwrap(), &stored, head.length).unwrap();
+                for (at, byte) in changes {
+                    let at = at.index(content.len());
+                    content[at] = byte;
+                }
+                let mut over = Over::default();
+                if let Ok(mut decoder) = Decoder::new(content, &mut over) {
+                    while let Ok(Some(_)) = decoder.next(&mut over) {}
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(bytes: Vec<u8>) {
+            let _ = read(bytes.clone());
+            let _ = read([&MAGIC[..], &VERSION.to_le_bytes(), &bytes].concat());
+        }
+    }
+
+    fn sample_at(millis: u64, stack: u32) -> Event {
+        let (at, thread) = (Duration::from_millis(millis), ThreadId(0));
+        Event::Sample(Sample {
+            at,
+            thread,
+            state: ThreadState::RunsPython,
+            gil: GilState::Held,
+            stack: Some(StackId(stack)),
+        })
+    }
+
+    #[test]
+    fn a_file_that_ends_anywhere_has_what_its_whole_blocks_have() {
+        let events: Vec<Event> = (0..300).map(|i| sample_at(i, (i * i) as u32 % 97)).collect();
+        let bytes = written(&events, &[99, 199]);
+        let until = |events: &[Event]| {
+            let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+            for block in events.chunks(100) {
+                block.iter().for_each(|event| writer.take(event).unwrap());
+                writer.flush().unwrap();
+            }
+            writer.finish(Ending::Stopped).unwrap().len() - b"{\"ending\":\"stopped\"}".len() - HEAD
+        };
+        let [none, one, two, three] = [0, 100, 200, 300].map(|number| until(&events[..number]));
+        for length in none..bytes.len() {
+            let reader = Reader::from_bytes(bytes[..length].to_vec()).unwrap();
+            let (whole, number) = match length {
+                length if length >= three => (three, 300),
+                length if length >= two => (two, 200),
+                length if length >= one => (one, 100),
+                _ => (none, 0),
+            };
+            assert_eq!(reader.ending(), None);
+            assert_eq!(reader.loss().map_or(0, |loss| loss.bytes), (length - whole) as u64, "{length}");
+            let back: Vec<Event> = reader.events().collect::<io::Result<_>>().unwrap();
+            assert!(back == events[..number], "{length}");
+        }
+        let reader = Reader::from_bytes(bytes).unwrap();
+        assert_eq!((reader.ending(), reader.loss()), (Some(Ending::Stopped), None));
+        assert_eq!(reader.header(), &header());
+    }
+
+    #[test]
+    fn a_file_that_ends_before_its_header_is_whole_is_refused() {
+        let bytes = written(&[], &[]);
+        let end = bytes.len() - b"{\"ending\":\"stopped\"}".len() - HEAD;
+        for length in 0..end {
+            assert!(Reader::from_bytes(bytes[..length].to_vec()).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn zeros_at_the_end_were_never_written() {
+        let mut bytes = written(&[sample_at(1, 1)], &[]);
+        bytes.truncate(bytes.len() - b"{\"ending\":\"stopped\"}".len() - HEAD);
+        bytes.extend([0; 4096]);
+        let reader = Reader::from_bytes(bytes).unwrap();
+        assert_eq!((reader.loss(), reader.events().count()), (Some(Loss { bytes: 4096 }), 1));
+    }
+
+    #[test]
+    fn what_is_no_recording_or_a_newer_one_says_so() {
+        let told = |bytes: &[u8]| Reader::from_bytes(bytes.to_vec()).unwrap_err().to_string();
+        assert_eq!(told(b"main;f 12\n"), "it is not a recording of pysample");
+        assert_eq!(told(b""), "it is not a recording of pysample");
+        let mut newer = written(&[], &[]);
+        newer[8] = 2;
+        assert_eq!(told(&newer), "it is of version 2 of the format, and this pysample knows version 1");
+        let twice = [written(&[], &[]), written(&[], &[])].concat();
+        assert_eq!(told(&twice), "it is damaged: something follows its end");
+    }
+
+    #[test]
+    fn a_header_with_more_in_it_is_read() {
+        let mut json = serde_json::to_value(header()).unwrap();
+        json["host"] = "a later version's".into();
+        let content = serde_json::to_vec(&json).unwrap();
+        let head = Head::new(Kind::Header, &content, content.len()).to_bytes();
+        let bytes = [&MAGIC[..], &VERSION.to_le_bytes(), &head, &content].concat();
+        assert_eq!(Reader::from_bytes(bytes).unwrap().header(), &header());
+    }
+
+    #[test]
+    fn a_recording_can_be_gone_through_twice_and_from_a_file() {
+        let events: Vec<Event> = (0..100).map(|i| sample_at(i, i as u32)).collect();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&written(&events, &[50])).unwrap();
+        let reader = Reader::open(file.path()).unwrap();
+        for _ in 0..2 {
+            let mut back = Vec::new();
+            reader.replay(&mut |event| Ok(back.push(event))).unwrap();
+            assert_eq!(back, events);
+        }
+        let mut copy = Vec::new();
+        reader.copy(&mut copy).unwrap();
+        assert_eq!(read(copy).unwrap(), events);
+    }
+
+    #[test]
+    fn strings_that_are_too_many_begin_anew() {
+        let code = |id: u32, name: String| {
+            Event::Code(CodeId(id), Code { function: name.into(), file: "x.py".into(), first_line: 1 })
+        };
+        let long = |i: u32| format!("{i}{}", "x".repeat(1 << 20));
+        let events: Vec<Event> = (0..40).chain(0..40).enumerate().map(|(id, i)| code(id as u32, long(i))).collect();
+        assert!(read(written(&events, &[])).unwrap() == events);
+    }
+
+    #[test]
+    fn the_error_of_whoever_takes_ends_a_replay() {
+        let events: Vec<Event> = (0..9).map(|i| sample_at(i, 0)).collect();
+        let reader = Reader::from_bytes(written(&events, &[])).unwrap();
+        let mut taken = 0;
+        let full = reader.replay(&mut |_| {
+            taken += 1;
+            if taken == 3 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        });
+        assert_eq!((full.unwrap_err().kind(), taken), (io::ErrorKind::StorageFull, 3));
+    }
+}

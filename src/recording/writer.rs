@@ -1,0 +1,357 @@
+//! Events to a file, block by block.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+use zstd::stream::raw::CParameter;
+use zstd::stream::write::Encoder;
+
+use super::block::{Head, Kind, LONGEST, MAGIC, VERSION, WINDOW_LOG};
+use super::bytes::put;
+use super::definitions::{self, Last, Strings, kind};
+use super::gils::LastGils;
+use super::rows::{Expected, Recent, Rows};
+use super::tally::LastProgress;
+use super::times::Steps;
+use crate::sample::{Ending, Event, Header, Tally};
+
+/// A block is ended when it holds so many bytes.
+const BLOCK: usize = 256 << 10;
+/// zstd's usual level. Higher ones gain little on blocks this small.
+const LEVEL: i32 = 3;
+
+/// Writes a recording as it is made. What it holds of it is one block at most.
+///
+/// Whoever feeds it says by [`Writer::flush`] when what was taken is to be safe; each call makes a block, so once a second
+/// is often.
+pub struct Writer<W> {
+    out: W,
+    /// One frame for all blocks: what it learned from one serves the next, and small ones cost little.
+    compressor: Encoder<'static, Vec<u8>>,
+    strings: Strings,
+    recent: Recent,
+    last_progress: LastProgress,
+    progress: Option<(Duration, Tally)>,
+    is_table_new: bool,
+    block: Block,
+}
+
+/// What a block says of why a recording ended.
+#[derive(Serialize)]
+struct End {
+    ending: Ending,
+}
+
+/// The block at hand.
+#[derive(Default)]
+struct Block {
+    order: Vec<u8>,
+    run: (u8, u64),
+    definitions: Vec<u8>,
+    rows: Rows<Vec<u8>>,
+    gils: Vec<u8>,
+    steps: Steps,
+    last: Last,
+    expected: Expected,
+    last_gils: LastGils,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a recording.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`, here as in all that follows. What was written of a block before an error is a part of it, which a
+    /// reader leaves out.
+    pub fn new(mut out: W, header: &Header) -> io::Result<Writer<W>> {
+        let mut compressor = Encoder::new(Vec::new(), LEVEL)?;
+        compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+        out.write_all(&MAGIC)?;
+        out.write_all(&VERSION.to_le_bytes())?;
+        let mut writer = Writer {
+            out,
+            compressor,
+            strings: Strings::default(),
+            recent: Recent::default(),
+            last_progress: LastProgress::default(),
+            progress: None,
+            is_table_new: true,
+            block: Block::default(),
+        };
+        writer.write_plain(Kind::Header, header)?;
+        Ok(writer)
+    }
+
+    /// Takes the next event.
+    pub fn take(&mut self, event: &Event) -> io::Result<()> {
+        let block = &mut self.block;
+        match event {
+            Event::Process(id, process) => {
+                block.note(kind::PROCESS);
+                definitions::put_process(&mut block.definitions, *id, process);
+            }
+            Event::Code(id, code) => {
+                block.note(kind::CODE);
+                block.last.put_code(&mut block.definitions, *id, code, &mut self.strings);
+            }
+            Event::Frame(id, frame) => {
+                block.note(kind::FRAME);
+                block.last.put_frame(&mut block.definitions, *id, *frame);
+            }
+            Event::Stack { id, caller, frame } => {
+                block.note(kind::STACK);
+                block.last.put_stack(&mut block.definitions, *id, *caller, *frame);
+            }
+            Event::Thread(id, thread) => {
+                block.note(kind::THREAD);
+                definitions::put_thread(&mut block.definitions, *id, thread);
+            }
+            Event::SearchPath(entries) => {
+                block.note(kind::SEARCH_PATH);
+                definitions::put_search_path(&mut block.definitions, entries);
+            }
+            Event::Gil(sample) => {
+                block.note(kind::GIL);
+                block.last_gils.put(&mut block.gils, sample, &mut block.steps);
+            }
+            Event::Sample(sample) => {
+                block.note(kind::SAMPLE);
+                block.rows.put(sample, &mut block.steps, &mut block.expected, &mut self.recent);
+            }
+            Event::Progress(elapsed, tally) => self.progress = Some((*elapsed, *tally)),
+            Event::Remark(remark) => {
+                block.note(kind::REMARK);
+                definitions::put_remark(&mut block.definitions, *remark);
+            }
+        }
+        match self.size() >= BLOCK {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes what has been taken as a block, if there is anything.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if let Some((elapsed, tally)) = self.progress.take() {
+            self.block.note(kind::PROGRESS);
+            self.last_progress.put(&mut self.block.definitions, elapsed, &tally);
+        }
+        if self.block.run.1 == 0 {
+            return Ok(());
+        }
+        let content = self.content();
+        self.compressor.write_all(&content)?;
+        self.compressor.flush()?;
+        let stored = std::mem::take(self.compressor.get_mut());
+        self.write(Kind::Data, &stored, content.len())
+    }
+
+    /// Writes what is left, and why the recording ended.
+    pub fn finish(mut self, ending: Ending) -> io::Result<W> {
+        self.flush()?;
+        self.write_plain(Kind::End, &End { ending })?;
+        Ok(self.out)
+    }
+
+    fn size(&self) -> usize {
+        self.block.size() + self.strings.new.len()
+    }
+
+    /// The content of the block at hand, which begins anew.
+    fn content(&mut self) -> Vec<u8> {
+        let mut content = vec![u8::from(self.is_table_new)];
+        put(&mut content, std::mem::take(&mut self.strings.new_count));
+        content.append(&mut self.strings.new);
+        self.block.end_run();
+        let times = self.block.steps.to_bytes();
+        for column in self.block.columns().into_iter().chain([&times]) {
+            put(&mut content, column.len() as u64);
+            content.extend_from_slice(column);
+        }
+        self.block.clear();
+        self.is_table_new = self.strings.is_full();
+        if self.is_table_new {
+            self.strings = Strings::default();
+        }
+        content
+    }
+
+    fn write_plain(&mut self, kind: Kind, content: &impl Serialize) -> io::Result<()> {
+        let content = serde_json::to_vec(content)?;
+        self.write(kind, &content, content.len())
+    }
+
+    fn write(&mut self, kind: Kind, stored: &[u8], length: usize) -> io::Result<()> {
+        if stored.len().max(length) > LONGEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "one event is larger than a block may be"));
+        }
+        let mut block = Head::new(kind, stored, length).to_bytes().to_vec();
+        block.extend_from_slice(stored);
+        // In one go: a file that is cut then most likely ends between two blocks.
+        self.out.write_all(&block)?;
+        self.out.flush()
+    }
+}
+
+impl Block {
+    fn note(&mut self, kind: u8) {
+        if self.run.0 != kind {
+            self.end_run();
+            self.run.0 = kind;
+        }
+        self.run.1 += 1;
+    }
+
+    fn end_run(&mut self) {
+        if self.run.1 > 0 {
+            put(&mut self.order, self.run.1 << 4 | u64::from(self.run.0));
+            self.run.1 = 0;
+        }
+    }
+
+    /// The columns, but for the times.
+    fn columns(&self) -> [&Vec<u8>; 8] {
+        let Rows { flags, threads, states, recent, stacks } = &self.rows;
+        [&self.order, &self.definitions, flags, threads, states, recent, stacks, &self.gils]
+    }
+
+    fn size(&self) -> usize {
+        self.columns().iter().map(|column| column.len()).sum::<usize>() + self.steps.size()
+    }
+
+    /// Begins anew, in the same memory.
+    fn clear(&mut self) {
+        let Block { order, definitions, rows, gils, .. } = self;
+        let Rows { flags, threads, states, recent, stacks } = rows;
+        for column in [&mut *order, definitions, flags, threads, states, recent, stacks, gils] {
+            column.clear();
+        }
+        *self = Block {
+            order: std::mem::take(&mut self.order),
+            definitions: std::mem::take(&mut self.definitions),
+            rows: std::mem::take(&mut self.rows),
+            gils: std::mem::take(&mut self.gils),
+            ..Block::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::sample::{
+        Code, CodeId, Frame, FrameId, GilHeld, GilSample, GilState, ProcessId, Sample, StackId, Stopped, ThreadId,
+        ThreadState, Wanted,
+    };
+
+    /// A program in steady state: stacks of some hundreds that come again, most of them seldom.
+    struct Program {
+        writer: Writer<Vec<u8>>,
+        random: fastrand::Rng,
+        tally: Tally,
+        samples: u64,
+    }
+
+    const STACKS: u32 = 400;
+
+    impl Program {
+        fn new(rate: f64) -> Program {
+            let (pysample, program) = ("0.1.0".into(), "app.py".into());
+            let header = Header { pysample, program, started: SystemTime::UNIX_EPOCH, rate, wanted: Wanted::All };
+            let mut writer = Writer::new(Vec::new(), &header).unwrap();
+            for id in 0..STACKS {
+                let function = format!("Module{}.function_{id}", id / 9).into();
+                let code = Code { function, file: format!("/srv/app/part{}.py", id / 30).into(), first_line: id };
+                writer.take(&Event::Code(CodeId(id), code)).unwrap();
+                writer.take(&Event::Frame(FrameId(id), Frame { code: CodeId(id), line: Some(id + 3) })).unwrap();
+                let caller = (id > 0).then(|| StackId(id - 1 - id / 7));
+                writer.take(&Event::Stack { id: StackId(id), caller, frame: FrameId(id) }).unwrap();
+            }
+            Program { writer, random: fastrand::Rng::with_seed(1), tally: Tally::default(), samples: 0 }
+        }
+
+        /// A stack, by Zipf's law: the second is seen half as often as the first.
+        fn stack(&mut self) -> Option<StackId> {
+            let rank = f64::from(STACKS).powf(self.random.f64()) as u32;
+            Some(StackId((rank * 167) % STACKS))
+        }
+
+        /// Bytes a sample of so many seconds: `busy` threads that run by turns, others that wait.
+        fn run(mut self, rate: u64, seconds: u64, busy: u32, waiting: u32) -> f64 {
+            // Names and stacks are told once, at the beginning.
+            self.writer.flush().unwrap();
+            let begin = self.writer.out.len();
+            let period = 1_000_000 / rate;
+            for slot in 0..rate * seconds {
+                let at = Duration::from_micros(slot * period + self.random.u64(..period));
+                self.moment(at, busy, waiting);
+                if slot % rate == rate - 1 {
+                    self.writer.take(&Event::Progress(at, self.tally)).unwrap();
+                    self.writer.flush().unwrap();
+                }
+            }
+            let samples = self.samples;
+            (self.writer.finish(Ending::Duration).unwrap().len() - begin) as f64 / samples as f64
+        }
+
+        fn moment(&mut self, at: Duration, busy: u32, waiting: u32) {
+            let holder = ThreadId(self.random.u32(..busy));
+            self.tally.asked += 1;
+            self.tally.taken += 1;
+            self.tally.reads += 3;
+            let Stopped { count, total, .. } = self.tally.stopped;
+            let total = total + Duration::from_nanos(40_000 + self.random.u64(..9000));
+            self.tally.stopped = Stopped { count: count + 1, total, ..self.tally.stopped };
+            self.tally.own_cpu += Duration::from_nanos(60_000 + self.random.u64(..9000));
+            let switches = Some(7 + self.tally.taken * u64::from(busy > 1));
+            let gil = GilSample {
+                at,
+                process: ProcessId(0),
+                interpreter: 0,
+                owner: 0,
+                holder: GilHeld::By(holder),
+                switches,
+                interval: Some(Duration::from_millis(5)),
+                is_collecting: false,
+            };
+            self.writer.take(&Event::Gil(gil)).unwrap();
+            for thread in (0..busy + waiting).map(ThreadId) {
+                let (state, gil, stack) = match thread {
+                    thread if thread == holder => (ThreadState::RunsPython, GilState::Held, self.stack()),
+                    ThreadId(thread) if thread < busy => {
+                        (ThreadState::WaitsForGil, GilState::NotHeld, Some(StackId(thread)))
+                    }
+                    ThreadId(thread) => (ThreadState::WaitsForLock, GilState::NotHeld, Some(StackId(thread))),
+                };
+                self.writer.take(&Event::Sample(Sample { at, thread, state, gil, stack })).unwrap();
+                self.samples += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_in_steady_state_takes_four_bytes_at_most() {
+        for (rate, seconds, busy, waiting) in [(100, 120, 1, 0), (1000, 20, 1, 0), (100, 60, 1, 20), (1000, 10, 3, 5)] {
+            let bytes = Program::new(rate as f64).run(rate, seconds, busy, waiting);
+            println!("{rate} Hz, {busy} threads that run and {waiting} that wait: {bytes:.2} bytes a sample");
+            assert!(
+                bytes <= 4.0,
+                "{rate} Hz, {busy} threads that run and {waiting} that wait: {bytes:.2} bytes a sample"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_held_of_a_recording_does_not_grow_with_it() {
+        let mut program = Program::new(1000.0);
+        for slot in 0..300_000 {
+            program.moment(Duration::from_millis(slot), 1, 0);
+            assert!(program.writer.size() < BLOCK);
+            program.writer.out.clear();
+        }
+        assert!(program.writer.block.size() + program.writer.strings.new.capacity() < 2 * BLOCK);
+    }
+}

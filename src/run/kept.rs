@@ -1,0 +1,148 @@
+//! What is kept of a recording while it is made: totals where the format needs no more, else every sample, in a file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use pysample::aggregate::{CallTree, Synopsis};
+use pysample::error::Result;
+use pysample::output::Output;
+use pysample::recording::Writer;
+use pysample::sample::{Event, Header};
+use pysample::view::summary::Profile;
+
+use super::follow::Sum;
+use super::spool::Spool;
+use crate::plan::{FromSamples, FromStacks, Way};
+
+/// Samples are in the file after so long, and the time until the next look at the clock: a tenth of a second.
+const SAFE_AFTER: Duration = Duration::from_millis(800);
+
+/// What is kept of a recording, and what becomes of it.
+pub enum Kept {
+    /// Totals.
+    Stacks(CallTree, FromStacks, Output),
+    /// Every sample, in the file that it is for.
+    Own(Samples<File>, PathBuf),
+    /// Every sample, to be written as another format in the end, or to somebody who may not read as fast as it comes: then
+    /// as it is.
+    Spooled(Samples<Spool>, Option<FromSamples>, Output),
+}
+
+/// Every sample, on its way to a file.
+pub struct Samples<W: Write> {
+    /// The file.
+    pub writer: Writer<W>,
+    /// What is in it.
+    pub synopsis: Synopsis,
+    saved: Instant,
+    saved_until: Duration,
+}
+
+impl Kept {
+    /// Begins.
+    ///
+    /// # Errors
+    ///
+    /// The file of an own recording cannot be written.
+    pub fn new(way: Way, tree: CallTree, header: &Header, output: Output) -> Result<Kept> {
+        let spooled = |from, output: Output| {
+            let samples = Samples::new(Spool::new(output.folder()), header);
+            let samples = samples.map_err(|source| output.failed(source))?;
+            Ok(Kept::Spooled(samples, from, output))
+        };
+        match way {
+            Way::Stacks(write) => Ok(Kept::Stacks(tree, write, output)),
+            Way::Samples(write) => spooled(Some(write), output),
+            Way::Own if output.may_wait() => spooled(None, output),
+            Way::Own => {
+                let path = output.path().to_owned();
+                let samples = Samples::new(output.stream()?, header);
+                let samples = samples.map_err(|source| pysample::Error::Output { path: path.clone(), source })?;
+                Ok(Kept::Own(samples, path))
+            }
+        }
+    }
+
+    /// Whether writing may take as long as somebody else pleases.
+    pub fn may_wait(&self) -> bool {
+        match self {
+            Kept::Stacks(.., output) | Kept::Spooled(.., output) => output.may_wait(),
+            Kept::Own(..) => false,
+        }
+    }
+
+    /// What is in it.
+    pub fn profile(&self) -> Profile {
+        match self {
+            Kept::Stacks(tree, ..) => Profile {
+                stacks: tree.samples(),
+                distinct: tree.distinct_stacks(),
+                frameless: tree.frameless(),
+                threads: tree.thread_count(),
+            },
+            Kept::Own(Samples { synopsis, .. }, _) => profile(synopsis),
+            Kept::Spooled(Samples { synopsis, .. }, ..) => profile(synopsis),
+        }
+    }
+}
+
+/// What is in a recording.
+pub fn profile(synopsis: &Synopsis) -> Profile {
+    Profile {
+        stacks: synopsis.stacks(),
+        distinct: synopsis.distinct_stacks(),
+        frameless: synopsis.frameless(),
+        threads: synopsis.thread_count(),
+    }
+}
+
+impl Sum for Kept {
+    fn take(&mut self, event: Event) -> io::Result<()> {
+        match self {
+            Kept::Stacks(tree, ..) => {
+                tree.take(event);
+                Ok(())
+            }
+            Kept::Own(samples, _) => samples.take(&event),
+            Kept::Spooled(samples, ..) => samples.take(&event),
+        }
+    }
+
+    fn rest(&mut self) -> io::Result<()> {
+        match self {
+            Kept::Stacks(..) => Ok(()),
+            Kept::Own(samples, _) => samples.save(),
+            Kept::Spooled(samples, ..) => samples.save(),
+        }
+    }
+}
+
+impl<W: Write> Samples<W> {
+    fn new(out: W, header: &Header) -> io::Result<Samples<W>> {
+        let writer = Writer::new(out, header)?;
+        Ok(Samples { writer, synopsis: Synopsis::default(), saved: Instant::now(), saved_until: Duration::ZERO })
+    }
+
+    fn take(&mut self, event: &Event) -> io::Result<()> {
+        self.writer.take(event)?;
+        self.synopsis.take(event);
+        Ok(())
+    }
+
+    /// Sees to it that what was taken is in the file, if it is time.
+    fn save(&mut self) -> io::Result<()> {
+        if self.saved.elapsed() < SAFE_AFTER {
+            return Ok(());
+        }
+        self.writer.flush()?;
+        (self.saved, self.saved_until) = (Instant::now(), self.synopsis.elapsed());
+        Ok(())
+    }
+
+    /// Up to which time of the recording, at least, what was taken is in the file.
+    pub fn saved_until(&self) -> Duration {
+        self.saved_until
+    }
+}

@@ -1,0 +1,19 @@
+//! Why a recording is over.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// It was as long as asked.
+    Duration,
+    /// The user, or a signal.
+    Stopped,
+    /// The target ended.
+    TargetExited,
+    /// The target became another program, which is not Python.
+    TargetReplaced,
+    /// There never was a Python to record.
+    NeverPython,
+}
