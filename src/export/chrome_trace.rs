@@ -55,17 +55,14 @@ struct Track {
     tid: u64,
 }
 
-/// Slices that are known from begin to end, or begin and end by themselves, and everything else there is in a trace.
+/// One event: a slice begins (`B`) or ends (`E`), a counter changes (`C`), or something is called something (`M`).
 #[derive(Serialize)]
 struct Entry<'a, A> {
     ph: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     cat: &'a str,
     ts: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dur: Option<f64>,
     #[serde(flatten)]
     track: Track,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,17 +144,12 @@ impl<'a> Trace<'a> {
 
     fn about(&mut self, track: Track, what: &str, key: &str, value: &impl Serialize) -> io::Result<()> {
         let args = Some(BTreeMap::from([(key, value)]));
-        self.put(&Entry { ph: "M", name: what, cat: "", ts: 0.0, dur: None, track, args })
+        put(&mut self.json, &Entry { ph: "M", name: what, cat: "", ts: 0.0, track, args })
     }
 
     fn name_track(&mut self, track: Track, name: &str, place: i64) -> io::Result<()> {
         self.about(track, "thread_name", "name", &name)?;
         self.about(track, "thread_sort_index", "sort_index", &place)
-    }
-
-    fn put<A: Serialize>(&mut self, entry: &Entry<A>) -> io::Result<()> {
-        self.json.end_line()?;
-        self.json.item(entry)
     }
 
     fn take(&mut self, event: &Event) -> io::Result<()> {
@@ -229,21 +221,16 @@ impl<'a> Trace<'a> {
 
     fn open(&mut self, track: Track, place: u32, at: Duration) -> io::Result<()> {
         let (function, line) = self.places.places[place as usize];
-        let file = &self.places.functions[function as usize].file;
-        let name = std::mem::take(&mut self.names[place as usize]);
-        let args = Some(json!({"file": file, "line": line}));
-        let put = self.put(&Entry { ph: "B", name: &name, cat: "python", ts: micros(at), dur: None, track, args });
-        self.names[place as usize] = name;
-        put
+        let args = Some(json!({"file": self.places.functions[function as usize].file, "line": line}));
+        let name = &self.names[place as usize];
+        put(&mut self.json, &Entry { ph: "B", name, cat: "python", ts: micros(at), track, args })
     }
 
     /// Ends all slices from a depth on.
     fn close(&mut self, lane: &mut Lane, depth: usize, at: Duration) -> io::Result<()> {
-        for _ in depth..lane.open.len() {
-            let (ts, track) = (micros(at), lane.frames);
-            self.put(&Entry::<()> { ph: "E", name: "", cat: "", ts, dur: None, track, args: None })?;
+        for place in lane.open.drain(depth..).rev() {
+            end(&mut self.json, lane.frames, &self.names[place as usize], at)?;
         }
-        lane.open.truncate(depth);
         Ok(())
     }
 
@@ -260,8 +247,9 @@ impl<'a> Trace<'a> {
         interval: Interval,
         args: &impl Serialize,
     ) -> io::Result<()> {
-        let (ts, end) = (micros(interval.begin), micros(interval.end));
-        self.put(&Entry { ph: "X", name, cat, ts, dur: Some(end - ts), track, args: Some(args) })
+        let ts = micros(interval.begin);
+        put(&mut self.json, &Entry { ph: "B", name, cat, ts, track, args: Some(args) })?;
+        end(&mut self.json, track, name, interval.end)
     }
 
     /// Notes what a sample says of its process at its moment.
@@ -291,7 +279,8 @@ impl<'a> Trace<'a> {
     }
 
     fn leave(&mut self, process: ProcessId, moment: &Moment) -> io::Result<()> {
-        let (Some(at), Some(mut lane)) = (moment.at, self.gils.remove(&process)) else { return Ok(()) };
+        let Some(at) = moment.at else { return Ok(()) };
+        let Some(mut lane) = self.gils.remove(&process) else { return Ok(()) };
         let gap = lane.followed.take(at, self.tables.period());
         if let Some(end) = gap.filter(|_| lane.wanted > 0) {
             self.wanted(process, 0, end)?;
@@ -310,7 +299,7 @@ impl<'a> Trace<'a> {
     fn wanted(&mut self, process: ProcessId, threads: usize, at: Duration) -> io::Result<()> {
         let pid = self.tables.process(process).map_or(0, |process| process.pid);
         let (track, args) = (Track { pid, tid: pid.into() }, Some(json!({"threads": threads})));
-        self.put(&Entry { ph: "C", name: "threads that want the GIL", cat: "", ts: micros(at), dur: None, track, args })
+        put(&mut self.json, &Entry { ph: "C", name: "threads that want the GIL", cat: "", ts: micros(at), track, args })
     }
 
     /// Turns over what `seen` says, by interpreter, to what goes on.
@@ -424,6 +413,17 @@ impl Tracks {
         *next += 1;
         Track { pid, tid: *next - 1 }
     }
+}
+
+fn put<A: Serialize>(json: &mut Json, entry: &Entry<A>) -> io::Result<()> {
+    json.end_line()?;
+    json.item(entry)
+}
+
+/// Ends what began last on a track. To tell how long a slice is where it begins would not do: the sum need not be where the
+/// next begins, and slices would overlap. The name is for readers that look for what ends.
+fn end(json: &mut Json, track: Track, name: &str, at: Duration) -> io::Result<()> {
+    put(json, &Entry::<()> { ph: "E", name, cat: "", ts: micros(at), track, args: None })
 }
 
 fn micros(time: Duration) -> f64 {

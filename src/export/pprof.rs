@@ -117,8 +117,6 @@ struct Function {
     id: u64,
     #[prost(int64, tag = "2")]
     name: i64,
-    #[prost(int64, tag = "3")]
-    system_name: i64,
     #[prost(int64, tag = "4")]
     filename: i64,
     #[prost(int64, tag = "5")]
@@ -260,11 +258,11 @@ impl Writer<'_> {
 
     fn functions(&mut self, places: &Places) -> io::Result<()> {
         for (id, code) in (1..).zip(&places.functions) {
-            let name = self.strings.of(&function(code));
+            // No name of the system's: tools would take one that is the same for C++, and `<lambda>` for a template's
+            // arguments, to be left out.
             let function = Function {
                 id,
-                name,
-                system_name: name,
+                name: self.strings.of(&function(code)),
                 filename: self.strings.of(&file(code)),
                 start_line: code.first_line.into(),
             };

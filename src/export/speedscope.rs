@@ -12,6 +12,7 @@ use super::Labels;
 use super::by_thread::{Samples, each_thread};
 use super::json::Json;
 use super::places::Places;
+use super::steady::Followed;
 use super::tables::Tables;
 use crate::sample::{Replay, Sample, StackId};
 
@@ -77,7 +78,7 @@ fn write_thread(
     json.field("unit", &"seconds")?;
     json.open_list("samples")?;
     let mut end = 0;
-    each_run(samples, rate, &mut |run| {
+    each_run(samples, tables, rate, &mut |run| {
         end += run.slots;
         let mut frames: Vec<u32> =
             run.stack.into_iter().flat_map(|s| tables.frames_of(s)).map(|f| places.of(f)).collect();
@@ -86,7 +87,7 @@ fn write_thread(
     })?;
     json.close("]")?;
     json.open_list("weights")?;
-    each_run(samples, rate, &mut |run| json.item(&(run.slots as f64 / rate)))?;
+    each_run(samples, tables, rate, &mut |run| json.item(&(run.slots as f64 / rate)))?;
     json.close("]")?;
     json.field("startValue", &0)?;
     json.field("endValue", &(end as f64 / rate))?;
@@ -101,9 +102,14 @@ struct Run {
 }
 
 /// The runs of a thread, from the beginning of the recording to its last sample. A slot is as long as the time from one
-/// sample to the next, and a sample fills one: its own, or the next that is free.
-fn each_run(samples: &Samples, rate: f64, visit: &mut dyn FnMut(Run) -> io::Result<()>) -> io::Result<()> {
-    let mut filled = 0;
+/// sample to the next. A sample fills one, and where samples do not follow each other those in between are empty.
+fn each_run(
+    samples: &Samples,
+    tables: &Tables,
+    rate: f64,
+    visit: &mut dyn FnMut(Run) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut filled, mut followed) = (0, Followed::default());
     let mut open = Run { stack: None, slots: 0 };
     let mut add = |next: Run| {
         if next.stack == open.stack {
@@ -115,14 +121,15 @@ fn each_run(samples: &Samples, rate: f64, visit: &mut dyn FnMut(Run) -> io::Resu
     };
     samples.each(&mut |sample| {
         let slot = slot(sample, rate);
-        if slot > filled {
+        let is_first = filled == 0;
+        let follows = followed.take(sample.at, tables.period()).is_none() && !is_first;
+        if !follows && slot > filled {
             add(Run { stack: None, slots: slot - filled })?;
             filled = slot;
         }
         filled += 1;
         add(Run { stack: sample.stack, slots: 1 })
     })?;
-    // Nothing is like the end.
     if open.slots > 0 { visit(open) } else { Ok(()) }
 }
 

@@ -194,9 +194,13 @@ impl Tables {
         self.processes.len() > 1
     }
 
-    /// What a process is called: its command line.
+    /// What a process is called: its command line, without the folder of the program.
     pub fn process_name(&self, id: ProcessId, program: &str) -> String {
-        let command = self.process(id).map(|process| process.command.join(" "));
+        let command = self.process(id).and_then(|process| process.command.split_first());
+        let command = command.map(|(program, arguments)| {
+            let program = program.rsplit('/').next().unwrap_or(program);
+            std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+        });
         let command = command.filter(|command| !command.trim().is_empty()).unwrap_or_else(|| program.into());
         printable(&command).chars().take(LONGEST_COMMAND).collect()
     }
@@ -290,7 +294,7 @@ mod tests {
     #[test]
     fn a_process_is_called_by_its_command_line() {
         let mut recipe = Recipe::new();
-        recipe.process(7, &["python3", "app.py", "--name", "a\nb"]);
+        recipe.process(7, &["/usr/bin/python3", "app.py", "--name", "a\nb"]);
         recipe.process(8, &[]);
         let tables = Tables::read(&recipe.recording(), &mut |_| {}).unwrap();
         assert_eq!(tables.process_name(ProcessId(0), "main.py"), "python3 app.py --name a\\nb");

@@ -1,5 +1,7 @@
 //! Recordings put together by hand, of which everything is known: 100 samples a second, stacks given outermost first.
 
+#![allow(dead_code)] // Each test uses its own part.
+
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
