@@ -1,5 +1,8 @@
-//! Totals to bytes: one file and one pure function per format. Where the bytes go, and whether that works, is
+//! Totals and recordings to bytes: one file and one pure function per format. Where the bytes go, and whether that works, is
 //! [`crate::output`]'s business.
+//!
+//! Formats that keep time are written from a [`Replay`](crate::sample::Replay), which may be gone through several times. Memory
+//! grows with what is defined in it (functions, stacks, threads), not with its samples.
 
 mod by_thread;
 pub mod chrome_trace;

@@ -1,6 +1,8 @@
 //! A recording of two processes of which everything is known: what was sampled is a list, and what a viewer shows is to be
 //! that list again.
 
+#![allow(dead_code)] // Each test uses its own part.
+
 use super::recipe::{Recipe, Stack};
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilState, Literal, ProcessId, Sample, StackId, Thread, ThreadId, ThreadState,
