@@ -24,6 +24,10 @@
 //! [`python_offsets`]; [`sampler`] owns the clock and puts moments into [`sample`]'s plain data; [`aggregate`] counts;
 //! [`export`] and [`view`] write for programs and for people.
 
+// What tests inside and outside of the library share calls it by its name.
+#[cfg(test)]
+extern crate self as pysample;
+
 pub mod aggregate;
 pub mod error;
 pub mod export;

@@ -112,6 +112,21 @@ pub enum GilState {
     Unknown,
 }
 
+impl GilState {
+    /// Every one of them.
+    pub const ALL: [GilState; 4] = [GilState::Held, GilState::NotHeld, GilState::None, GilState::Unknown];
+
+    /// In words.
+    pub fn text(self) -> &'static str {
+        match self {
+            GilState::Held => "held",
+            GilState::NotHeld => "not held",
+            GilState::None => "none",
+            GilState::Unknown => "unknown",
+        }
+    }
+}
+
 /// One thread at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {

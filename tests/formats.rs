@@ -3,16 +3,25 @@
 //! After an intended change, `PYSAMPLE_BLESS=1 cargo test --test formats` writes the golden files anew; read the
 //! difference before it is committed.
 
+#[path = "common/known.rs"]
+mod known;
+#[path = "common/recipe.rs"]
+mod recipe;
+
 use std::fs;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use pysample::aggregate::CallTree;
 use pysample::export::flamegraph::Heading;
-use pysample::export::{Files, Folded, Labels, Lines, Threads, collapsed, flamegraph};
+use pysample::export::{
+    Files, Folded, Labels, Lines, Threads, chrome_trace, collapsed, firefox, flamegraph, json_lines, pprof, pstats,
+    speedscope,
+};
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, FrameSnapshot, GilHolder, GilState, Incomplete, InterpreterSnapshot,
-    ProcessId, Sample, Snapshot, StackId, Thread, ThreadId, ThreadSnapshot, ThreadState, Tid,
+    ProcessId, Replay, Sample, Snapshot, StackId, Thread, ThreadId, ThreadSnapshot, ThreadState, Tid,
 };
 use pysample::view::dump::{Colour, Process, Python, Report};
 
@@ -191,4 +200,45 @@ fn a_dump_as_json() {
     let mut out = Vec::new();
     report().write_json(&mut out).unwrap();
     assert_golden("dump.json", &out);
+}
+
+type Writer = fn(&dyn Replay, &Labels, &mut dyn Write) -> io::Result<()>;
+
+/// What a format makes of a recording of two processes.
+fn made(write: Writer) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&known::recording(), &Labels::default(), &mut out).unwrap();
+    out
+}
+
+#[test]
+fn a_profile_for_speedscope() {
+    assert_golden("speedscope.json", &made(speedscope::write));
+}
+
+#[test]
+fn a_profile_for_pprof() {
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&made(pprof::write)[..]).read_to_end(&mut unpacked).unwrap();
+    assert_golden("pprof.pb", &unpacked);
+}
+
+#[test]
+fn a_profile_for_the_firefox_profiler() {
+    assert_golden("firefox.json", &made(firefox::write));
+}
+
+#[test]
+fn statistics_for_pstats() {
+    assert_golden("pstats.marshal", &made(pstats::write));
+}
+
+#[test]
+fn a_trace_for_perfetto() {
+    assert_golden("chrome_trace.json", &made(chrome_trace::write));
+}
+
+#[test]
+fn everything_as_json_lines() {
+    assert_golden("json_lines.jsonl", &made(json_lines::write));
 }

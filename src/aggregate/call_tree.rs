@@ -152,6 +152,16 @@ impl CallTree {
         &self.frames
     }
 
+    /// The code objects heard of, by id.
+    pub fn codes(&self) -> &[Code] {
+        &self.codes
+    }
+
+    /// How many stacks were heard of.
+    pub fn stack_count(&self) -> usize {
+        self.stacks.len()
+    }
+
     /// The code object, if it was defined.
     pub fn code(&self, id: CodeId) -> Option<&Code> {
         self.codes.get(id.index())
