@@ -49,10 +49,7 @@ pub struct Labels {
 impl Labels {
     /// `qualified_name (file:line)`, without the line where it is not known.
     pub fn frame(&self, code: &Code, line: Option<u32>) -> String {
-        let file = match self.files {
-            Files::Short => short_file(&code.file, &self.search_path),
-            Files::Full => &code.file,
-        };
+        let file = self.file(&code.file);
         let line = match self.lines {
             Lines::Running => line,
             Lines::First => Some(code.first_line),
@@ -61,6 +58,14 @@ impl Labels {
         match line {
             Some(line) => format!("{function} ({file}:{line})"),
             None => format!("{function} ({file})"),
+        }
+    }
+
+    /// As much of a file's name as is shown.
+    pub fn file<'a>(&self, file: &'a str) -> &'a str {
+        match self.files {
+            Files::Short => short_file(file, &self.search_path),
+            Files::Full => file,
         }
     }
 

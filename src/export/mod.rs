@@ -4,6 +4,7 @@
 pub mod collapsed;
 pub mod flamegraph;
 mod folded;
+pub mod html;
 mod labels;
 
 pub use folded::Folded;

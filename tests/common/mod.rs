@@ -5,6 +5,8 @@
 
 #![allow(dead_code)] // Each test uses its own part.
 
+pub mod browser;
+pub mod literal;
 pub mod oracle;
 pub mod recording;
 
