@@ -104,7 +104,7 @@ fn short_file<'a>(file: &'a str, search_path: &[String]) -> &'a str {
 
 /// A name without what the formats keep for themselves: `;` parts frames, a leading `#` begins a comment, spaces at an
 /// end are stripped.
-fn clean(name: &str) -> String {
+pub(super) fn clean(name: &str) -> String {
     let name = printable(name).replace(';', ",");
     let name = name.trim();
     match name {
