@@ -4,7 +4,7 @@ mod junit;
 
 use std::io::{self, Write};
 
-use super::diff::{method, number, unit};
+use super::diff::{method, number, unit, wrapped};
 use crate::aggregate::diff::{Basis, Comparison, Growth, Limits, Side, Which, growths};
 use crate::printable::printable;
 
@@ -41,7 +41,7 @@ impl Verdict {
         for growth in self.failures() {
             writeln!(out, "  {}: {}", name(growth), self.reason(growth))?;
         }
-        writeln!(out, "{}", method(&self.sides, self.confidence))
+        writeln!(out, "{}", wrapped(&method(&self.sides, self.confidence)))
     }
 
     /// As Markdown: a table of what was judged, the reasons first.
@@ -77,9 +77,10 @@ impl Verdict {
     fn headline(&self) -> String {
         let judged = self.growths.len();
         match self.failures().count() {
-            0 => format!("PASSED: of {judged} times of functions none grew by more than it may"),
-            1 => format!("FAILED: of {judged} times of functions one grew by more than it may"),
-            failed => format!("FAILED: of {judged} times of functions {failed} grew by more than they may"),
+            0 => format!("PASSED: none of {judged} figures (self and total of functions) grew by more than it may"),
+            failed => {
+                format!("FAILED: {failed} of {judged} figures (self and total of functions) grew by more than they may")
+            }
         }
     }
 

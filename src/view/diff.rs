@@ -76,10 +76,7 @@ impl Report {
             let is_marked = |of: &FunctionChange| of.own.is_significant || of.total.is_significant;
             let size = |of: &FunctionChange| (of.own.difference.abs(), of.total.difference.abs());
             let (a_size, b_size) = (size(a), size(b));
-            is_marked(b)
-                .cmp(&is_marked(a))
-                .then(b_size.0.total_cmp(&a_size.0))
-                .then(b_size.1.total_cmp(&a_size.1))
+            is_marked(b).cmp(&is_marked(a)).then(b_size.0.total_cmp(&a_size.0)).then(b_size.1.total_cmp(&a_size.1))
         });
         changes
     }
@@ -161,9 +158,11 @@ pub fn method(sides: &[Side; 2], confidence: f64) -> String {
              noise of sampling.",
             sides[0].stretches
         ),
-        false => "Collapsed stacks have no times: samples are judged as if they did not depend on each other, which they \
+        false => {
+            "Collapsed stacks have no times: samples are judged as if they did not depend on each other, which they \
                   do, so noise is taken for a change more often than it should be. No confidence is claimed."
-            .into(),
+                .into()
+        }
     }
 }
 
@@ -210,7 +209,7 @@ fn size(side: Side) -> String {
 }
 
 /// Text in lines of a terminal's width.
-fn wrapped(text: &str) -> String {
+pub fn wrapped(text: &str) -> String {
     let mut wrapped = String::new();
     let mut width = 0;
     for word in text.split(' ') {

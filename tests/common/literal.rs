@@ -7,6 +7,7 @@ use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilState, Header, Literal, Process, ProcessId, Sample, StackId, Tally, Thread,
     ThreadId, ThreadState, Tid, Wanted,
 };
+use pysample::sampler::{self, Settings};
 
 /// A recording under construction: frames are given as (function, file, line).
 pub struct Builder {
@@ -107,4 +108,22 @@ impl Builder {
         };
         Literal { header, events: self.events }
     }
+}
+
+/// Records the threads of a process that run.
+pub fn record(pid: u32, duration: Duration, rate: f64) -> Literal {
+    let (target, interpreter) = pysample::attach(pid).expect("the target can be read");
+    let settings = Settings { rate, duration: Some(duration), ..Settings::default() };
+    let started = SystemTime::now();
+    let recording = sampler::start(target, interpreter, settings).expect("a recording starts");
+    let events = recording.events().iter().collect();
+    recording.finish();
+    let header = Header {
+        pysample: env!("CARGO_PKG_VERSION").into(),
+        program: pid.to_string(),
+        started,
+        rate,
+        wanted: settings.wanted,
+    };
+    Literal { header, events }
 }

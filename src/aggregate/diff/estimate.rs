@@ -137,7 +137,12 @@ fn independent(seen: f64, all: f64) -> f64 {
 pub fn holm(ps: &[f64], error: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..ps.len()).collect();
     order.sort_by(|&a, &b| ps[a].total_cmp(&ps[b]));
-    order.iter().enumerate().take_while(|&(rank, &at)| ps[at] <= error / (ps.len() - rank) as f64).map(|(_, &at)| at).collect()
+    order
+        .iter()
+        .enumerate()
+        .take_while(|&(rank, &at)| ps[at] <= error / (ps.len() - rank) as f64)
+        .map(|(_, &at)| at)
+        .collect()
 }
 
 #[cfg(test)]

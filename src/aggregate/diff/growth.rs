@@ -55,9 +55,12 @@ pub fn growths(comparison: &Comparison, limits: &Limits<'_>) -> Vec<Growth> {
     for (function, [own, total]) in comparison.estimates() {
         for (which, sides) in [(Which::Own, own), (Which::Total, total)] {
             growths.push(growth(&function, which, &sides, (limits.allowed)(&function)));
-            is_large.push(sides.iter().zip(comparison.sides()).any(|(of, side)| {
-                side.samples > 0 && of.hits as f64 / side.samples as f64 >= limits.least
-            }));
+            is_large.push(
+                sides
+                    .iter()
+                    .zip(comparison.sides())
+                    .any(|(of, side)| side.samples > 0 && of.hits as f64 / side.samples as f64 >= limits.least),
+            );
         }
     }
     // Those too small to matter count among those looked at: they would have mattered, had noise made them larger.
@@ -69,7 +72,10 @@ pub fn growths(comparison: &Comparison, limits: &Limits<'_>) -> Vec<Growth> {
     growths.retain(|_| is_large.next() == Some(true));
     growths.sort_by(|a, b| {
         let more = |of: &Growth| of.after - of.before;
-        b.is_too_much.cmp(&a.is_too_much).then(more(b).total_cmp(&more(a))).then((&a.function, a.which).cmp(&(&b.function, b.which)))
+        b.is_too_much
+            .cmp(&a.is_too_much)
+            .then(more(b).total_cmp(&more(a)))
+            .then((&a.function, a.which).cmp(&(&b.function, b.which)))
     });
     growths
 }

@@ -133,7 +133,8 @@ impl Totals {
             tally: None,
             rate: recording.header().rate,
         };
-        let mut reading = Reading { names, file, functions: Vec::new(), frames: Vec::new(), stacks: Vec::new(), totals };
+        let mut reading =
+            Reading { names, file, functions: Vec::new(), frames: Vec::new(), stacks: Vec::new(), totals };
         recording.replay(&mut |event| {
             reading.take(event);
             Ok(())

@@ -40,7 +40,8 @@ fn write_case<W: Write>(verdict: &Verdict, growth: &Growth, writer: &mut Writer<
     }
     let reason = verdict.reason(growth);
     case.write_inner_content(|writer| {
-        let failure = writer.create_element("failure").with_attributes([("type", "growth"), ("message", reason.as_str())]);
+        let failure =
+            writer.create_element("failure").with_attributes([("type", "growth"), ("message", reason.as_str())]);
         failure.write_text_content(BytesText::new(&format!("{}: {reason}", super::name(growth)))).map(drop)
     })
     .map(drop)
