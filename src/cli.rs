@@ -1,5 +1,7 @@
 //! What was typed. What it means, and whether it can be, is [`crate::plan`]'s business.
 
+pub mod diff;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -75,6 +77,10 @@ pub enum Command {
     Dump(Dump),
     /// Show who holds the GIL, who waits for it, and which code is to blame
     Gil(Gil),
+    /// Show what grew and what shrank between two recordings
+    Diff(diff::Diff),
+    /// Fail if a recording takes more for a function than another one; for CI
+    Check(diff::Check),
     /// Print a script that completes pysample's arguments in a shell
     Completions(Completions),
 }

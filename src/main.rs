@@ -17,6 +17,8 @@ use crate::run::Exit;
 
 /// What was typed cannot be.
 const USAGE: u8 = 2;
+/// `check` found that something takes more than it may.
+const GREW: u8 = 1;
 /// Interrupted before any sample: 128 and the number of SIGINT.
 const INTERRUPTED: u8 = 130;
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match Plan::new(typed).and_then(run::run) {
         Ok(Exit::Done) => 0,
+        Ok(Exit::Grew) => GREW,
         Ok(Exit::Interrupted) => INTERRUPTED,
         Ok(Exit::Command(status)) => status,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! What was typed means this: every value checked, every choice an enum. Nothing below sees the raw arguments.
 
+pub mod diff;
 mod format;
 
 use std::ffi::OsString;
@@ -29,6 +30,10 @@ pub enum Plan {
     Dump(Dump),
     /// Show who holds the GIL and who waits for it.
     Gil(Gil),
+    /// Show how two recordings differ.
+    Diff(diff::Diff),
+    /// Judge a recording by another one.
+    Check(diff::Check),
     /// Print completions for a shell.
     Completions(Shell),
 }
@@ -118,6 +123,8 @@ impl Plan {
             cli::Command::Record(typed) => Plan::Record(record(typed)?),
             cli::Command::Dump(typed) => Plan::Dump(dump(&typed)?),
             cli::Command::Gil(typed) => Plan::Gil(gil(typed)?),
+            cli::Command::Diff(typed) => Plan::Diff(diff::diff(typed)?),
+            cli::Command::Check(typed) => Plan::Check(diff::check(typed)?),
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),
         })
     }

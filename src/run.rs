@@ -1,10 +1,12 @@
 //! One short function per subcommand: source, aggregate, sink.
 
 mod described;
+mod diff;
 mod follow;
 mod gil;
 mod kept;
 mod notices;
+mod open;
 mod record;
 mod session;
 mod spool;
@@ -31,6 +33,8 @@ pub enum Exit {
     Done,
     /// It was interrupted before there was anything to show.
     Interrupted,
+    /// A recording takes more for a function than it may.
+    Grew,
     /// The command that was recorded ended with this status.
     Command(u8),
 }
@@ -41,6 +45,8 @@ pub fn run(plan: Plan) -> Result<Exit> {
         Plan::Record(plan) => session::record(&plan, &plan.subject),
         Plan::Dump(plan) => dump(plan),
         Plan::Gil(plan) => session::record(&plan, &plan.subject),
+        Plan::Diff(plan) => diff::diff(&plan),
+        Plan::Check(plan) => diff::check(&plan),
         Plan::Completions(shell) => completions(shell),
     }
 }

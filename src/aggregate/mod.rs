@@ -2,6 +2,7 @@
 //! is named or written is left to `export` and `view`.
 
 mod call_tree;
+pub mod diff;
 pub mod gil;
 mod share;
 mod synopsis;

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
 
 use super::Folded;
+use super::labels::clean;
+use crate::aggregate::diff::{Comparison, Function, StackChange};
 use crate::printable::printable;
 
 /// What is written above the graph.
@@ -61,6 +63,28 @@ pub fn draw(stacks: &Folded, heading: &Heading, drawing: Drawing, out: &mut dyn 
         return write_empty(heading, out);
     }
     from_lines(&mut options(heading, drawing), lines.iter().map(String::as_str), out)
+}
+
+/// Draws how two recordings differ: how wide a frame is says how much it takes after, its colour whether that is more than
+/// before (red) or less (blue). Frames are functions without lines: those move from version to version.
+pub fn write_difference(comparison: &Comparison, heading: &Heading, out: &mut dyn Write) -> io::Result<()> {
+    let [before, after] = comparison.sides().map(|side| side.samples);
+    if after == 0 {
+        return write_empty(heading, out);
+    }
+    let mut lines: Vec<String> = comparison.stacks().map(|stack| difference_line(&stack, before, after)).collect();
+    lines.sort_unstable();
+    let mut options = options(heading, Drawing::default());
+    options.count_name = "samples after".into();
+    from_lines(&mut options, lines.iter().map(String::as_str), out)
+}
+
+/// A stack with its samples before, as if there had been as many in all as after, and its samples after.
+fn difference_line(stack: &StackChange, before: u64, after: u64) -> String {
+    let frame = |function: &Function| format!("{} ({})", clean(&function.function), clean(&function.file));
+    let stack_text = stack.functions.iter().map(frame).collect::<Vec<_>>().join(";");
+    let scaled = (stack.before as f64 * after as f64 / before.max(1) as f64).round();
+    format!("{stack_text} {scaled} {}", stack.after)
 }
 
 fn options(heading: &Heading, drawing: Drawing) -> Options<'static> {

@@ -49,10 +49,7 @@ pub struct Labels {
 impl Labels {
     /// `qualified_name (file:line)`, without the line where it is not known.
     pub fn frame(&self, code: &Code, line: Option<u32>) -> String {
-        let file = match self.files {
-            Files::Short => short_file(&code.file, &self.search_path),
-            Files::Full => &code.file,
-        };
+        let file = self.file(&code.file);
         let line = match self.lines {
             Lines::Running => line,
             Lines::First => Some(code.first_line),
@@ -67,6 +64,14 @@ impl Labels {
     /// `program (pid id)`: the root of stacks where a recording is of several processes.
     pub fn process(&self, process: &Process) -> String {
         format!("{} (pid {})", clean(&process.program()), process.pid)
+    }
+
+    /// As much of a file's name as is shown.
+    pub fn file<'a>(&self, file: &'a str) -> &'a str {
+        match self.files {
+            Files::Short => short_file(file, &self.search_path),
+            Files::Full => file,
+        }
     }
 
     /// `name (thread id)`, with the interpreter where it is not the main one.
@@ -104,7 +109,7 @@ fn short_file<'a>(file: &'a str, search_path: &[String]) -> &'a str {
 
 /// A name without what the formats keep for themselves: `;` parts frames, a leading `#` begins a comment, spaces at an
 /// end are stripped.
-fn clean(name: &str) -> String {
+pub(super) fn clean(name: &str) -> String {
     let name = printable(name).replace(';', ",");
     let name = name.trim();
     match name {

@@ -10,6 +10,7 @@ pub mod collapsed;
 pub mod firefox;
 pub mod flamegraph;
 mod folded;
+pub mod html;
 mod json;
 pub mod json_lines;
 mod labels;

@@ -5,6 +5,9 @@
 
 #![allow(dead_code)] // Each test uses its own part.
 
+pub mod browser;
+pub mod golden;
+pub mod literal;
 pub mod oracle;
 pub mod recording;
 

@@ -1,0 +1,145 @@
+//! Two recordings: what differs, and whether one passes by the other.
+
+use std::path::Path;
+
+use pysample::aggregate::diff::{Basis, Comparison, Function, Limits};
+use pysample::error::{Error, Result};
+use pysample::export::flamegraph::{self, Heading};
+use pysample::export::{Files, Labels, html};
+use pysample::output::Output;
+use pysample::sample::{Code, Event, Replay};
+use pysample::view::check::Verdict;
+use pysample::view::diff::Report;
+
+use super::open::open_recording;
+use super::{Exit, print, tell};
+use crate::plan::Shape;
+use crate::plan::diff::{Check, Diff, Judging, Sink};
+
+/// Shows what differs.
+pub fn diff(plan: &Diff) -> Result<Exit> {
+    let output = match &plan.sink {
+        Sink::Printed(..) => None,
+        Sink::Flamegraph(path) | Sink::Html(path) => Some(Output::file(path)?),
+    };
+    let inputs = Inputs::open(&plan.before, &plan.after, plan.judging)?;
+    let names = inputs.names();
+    match (&plan.sink, output) {
+        (Sink::Html(_), Some(output)) => write(output, |out| {
+            let [(before, before_labels), (after, after_labels)] = &inputs.recordings;
+            html::write_difference((&**before, before_labels), (&**after, after_labels), &html::without_sources, out)
+        }),
+        (Sink::Flamegraph(_), Some(output)) => {
+            let comparison = inputs.compare()?;
+            write(output, |out| flamegraph::write_difference(&comparison, &heading(&comparison, names), out))
+        }
+        (Sink::Printed(shape, top), _) => {
+            let report = Report::new(&inputs.compare()?, names, plan.judging.confidence);
+            print(|out| match shape {
+                Shape::Json => report.write_json(out),
+                Shape::Text => report.write_text(*top, out),
+            })
+        }
+        (_, None) => unreachable!("a picture has an output"),
+    }
+}
+
+/// Judges a recording by another one.
+pub fn check(plan: &Check) -> Result<Exit> {
+    let markdown = plan.markdown.as_deref().map(Output::file).transpose()?;
+    let junit = plan.junit.as_deref().map(Output::file).transpose()?;
+    let inputs = Inputs::open(&plan.base, &plan.new, plan.judging)?;
+    let comparison = inputs.compare()?;
+    for (side, path) in comparison.sides().iter().zip([&plan.base, &plan.new]) {
+        if side.samples == 0 {
+            return wrong(format!("there are no samples in {}", path.display()), "nothing can be judged by nothing");
+        }
+    }
+    let functions: Vec<Function> =
+        comparison.functions(plan.judging.confidence).into_iter().map(|change| change.function).collect();
+    for pattern in plan.allowance.idle(&functions) {
+        tell(&format!("pysample: warning: no function matches {pattern}"));
+    }
+    let allowed = |function: &Function| plan.allowance.of(function);
+    let limits = Limits { allowed: &allowed, least: plan.least, confidence: plan.judging.confidence };
+    let verdict = Verdict::new(&comparison, inputs.names(), &limits);
+    if let Some(output) = markdown {
+        output.write(|out| verdict.write_markdown(out))?;
+    }
+    if let Some(output) = junit {
+        output.write(|out| verdict.write_junit(out))?;
+    }
+    print(|out| verdict.write_text(out))?;
+    Ok(if verdict.is_passed() { Exit::Done } else { Exit::Grew })
+}
+
+/// Two recordings and what their files are called.
+struct Inputs {
+    recordings: [(Box<dyn Replay>, Labels); 2],
+    names: [String; 2],
+    basis: Basis,
+}
+
+impl Inputs {
+    fn open(before: &Path, after: &Path, judging: Judging) -> Result<Inputs> {
+        let name = |path: &Path| path.display().to_string();
+        Ok(Inputs {
+            recordings: [labelled(before, judging.files)?, labelled(after, judging.files)?],
+            names: [name(before), name(after)],
+            basis: judging.basis,
+        })
+    }
+
+    fn names(&self) -> [&str; 2] {
+        [&self.names[0], &self.names[1]]
+    }
+
+    fn compare(&self) -> Result<Comparison> {
+        let [before, after] =
+            self.recordings.each_ref().map(|(_, labels)| |code: &Code| labels.file(&code.file).to_owned());
+        let [(one, _), (other, _)] = &self.recordings;
+        let comparison = Comparison::new((&**one, &before), (&**other, &after), self.basis).map_err(reading)?;
+        let is_timeless = comparison.sides().iter().any(|side| side.moments.is_none());
+        match self.basis {
+            Basis::Time if is_timeless => {
+                wrong("nobody has counted the moments of a recording without times", "--by share compares shares")
+            }
+            _ => Ok(comparison),
+        }
+    }
+}
+
+fn labelled(path: &Path, files: Files) -> Result<(Box<dyn Replay>, Labels)> {
+    let recording = open_recording(path)?;
+    let mut labels = Labels { files, ..Labels::default() };
+    recording
+        .replay(&mut |event| {
+            if let Event::SearchPath(search_path) = event {
+                labels.search_path = search_path;
+            }
+            Ok(())
+        })
+        .map_err(reading)?;
+    Ok((recording, labels))
+}
+
+fn heading(comparison: &Comparison, [before, after]: [&str; 2]) -> Heading {
+    let [one, other] = comparison.sides().map(|side| side.samples);
+    Heading {
+        title: format!("{before} → {after}"),
+        subtitle: format!("{one} samples before, {other} after; red takes more than before, blue less"),
+    }
+}
+
+fn write(output: Output, fill: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -> Result<Exit> {
+    output.write(fill)?;
+    Ok(Exit::Done)
+}
+
+fn reading(source: std::io::Error) -> Error {
+    Error::Io { what: "cannot read a recording".into(), source }
+}
+
+fn wrong<T>(what: impl Into<String>, hint: &str) -> Result<T> {
+    Err(Error::Usage { what: what.into(), hint: Some(hint.into()) })
+}

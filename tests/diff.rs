@@ -1,0 +1,435 @@
+//! Comparisons: what is known to have grown is found, noise is not taken for growth more often than is said, and what is
+//! told of it to people and programs.
+
+mod common;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use pysample::aggregate::diff::{Basis, Comparison, Function, FunctionChange, Growth, Limits, Which, growths};
+use pysample::export::flamegraph::{self, Heading};
+use pysample::sample::{Code, GilState, Literal, Replay, StackId, ThreadState};
+use pysample::view::check::Verdict;
+use pysample::view::diff::Report;
+
+use common::golden::assert_golden;
+use common::literal::Builder;
+
+const CONFIDENCE: f64 = 0.95;
+
+fn file(code: &Code) -> String {
+    code.file.to_string()
+}
+
+fn compare(before: &dyn Replay, after: &dyn Replay, basis: Basis) -> Comparison {
+    Comparison::new((before, &file), (after, &file), basis).unwrap()
+}
+
+fn change(comparison: &Comparison, function: &str) -> FunctionChange {
+    let changes = comparison.functions(CONFIDENCE);
+    changes.into_iter().find(|change| change.function.function == function).unwrap_or_else(|| panic!("no {function}"))
+}
+
+/// What grew too much, where each function may grow by `allowed`.
+fn failures(before: &dyn Replay, after: &dyn Replay, allowed: f64) -> Vec<Growth> {
+    let comparison = compare(before, after, Basis::Share);
+    let limits = Limits { allowed: &|_: &Function| allowed, least: 0.01, confidence: CONFIDENCE };
+    growths(&comparison, &limits).into_iter().filter(|growth| growth.is_too_much).collect()
+}
+
+/// A program that is in one of several functions at a time.
+#[derive(Clone, Copy)]
+struct Program {
+    /// How much of its time it is in each, in parts of the sum.
+    weights: &'static [f64],
+    /// For how many samples it stays in one, in the mean.
+    stays: f64,
+    /// Samples a second.
+    rate: f64,
+    /// How many.
+    samples: u32,
+}
+
+impl Program {
+    fn record(&self, random: &mut fastrand::Rng) -> Literal {
+        let mut builder = Builder::new(self.rate);
+        let thread = builder.thread("MainThread");
+        let stacks: Vec<StackId> = (0..self.weights.len())
+            .map(|at| builder.stack(&[("main", "app.py", 1), (&format!("f{at}"), "app.py", 10 + at as u32)]))
+            .collect();
+        let mut now = self.pick(random);
+        for moment in 0..self.samples {
+            if random.f64() < 1.0 / self.stays {
+                now = self.pick(random);
+            }
+            let at = Duration::from_secs_f64(f64::from(moment) / self.rate);
+            builder.sample(at, thread, ThreadState::RunsPython, GilState::Held, stacks[now]);
+        }
+        builder.end(Duration::from_secs_f64(f64::from(self.samples) / self.rate))
+    }
+
+    fn pick(&self, random: &mut fastrand::Rng) -> usize {
+        let mut left = random.f64() * self.weights.iter().sum::<f64>();
+        let last = self.weights.len() - 1;
+        self.weights
+            .iter()
+            .position(|weight| {
+                left -= weight;
+                left < 0.0
+            })
+            .unwrap_or(last)
+    }
+}
+
+/// Eight functions from 40 % of the time to less than 1 %.
+const WEIGHTS: &[f64] = &[40.0, 25.0, 15.0, 10.0, 5.0, 3.0, 1.5, 0.5];
+
+/// How often two recordings of one program fail where nothing may grow at all.
+fn false_failures(program: &Program, other: &Program, seeds: u64) -> usize {
+    (0..seeds)
+        .filter(|&seed| {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (before, after) = (program.record(&mut random), other.record(&mut random));
+            !failures(&before, &after, 0.0).is_empty()
+        })
+        .count()
+}
+
+/// So many of 400 are within three standard deviations of what is said: 5 %.
+const MOST_FALSE: usize = 33;
+
+#[test]
+fn two_recordings_of_one_program_fail_as_rarely_as_is_said() {
+    // From samples that do not depend on each other to ten stays in all.
+    for (stays, samples) in [(1.0, 1000), (10.0, 1000), (40.0, 2000), (100.0, 1000)] {
+        let program = Program { weights: WEIGHTS, stays, rate: 100.0, samples };
+        let failed = false_failures(&program, &program, 400);
+        assert!(failed <= MOST_FALSE, "stays of {stays} samples: {failed} of 400");
+    }
+}
+
+#[test]
+fn lengths_and_rates_that_differ_fail_as_rarely() {
+    let short = Program { weights: WEIGHTS, stays: 10.0, rate: 100.0, samples: 1000 };
+    let long = Program { weights: WEIGHTS, stays: 40.0, rate: 400.0, samples: 3000 };
+    let failed = [false_failures(&short, &long, 200), false_failures(&long, &short, 200)];
+    assert!(failed[0] + failed[1] <= MOST_FALSE, "{failed:?} of 200 each");
+}
+
+#[test]
+fn samples_that_are_alike_are_not_taken_for_independent() {
+    // What a test for independent samples would say of the same recordings: it fails most of them.
+    let program = Program { weights: WEIGHTS, stays: 40.0, rate: 100.0, samples: 2000 };
+    let without_times = |mut recording: Literal| {
+        for event in &mut recording.events {
+            if let pysample::sample::Event::Sample(sample) = event {
+                sample.at = Duration::ZERO;
+            }
+        }
+        recording
+    };
+    let failed = (0..50).filter(|&seed| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let [before, after] = [(); 2].map(|()| without_times(program.record(&mut random)));
+        !failures(&before, &after, 0.0).is_empty()
+    });
+    let failed = failed.count();
+    assert!(failed > 25, "{failed} of 50");
+}
+
+/// As [`WEIGHTS`], but the third takes twice as much.
+const GROWN: &[f64] = &[40.0, 25.0, 30.0, 10.0, 5.0, 3.0, 1.5, 0.5];
+
+#[test]
+fn what_grew_is_found_and_named() {
+    let program = Program { weights: WEIGHTS, stays: 3.0, rate: 100.0, samples: 6000 };
+    let grown = Program { weights: GROWN, ..program };
+    for seed in 0..10 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let failures = failures(&program.record(&mut random), &grown.record(&mut random), 0.05);
+        let names: Vec<_> = failures.iter().map(|of| (of.function.function.as_str(), of.which)).collect();
+        assert_eq!(names, [("f2", Which::Own), ("f2", Which::Total)], "seed {seed}");
+    }
+}
+
+#[test]
+fn what_grew_by_less_than_it_may_passes() {
+    // From 15 to 26 %: by three quarters.
+    let program = Program { weights: WEIGHTS, stays: 1.0, rate: 100.0, samples: 3000 };
+    let grown = Program { weights: GROWN, ..program };
+    let mut random = fastrand::Rng::with_seed(1);
+    let (before, after) = (program.record(&mut random), grown.record(&mut random));
+    assert_eq!(failures(&before, &after, 0.25).len(), 2);
+    assert_eq!(failures(&before, &after, 1.0), []);
+    let change = change(&compare(&before, &after, Basis::Share), "f2");
+    let truth = 30.0 / 115.0 - 0.15;
+    assert!(change.own.is_significant && (change.own.low..change.own.high).contains(&truth), "{change:?}");
+}
+
+#[test]
+fn a_burst_is_no_growth() {
+    // A twentieth of the samples, but all of them at one time: once in a recording says nothing of the next.
+    let record = |burst: u64| {
+        let mut builder = Builder::new(100.0);
+        let thread = builder.thread("MainThread");
+        let stacks = [builder.stack(&[("work", "app.py", 1)]), builder.stack(&[("collect", "app.py", 2)])];
+        for moment in 0..2000 {
+            let stack = stacks[usize::from((700..700 + burst).contains(&moment))];
+            let at = Duration::from_millis(10 * moment);
+            builder.sample(at, thread, ThreadState::RunsPython, GilState::Held, stack);
+        }
+        builder.end(Duration::from_secs(20))
+    };
+    assert_eq!(failures(&record(0), &record(100), 0.05), []);
+}
+
+#[test]
+fn functions_lines_and_stacks_have_their_samples() {
+    let record = |leaf: u32, times: u64| {
+        let mut builder = Builder::new(100.0);
+        let thread = builder.thread("MainThread");
+        // `f` calls itself; its samples are counted once.
+        let frames = [("main", "app.py", 1), ("f", "app.py", 5), ("f", "app.py", 6), ("g", "app.py", leaf)];
+        let stacks = [builder.stack(&frames), builder.stack(&frames[..3])];
+        for moment in 0..times {
+            let at = Duration::from_millis(10 * moment);
+            let stack = stacks[usize::from(moment % 4 == 0)];
+            builder.sample(at, thread, ThreadState::RunsPython, GilState::Held, stack);
+        }
+        builder.end(Duration::from_millis(10 * times))
+    };
+    let comparison = compare(&record(9, 80), &record(10, 400), Basis::Share);
+    let of = |function: &str| {
+        let change = change(&comparison, function);
+        [change.own.samples_before, change.own.samples_after, change.total.samples_before, change.total.samples_after]
+    };
+    assert_eq!([of("main"), of("f"), of("g")], [[0, 0, 80, 400], [20, 100, 80, 400], [60, 300, 60, 300]]);
+    assert_eq!(change(&comparison, "g").own.before, 0.75);
+    let lines = comparison.lines(CONFIDENCE);
+    let line = |number| {
+        lines.iter().find(|of| of.line.line == Some(number)).map(|of| [of.own.samples_before, of.own.samples_after])
+    };
+    assert_eq!([line(9), line(10), line(6)], [Some([60, 0]), Some([0, 300]), Some([20, 100])]);
+    let stacks: Vec<_> = comparison
+        .stacks()
+        .map(|stack| {
+            (
+                stack.functions.iter().map(|f| f.function.clone()).collect::<Vec<_>>().join(";"),
+                stack.before,
+                stack.after,
+            )
+        })
+        .collect();
+    assert_eq!(stacks, [("main;f;f".into(), 20, 100), ("main;f;f;g".into(), 60, 300)]);
+}
+
+#[test]
+fn time_is_what_threads_take_of_a_second() {
+    // Half of the moments; and each of them in a thread more.
+    let record = |threads: u32| {
+        let mut builder = Builder::new(100.0);
+        let threads: Vec<_> = (0..threads).map(|id| builder.thread(&format!("worker-{id}"))).collect();
+        let (work, rest) = (builder.stack(&[("work", "app.py", 1)]), builder.stack(&[("rest", "app.py", 2)]));
+        for moment in 0..1000 {
+            let stack = if moment % 2 == 0 { work } else { rest };
+            for &thread in &threads {
+                let at = Duration::from_millis(10 * moment);
+                builder.sample(at, thread, ThreadState::RunsPython, GilState::None, stack);
+            }
+        }
+        builder.end(Duration::from_secs(10))
+    };
+    let (one, two) = (record(1), record(2));
+    let by_time = change(&compare(&one, &two, Basis::Time), "work").own;
+    assert_eq!((by_time.before, by_time.after, by_time.is_significant), (0.5, 1.0, true));
+    let by_share = change(&compare(&one, &two, Basis::Share), "work").own;
+    assert_eq!((by_share.before, by_share.after, by_share.is_significant), (0.5, 0.5, false));
+}
+
+#[test]
+fn recordings_of_one_real_program_pass_and_a_changed_one_does_not() {
+    let record = |fifth: &str| {
+        let mut target = common::ordinary().start("amounts.py", &["5", "3", fifth]);
+        target.line();
+        common::literal::record(target.pid(), Duration::from_secs(2), 250.0)
+    };
+    let recordings: Vec<Literal> = (0..4).map(|_| record("2")).collect();
+    let mut failed = 0;
+    for before in &recordings {
+        for after in recordings.iter().filter(|after| !std::ptr::eq(*after, before)) {
+            failed += usize::from(!failures(before, after, 0.05).is_empty());
+        }
+    }
+    // Each pair with a probability of 5 % at most; pairs share recordings, so one odd recording makes half of them fail.
+    assert!(failed <= 6, "{failed} of 12 pairs");
+    let failures = failures(&recordings[0], &record("60"), 0.05);
+    assert!(failures.iter().any(|of| of.function.function == "fifth" && of.which == Which::Total), "{failures:?}");
+}
+
+/// What the golden files are of.
+fn comparison() -> Comparison {
+    let program = Program { weights: WEIGHTS, stays: 3.0, rate: 100.0, samples: 3000 };
+    let mut random = fastrand::Rng::with_seed(7);
+    let (before, after) = (program.record(&mut random), Program { weights: GROWN, ..program }.record(&mut random));
+    compare(&before, &after, Basis::Share)
+}
+
+fn verdict(allowed: f64) -> Verdict {
+    let limits = Limits { allowed: &|_: &Function| allowed, least: 0.01, confidence: CONFIDENCE };
+    Verdict::new(&comparison(), ["base.pysample", "new.pysample"], &limits)
+}
+
+fn written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_difference_as_text_and_as_json() {
+    let report = Report::new(&comparison(), ["base.pysample", "new.pysample"], CONFIDENCE);
+    assert_golden("diff.txt", &written(|out| report.write_text(3, out)));
+    assert_golden("diff.json", &written(|out| report.write_json(out)));
+}
+
+#[test]
+fn a_verdict_as_text_as_markdown_and_for_junit() {
+    let verdict = verdict(0.05);
+    assert!(!verdict.is_passed());
+    assert_golden("check.txt", &written(|out| verdict.write_text(out)));
+    assert_golden("check.md", &written(|out| verdict.write_markdown(out)));
+    assert_golden("check.xml", &written(|out| verdict.write_junit(out)));
+}
+
+#[test]
+fn a_reader_of_junit_files_sees_what_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (allowed, is_failed, expected) in [(0.05, true, "15 2 ['f2 (self)', 'f2 (total)']"), (1.0, false, "15 0 []")] {
+        let file = folder.path().join("check.xml");
+        fs::write(&file, written(|out| verdict(allowed).write_junit(out))).unwrap();
+        let verified = Command::new("junitparser").arg("verify").arg(&file).status().expect("junitparser is installed");
+        assert_eq!(verified.code(), Some(i32::from(is_failed)));
+        // Debian's module is for Debian's Python.
+        let script = "import sys, junitparser\n\
+                      suite, = junitparser.JUnitXml.fromfile(sys.argv[1])\n\
+                      print(suite.tests, suite.failures, [case.name for case in suite if case.result])";
+        let told = Command::new("/usr/bin/python3").args(["-c", script]).arg(&file).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&told.stdout).trim(), expected, "{}", String::from_utf8_lossy(&told.stderr));
+    }
+}
+
+#[test]
+fn hostile_names_make_neither_markup_nor_tables() {
+    let mut builder = Builder::new(100.0);
+    let thread = builder.thread("MainThread");
+    let stack = builder.stack(&[("</failure><x a=\"1\">&|*_`\0\x1b[31m\n@all", "]]>.py", 1)]);
+    builder.sample(Duration::ZERO, thread, ThreadState::RunsPython, GilState::Held, stack);
+    let recording = builder.end(Duration::from_secs(1));
+    let empty = Builder::new(100.0).end(Duration::from_secs(1));
+    let comparison = compare(&empty, &recording, Basis::Share);
+    let limits = Limits { allowed: &|_: &Function| 0.0, least: 0.0, confidence: CONFIDENCE };
+    let verdict = Verdict::new(&comparison, ["<a>|b", "c"], &limits);
+    let junit = written(|out| verdict.write_junit(out));
+    let document = roxmltree::Document::parse(&junit).unwrap();
+    let cases: Vec<_> = document.descendants().filter(|node| node.has_tag_name("testcase")).collect();
+    assert_eq!(cases[0].attribute("name"), Some("</failure><x a=\"1\">&|*_`\\x00\\x1b[31m\\n@all (self)"));
+    assert_eq!(cases[0].attribute("classname"), Some("]]>.py"));
+    let markdown = written(|out| verdict.write_markdown(out));
+    assert!(
+        markdown.contains("&lt;/failure&gt;") && markdown.contains("\\|\\*\\_\\`") && !markdown.contains('@'),
+        "{markdown}"
+    );
+    let told = written(|out| verdict.write_text(out));
+    assert!(!told.contains('\x1b') && !told.contains('\0'), "{told}");
+}
+
+#[test]
+fn a_difference_is_drawn_with_what_it_is_before_and_after() {
+    let heading = Heading { title: "a → b".into(), subtitle: String::new() };
+    let svg = written(|out| flamegraph::write_difference(&comparison(), &heading, out));
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = roxmltree::Document::parse_with_options(&svg, options).unwrap();
+    let titles: Vec<_> = document
+        .descendants()
+        .filter(|node| node.tag_name().name() == "title")
+        .filter_map(|node| node.text())
+        .collect();
+    let changes = comparison().functions(CONFIDENCE);
+    let f2 = &changes.iter().find(|change| change.function.function == "f2").unwrap().own;
+    let title = titles.iter().find(|title| title.starts_with("f2 (app.py)")).unwrap();
+    assert!(title.contains(&format!("({} samples after, {:.2}%; +", f2.samples_after, 100.0 * f2.after)), "{title}");
+}
+
+/// Two files of collapsed stacks in a folder: half of the samples in each of two functions, and a quarter and the rest.
+fn collapsed(folder: &Path) -> [String; 2] {
+    [("before.txt", [5000, 5000]), ("after.txt", [7500, 2500])].map(|(name, [a, b])| {
+        let text = format!("main (app.py:3);a (app.py:7) {a}\nmain (app.py:3);b (app.py:9) {b}\n");
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        path.into_os_string().into_string().unwrap()
+    })
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = common::pysample(arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_exit_status_of_a_check_is_the_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, after] = &collapsed(folder.path());
+    let (status, told, _) = run(&["check", before, after]);
+    assert_eq!(status, Some(1));
+    assert!(
+        told.starts_with("FAILED: 2 of 5 figures")
+            && told.contains("a (app.py), self: 50.0 % before, 75.0 % after: 50 % more, 5 % allowed"),
+        "{told}"
+    );
+    assert!(told.contains("No confidence is claimed"), "{told}");
+    for arguments in [
+        &["check", before, before][..],
+        &["check", before, after, "--max-growth", "60%"],
+        &["check", before, after, "--function", "a=60%"],
+    ] {
+        let (status, told, error) = run(arguments);
+        assert!(status == Some(0) && told.starts_with("PASSED") && error.is_empty(), "{arguments:?}: {told}{error}");
+    }
+    let (status, _, error) = run(&["check", before, "/nonexistent"]);
+    assert!(status == Some(2) && error.contains("cannot read the recording /nonexistent"), "{error}");
+    let empty = folder.path().join("empty.txt");
+    fs::write(&empty, "").unwrap();
+    let (status, _, error) = run(&["check", before, empty.to_str().unwrap()]);
+    assert!(status == Some(2) && error.contains("there are no samples"), "{error}");
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, _] = &collapsed(folder.path());
+    let (status, _, error) = run(&["check", before, before, "--function", "pares*=3%", "--function", "app.py:*=3%"]);
+    assert_eq!((status, error.as_str()), (Some(0), "pysample: warning: no function matches pares*\n"));
+}
+
+#[test]
+fn results_go_to_files_of_every_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, after] = &collapsed(folder.path());
+    let file = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
+    let (markdown, junit, svg, html) = (file("c.md"), file("c.xml"), file("d.svg"), file("d.html"));
+    run(&["check", before, after, "--markdown", &markdown, "--junit", &junit]);
+    assert_eq!(run(&["diff", before, after, "-o", &svg]).0, Some(0));
+    assert_eq!(run(&["diff", before, after, "-o", &html]).0, Some(0));
+    for (file, begins) in
+        [(markdown, "## pysample check: failed"), (junit, "<?xml"), (svg, "<?xml"), (html, "<!doctype html>")]
+    {
+        assert!(fs::read_to_string(&file).unwrap().starts_with(begins), "{file}");
+    }
+    let (status, told, _) = run(&["diff", before, after, "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((status, &told["functions"][0]["self"]["difference"]), (Some(0), &serde_json::json!(0.25)));
+}
