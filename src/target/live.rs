@@ -108,7 +108,7 @@ impl Live {
         Ok(Facts {
             pid: self.pid,
             own_pid: self.own_tid(Tid(self.pid)).unwrap_or(self.pid.into()) as u32,
-            command: self.command(),
+            command: proc::command(self.pid),
             mappings: proc::mappings(self.pid).map_err(|e| failed(self.pid, e))?,
             tasks: self.tasks_now(),
         })
@@ -117,15 +117,6 @@ impl Live {
     /// System calls made to read its memory so far.
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
-    }
-
-    fn command(&self) -> Vec<String> {
-        let bytes = fs::read(self.path("cmdline")).unwrap_or_default();
-        let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-        match bytes {
-            [] => Stat::read(self.pid).map(|stat| vec![stat.name]).unwrap_or_default(),
-            _ => bytes.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect(),
-        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -4,13 +4,14 @@
 //! memory ([`Target::memory`]), facts ([`Facts`]) and what the kernel says of threads. What the bytes mean is the
 //! business of [`crate::python`].
 
+pub mod cgroup;
 pub mod command;
 pub mod elf;
 mod image;
 mod live;
 pub mod pause;
-mod permission;
-mod proc;
+pub mod permission;
+pub mod proc;
 mod rest;
 mod source;
 pub mod system_call;
