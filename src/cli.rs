@@ -1,11 +1,17 @@
 //! What was typed. What it means, and whether it can be, is [`crate::plan`]'s business.
 
+mod doctor;
+mod ps;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+pub use doctor::Doctor;
+pub use ps::Ps;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +23,9 @@ Examples:
       pysample dump --pid 4242
   Who holds the GIL, and who waits because of it?
       pysample gil --pid 4242
+  Which Python processes are there, and why can one not be read?
+      pysample ps
+      pysample doctor --pid 4242
 
 To read another process takes its user's rights or root's: sudo pysample ...";
 
@@ -75,6 +84,10 @@ pub enum Command {
     Dump(Dump),
     /// Show who holds the GIL, who waits for it, and which code is to blame
     Gil(Gil),
+    /// List the Python processes of the machine
+    Ps(Ps),
+    /// Tell why a process can be read, or cannot, and what mends it
+    Doctor(Doctor),
     /// Print a script that completes pysample's arguments in a shell
     Completions(Completions),
 }
@@ -321,7 +334,8 @@ mod tests {
 
     #[test]
     fn the_examples_fit_a_terminal() {
-        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES].iter().flat_map(|text| text.lines()) {
+        for line in
+            [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, ps::EXAMPLES, doctor::EXAMPLES].iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 80, "{line}");
         }
     }

@@ -32,6 +32,10 @@ pub enum Plan {
     Dump(Dump),
     /// Show who holds the GIL and who waits for it.
     Gil(Gil),
+    /// List the Python processes.
+    Ps(Shape),
+    /// Tell why a process can be read, or cannot; without one, what is allowed at all.
+    Doctor(Option<u32>, Shape),
     /// Print completions for a shell.
     Completions(Shell),
 }
@@ -138,6 +142,10 @@ impl Plan {
             cli::Command::Record(typed) => Plan::Record(record(typed)?),
             cli::Command::Dump(typed) => Plan::Dump(dump(&typed)?),
             cli::Command::Gil(typed) => Plan::Gil(gil(typed)?),
+            cli::Command::Ps(typed) => Plan::Ps(shape(typed.json)),
+            cli::Command::Doctor(typed) => {
+                Plan::Doctor(typed.pid.as_deref().map(pid).transpose()?, shape(typed.json))
+            }
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),
         })
     }
@@ -255,7 +263,7 @@ fn pid(typed: &str) -> Result<u32> {
     match typed.parse() {
         Ok(0) | Err(_) => wrong(
             format!("'{typed}' is not a process id"),
-            "a process id is a positive number; `pgrep -af python` lists the Python processes",
+            "a process id is a positive number; `pysample ps` lists the Python processes",
         ),
         Ok(pid) if pid > i32::MAX as u32 => Err(Error::NoSuchProcess { pid }),
         Ok(pid) => Ok(pid),

@@ -11,8 +11,8 @@ mod sides;
 use crate::error::Error;
 
 pub use remedy::{Mend, Place, Remedy};
-pub use rules::{Outcome, Rule, rules};
-pub use sides::{Sandbox, Side, Sides};
+pub use rules::{Outcome, Rule, names, rules};
+pub use sides::{Sandbox, Side, Sides, are_in_own_pid_namespace};
 
 /// `CAP_SYS_PTRACE` of the kernel's `linux/capability.h`.
 const CAP_SYS_PTRACE: u64 = 1 << 19;

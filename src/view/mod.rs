@@ -1,7 +1,9 @@
 //! Totals and snapshots to people: what `dump` prints, the line that tells how a recording goes, the account at its end.
 //! Profiles for tools are `export`'s.
 
+pub mod doctor;
 pub mod dump;
 pub mod gil;
 pub mod progress;
+pub mod ps;
 pub mod summary;

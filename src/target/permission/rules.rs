@@ -115,8 +115,10 @@ fn capabilities(sides: &Sides) -> Rule {
         return rule("capabilities", "it cannot be looked at", Outcome::MayRefuse, Some(Mend::Capability));
     };
     let (outcome, mend) = unless_capable(sides, missing != 0, Mend::Capability);
+    let sets = |status: &Status| format!("{:#x}", status.permitted);
+    let [theirs, ours] = [&sides.theirs, &sides.ours].map(|side| side.status.as_ref().map(sets).unwrap_or_default());
     let value = match missing {
-        0 => "it holds none that we lack".into(),
+        0 => format!("it holds none that we lack (its {theirs}, ours {ours})"),
         _ => format!("it holds capabilities that we lack ({missing:#x}: {})", names(missing)),
     };
     rule("capabilities", value, outcome, mend)
