@@ -142,6 +142,10 @@ pub struct Record {
     /// Stop the program for this share of its time at most; samples are left out to keep to it
     #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
     pub max_pause: String,
+
+    /// Use this much of one processor at most; samples are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    pub max_cpu: Option<String>,
 }
 
 /// `dump`, as typed.
@@ -219,6 +223,10 @@ pub struct Gil {
     /// Stop the program for this share of its time at most; looks are left out to keep to it
     #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
     pub max_pause: String,
+
+    /// Use this much of one processor at most; looks are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    pub max_cpu: Option<String>,
 }
 
 /// `completions`, as typed.

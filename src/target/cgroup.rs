@@ -23,7 +23,7 @@ struct Line {
 pub struct Container {
     /// What runs the container: docker, containerd, cri-o, podman, ...
     pub engine: Option<&'static str>,
-    /// The container's id, 64 hexadecimal digits usually.
+    /// The container's id, 64 hexadecimal digits; of LXC its name.
     pub id: Option<String>,
     /// The UID of its Kubernetes pod.
     pub pod: Option<String>,
@@ -154,7 +154,7 @@ fn pod_uid(name: &str, path: &str) -> Option<String> {
 }
 
 fn is_container_id(text: &str) -> bool {
-    text.len() >= 32 && is_hexadecimal(text)
+    text.len() == 64 && is_hexadecimal(text)
 }
 
 fn is_hexadecimal(text: &str) -> bool {
