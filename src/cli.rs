@@ -1,6 +1,8 @@
 //! What was typed. What it means, and whether it can be, is [`crate::plan`]'s business.
 
 pub mod diff;
+mod doctor;
+mod ps;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,6 +10,9 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+pub use doctor::Doctor;
+pub use ps::Ps;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +24,9 @@ Examples:
       pysample dump --pid 4242
   Who holds the GIL, and who waits because of it?
       pysample gil --pid 4242
+  Which Python processes are there, and why can one not be read?
+      pysample ps
+      pysample doctor --pid 4242
 
 To read another process takes its user's rights or root's: sudo pysample ...";
 
@@ -81,6 +89,10 @@ pub enum Command {
     Diff(diff::Diff),
     /// Fail if a recording takes more for a function than another one; for CI
     Check(diff::Check),
+    /// List the Python processes of the machine
+    Ps(Ps),
+    /// Tell why a process can be read, or cannot, and what mends it
+    Doctor(Doctor),
     /// Print a script that completes pysample's arguments in a shell
     Completions(Completions),
 }
@@ -138,6 +150,10 @@ pub struct Record {
     /// Stop the program for this share of its time at most; samples are left out to keep to it
     #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
     pub max_pause: String,
+
+    /// Use this much of one processor at most; samples are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    pub max_cpu: Option<String>,
 }
 
 /// How a flame graph is drawn, as typed.
@@ -227,6 +243,10 @@ pub struct Gil {
     /// Stop the program for this share of its time at most; looks are left out to keep to it
     #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
     pub max_pause: String,
+
+    /// Use this much of one processor at most; looks are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    pub max_cpu: Option<String>,
 }
 
 /// `completions`, as typed.
@@ -342,7 +362,8 @@ mod tests {
 
     #[test]
     fn the_examples_fit_a_terminal() {
-        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES].iter().flat_map(|text| text.lines()) {
+        for line in
+            [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, ps::EXAMPLES, doctor::EXAMPLES].iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 80, "{line}");
         }
     }

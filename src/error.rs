@@ -123,7 +123,7 @@ impl Error {
         match self {
             Error::Usage { hint, .. } => hint.clone(),
             Error::NotPermitted { hint, .. } => Some(hint.clone()),
-            Error::NoSuchProcess { .. } => Some("`pgrep -af python` lists the Python processes".into()),
+            Error::NoSuchProcess { .. } => Some("`pysample ps` lists the Python processes".into()),
             Error::NotPython { pid, .. } => {
                 Some(format!("if it started Python as a child, `pgrep -aP {pid}` shows the child's id"))
             }

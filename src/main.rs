@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(Exit::Done) => 0,
         Ok(Exit::Grew) => GREW,
         Ok(Exit::Interrupted) => INTERRUPTED,
-        Ok(Exit::Command(status)) => status,
+        Ok(Exit::Command(status) | Exit::Verdict(status)) => status,
         Err(error) => {
             complain(&error);
             exit_code(&error)
@@ -58,7 +58,7 @@ fn refuse(refusal: Refusal) -> ExitCode {
 
 /// Tells what went wrong.
 fn complain(error: &Error) {
-    say(&error.to_string(), error.hint().as_deref());
+    say(&error.to_string(), run::hint(error).as_deref());
 }
 
 /// What went wrong, and what mends it, each in one line. Both may quote what a target or a user chose to be called.

@@ -12,6 +12,7 @@ use pysample::error::{Error, Result};
 use pysample::export::flamegraph::{Drawing, From, Growth};
 use pysample::export::{Files, Lines, Threads};
 use pysample::sampler::{Pause, Settings, Wanted};
+use pysample::target::cgroup::{self, Groups, Mounts};
 
 use crate::cli;
 
@@ -34,6 +35,10 @@ pub enum Plan {
     Diff(diff::Diff),
     /// Judge a recording by another one.
     Check(diff::Check),
+    /// List the Python processes.
+    Ps(Shape),
+    /// Tell why a process can be read, or cannot; without one, what is allowed at all.
+    Doctor(Option<u32>, Shape),
     /// Print completions for a shell.
     Completions(Shell),
 }
@@ -125,6 +130,10 @@ impl Plan {
             cli::Command::Gil(typed) => Plan::Gil(gil(typed)?),
             cli::Command::Diff(typed) => Plan::Diff(diff::diff(typed)?),
             cli::Command::Check(typed) => Plan::Check(diff::check(typed)?),
+            cli::Command::Ps(typed) => Plan::Ps(shape(typed.json)),
+            cli::Command::Doctor(typed) => {
+                Plan::Doctor(typed.pid.as_deref().map(pid).transpose()?, shape(typed.json))
+            }
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),
         })
     }
@@ -143,7 +152,8 @@ fn record(typed: cli::Record) -> Result<Record> {
             duration: typed.duration.as_deref().map(duration).transpose()?,
             wanted: modes(&typed.mode, Wanted::Running)?,
             pause: pause(typed.never_pause),
-            max_pause: share(&typed.max_pause)?,
+            max_pause: max_pause(&typed.max_pause)?,
+            max_cpu: max_cpu(typed.max_cpu.as_deref())?,
             gils: !matches!(format.way(), Way::Stacks(_)),
         },
         lines: if typed.function { Lines::First } else { Lines::Running },
@@ -189,7 +199,8 @@ fn gil(typed: cli::Gil) -> Result<Gil> {
             duration: typed.duration.as_deref().map(duration).transpose()?.or(usual),
             wanted: Wanted::Contenders,
             pause: pause(typed.never_pause),
-            max_pause: share(&typed.max_pause)?,
+            max_pause: max_pause(&typed.max_pause)?,
+            max_cpu: max_cpu(typed.max_cpu.as_deref())?,
             gils: true,
         },
         output,
@@ -224,13 +235,34 @@ fn pause(never: bool) -> Pause {
     if never { Pause::Never } else { Pause::Holder }
 }
 
+fn max_pause(typed: &str) -> Result<f64> {
+    share(typed, "a percentage, more than 0 and up to 100; --never-pause stops nobody")
+}
+
 /// Reads `5`, `0.5`, `2.5%`.
-fn share(typed: &str) -> Result<f64> {
-    let hint = "a percentage, more than 0 and up to 100; --never-pause stops nobody";
+fn share(typed: &str, hint: &str) -> Result<f64> {
     match typed.trim().trim_end_matches('%').trim_end().parse::<f64>() {
         Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
         _ => wrong(format!("'{typed}' is not a share of time"), hint),
     }
+}
+
+/// So many processors and fewer are a small share of a machine.
+const SMALL: f64 = 2.0;
+/// How much of a small limit is used without being told to.
+const PART_OF_SMALL: f64 = 0.1;
+
+/// How much processor time may be used, as a share of one processor: what was typed, or a part of what our control group
+/// allows, where that is little. It may be shared with the program that is looked at.
+fn max_cpu(typed: Option<&str>) -> Result<Option<f64>> {
+    match typed {
+        Some(typed) => share(typed, "a percentage of one processor, more than 0 and up to 100").map(Some),
+        None => Ok(usual_max_cpu(cgroup::cpu_limit(&Groups::of("self"), &Mounts::ours()))),
+    }
+}
+
+fn usual_max_cpu(limit: Option<f64>) -> Option<f64> {
+    limit.filter(|&limit| limit <= SMALL).map(|limit| limit * PART_OF_SMALL)
 }
 
 fn subject(typed_pid: Option<&str>, command: Vec<OsString>) -> Result<Subject> {
@@ -247,7 +279,7 @@ fn pid(typed: &str) -> Result<u32> {
     match typed.parse() {
         Ok(0) | Err(_) => wrong(
             format!("'{typed}' is not a process id"),
-            "a process id is a positive number; `pgrep -af python` lists the Python processes",
+            "a process id is a positive number; `pysample ps` lists the Python processes",
         ),
         Ok(pid) if pid > i32::MAX as u32 => Err(Error::NoSuchProcess { pid }),
         Ok(pid) => Ok(pid),
@@ -491,6 +523,14 @@ mod tests {
                 format!("'{typed}' is not a share of time")
             );
         }
+    }
+
+    #[test]
+    fn the_processor_time_is_a_percentage_or_a_tenth_of_a_small_limit() {
+        assert_eq!(recording("-p 1 --max-cpu 2.5%").sampling.max_cpu, Some(0.025));
+        assert_eq!(refused("record -p 1 --max-cpu 0"), "'0' is not a share of time");
+        assert_eq!((usual_max_cpu(Some(0.5)), usual_max_cpu(Some(2.0))), (Some(0.05), Some(0.2)));
+        assert_eq!((usual_max_cpu(Some(2.5)), usual_max_cpu(None)), (None, None));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! One short function per subcommand: source, aggregate, sink.
 
+mod advice;
 mod described;
 mod diff;
+mod doctor;
 mod follow;
 mod gil;
 mod kept;
 mod notices;
 mod open;
+mod ps;
 mod record;
 mod session;
 mod spool;
@@ -26,6 +29,8 @@ use pysample::view::dump::{Colour, Process, Python, Report};
 use crate::cli::Cli;
 use crate::plan::{Dump, Plan, Shape};
 
+pub use advice::hint;
+
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -37,6 +42,8 @@ pub enum Exit {
     Grew,
     /// The command that was recorded ended with this status.
     Command(u8),
+    /// What was asked is done, and the answer is that another run would end with this status.
+    Verdict(u8),
 }
 
 /// Does what was planned.
@@ -47,6 +54,8 @@ pub fn run(plan: Plan) -> Result<Exit> {
         Plan::Gil(plan) => session::record(&plan, &plan.subject),
         Plan::Diff(plan) => diff::diff(&plan),
         Plan::Check(plan) => diff::check(&plan),
+        Plan::Ps(shape) => ps::run(shape),
+        Plan::Doctor(pid, shape) => doctor::run(pid, shape),
         Plan::Completions(shell) => completions(shell),
     }
 }
@@ -54,7 +63,8 @@ pub fn run(plan: Plan) -> Result<Exit> {
 fn dump(plan: Dump) -> Result<Exit> {
     let (target, interpreter) = attach(plan.pid)?;
     let snapshot = sampler::snapshot(&target, &interpreter, plan.wanted, plan.pause)?;
-    let report = Report::new(process(&target, &interpreter), snapshot, |file, line| target.source_line(file, line));
+    let report = Report::new(process(&target, &interpreter), snapshot, |file, line| target.source_line(file, line))
+        .with_ids_inside(|tid| target.id_inside(tid));
     print(|out| match plan.shape {
         Shape::Json => report.write_json(out),
         Shape::Text => report.write_text(colour(), out),
@@ -77,6 +87,9 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit> {
 fn attach(pid: u32) -> Result<(Target, Interpreter)> {
     let (target, interpreter) = pysample::attach(pid)?;
     warn(&interpreter);
+    if let Some(plight) = target.plight() {
+        tell(&format!("pysample: process {pid}: {plight}"));
+    }
     Ok((target, interpreter))
 }
 
@@ -100,6 +113,7 @@ fn tell(line: &str) {
 fn process(target: &Target, interpreter: &Interpreter) -> Process {
     Process {
         pid: target.pid(),
+        pid_inside: Some(target.facts().own_pid).filter(|&own| own != target.pid()),
         command: target.command().to_vec(),
         python: Python { version: interpreter.version_text(), build: interpreter.build(), found: interpreter.found() },
     }

@@ -231,6 +231,8 @@ pub enum Remark {
     CannotPause,
     /// Samples are taken less often than was asked, so as not to stop the target for more of its time than allowed.
     Stretched,
+    /// Samples are taken less often than was asked, so as not to use more processor time than allowed.
+    Spared,
 }
 
 /// Why a thread could not be read.
@@ -255,7 +257,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// The account of a recording. Everything asked is either taken, late, stretched or failed.
+/// The account of a recording. Everything asked is either taken, late, stretched, spared or failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Moments at which a sample was due.
@@ -280,6 +282,8 @@ pub struct Tally {
     pub reads: u64,
     /// Moments for which no sample was taken so as not to stop the target for more of its time than allowed.
     pub stretched: u64,
+    /// Moments for which no sample was taken so as not to use more processor time than allowed.
+    pub spared: u64,
     /// For how long threads of the target were stopped.
     pub stopped: Stopped,
     /// How far stacks can be mixtures of moments.

@@ -137,6 +137,7 @@ fn report() -> Report {
     ];
     let process = Process {
         pid: 4242,
+        pid_inside: None,
         command: ["python3", "/srv/app/main.py", "--name", "two words"].map(String::from).into(),
         python: Python {
             version: "3.11.7".into(),

@@ -14,8 +14,8 @@
 //! | `sample` | `at` (seconds since the start), `thread`, `state`, `gil`, `stack` (or null: no Python frame) |
 //! | `gil` | who held a GIL: `at`, `process`, `interpreter`, `owner`, `holder` (`thread`, `someone`, `free`, `none`, `unknown`), `thread` (or null), `switches`, `interval` (seconds), `collecting` |
 //! | `search_path` | `entries`: `sys.path` |
-//! | `remark` | `remark`: `cannot_pause` or `stretched` |
-//! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `failed`; how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated` |
+//! | `remark` | `remark`: `cannot_pause`, `stretched` or `spared` |
+//! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `spared`, `failed`; how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated` |
 //!
 //! Fields may be added, and types; what is there keeps its meaning as long as `schema` is 1. Names are as the target has them.
 //! What function was innermost how often:
@@ -108,6 +108,7 @@ enum Line<'a> {
         taken: u64,
         late: u64,
         stretched: u64,
+        spared: u64,
         failed: u64,
         dropped: u64,
         torn: u64,
@@ -167,6 +168,7 @@ impl Writer<'_> {
                 remark: match remark {
                     Remark::CannotPause => "cannot_pause",
                     Remark::Stretched => "stretched",
+                    Remark::Spared => "spared",
                 },
             })?,
             Event::Code(..) | Event::Stack { .. } | Event::Progress(..) => {}
@@ -241,6 +243,7 @@ impl Writer<'_> {
             taken: tally.taken,
             late: tally.late,
             stretched: tally.stretched,
+            spared: tally.spared,
             failed: tally.failed,
             dropped: tally.dropped,
             torn: tally.torn,

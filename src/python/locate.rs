@@ -38,10 +38,33 @@ pub struct Interpreter {
     pub abiflags: String,
     /// How it was found.
     pub found: Found,
+    /// Where its offsets are from.
+    pub offsets_from: OffsetsFrom,
     /// What the user should know before trusting what is read.
     pub warning: Option<String>,
     /// `sys.path`.
     pub search_path: Vec<String>,
+}
+
+/// Where the offsets of an interpreter are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetsFrom {
+    /// The table of its version and build.
+    Table,
+    /// What it publishes about itself (3.13 and later), over the table of its version.
+    Published,
+    /// The debug information of its file.
+    DebugInformation,
+}
+
+impl fmt::Display for OffsetsFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OffsetsFrom::Table => "the table of its version and build",
+            OffsetsFrom::Published => "what it publishes about itself, over the table of its version",
+            OffsetsFrom::DebugInformation => "the debug information of its file",
+        })
+    }
 }
 
 /// How an interpreter was found.
@@ -173,8 +196,8 @@ pub fn locate(target: &Target) -> Result<Interpreter> {
         for candidate in find(&search) {
             match search.recognise(&candidate) {
                 Ok(interpreter) => return Ok(interpreter),
-                // What only looked like one, and is none, proves nothing.
-                Err(Refusal::Wrong(_)) if candidate.by == FoundBy::Search => {}
+                // What only looked like one, and is none that runs, proves nothing.
+                Err(_) if candidate.by == FoundBy::Search => {}
                 Err(refusal) => worst = Some(graver(worst, refusal)),
             }
         }
@@ -377,6 +400,7 @@ impl<'a> Search<'a> {
             }
         })?;
         interpreter.warning = warning;
+        interpreter.offsets_from = OffsetsFrom::Published;
         Ok(interpreter)
     }
 
@@ -386,6 +410,7 @@ impl<'a> Search<'a> {
         let bytes = contents(file)?;
         let read = dwarf::read(&bytes, hint.map(|v| v.minor)).ok()?;
         let mut interpreter = self.validate(candidate, read.offsets, hint).ok()?;
+        interpreter.offsets_from = OffsetsFrom::DebugInformation;
         interpreter.warning = Some("an unusual build; its debug information was used to read it".into());
         Some(interpreter)
     }
@@ -429,6 +454,7 @@ impl<'a> Search<'a> {
             arch: self.arch(candidate.binary).unwrap_or(Arch::X86_64),
             abiflags: sys_str(&objects, sys, "abiflags").unwrap_or_default(),
             found: Found { by: candidate.by, file: self.binaries[candidate.binary].path.display().to_string() },
+            offsets_from: OffsetsFrom::Table,
             warning: None,
             search_path: search_path(&objects, sys).unwrap_or_default(),
         })

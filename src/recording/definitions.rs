@@ -118,6 +118,7 @@ impl Last {
             kind::REMARK => match column.byte(bytes)? {
                 0 => Event::Remark(Remark::CannotPause),
                 1 => Event::Remark(Remark::Stretched),
+                2 => Event::Remark(Remark::Spared),
                 _ => return Err(damaged("a remark is not known")),
             },
             _ => return Err(damaged("an event is of no known kind")),
@@ -204,5 +205,6 @@ pub fn put_remark(out: &mut Vec<u8>, remark: Remark) {
     out.push(match remark {
         Remark::CannotPause => 0,
         Remark::Stretched => 1,
+        Remark::Spared => 2,
     });
 }

@@ -59,7 +59,7 @@
 //! | 6 | GIL sample | in column gils |
 //! | 7 | thread sample | in columns flags to stacks |
 //! | 8 | progress | elapsed nanoseconds and the fields of [`Tally`] (in the order of `fields` in `tally.rs`, times in nanoseconds): a mask of those that changed since the last progress of the file (bit 0: elapsed), then the zigzag difference of each |
-//! | 9 | remark | 0: cannot pause, 1: stretched |
+//! | 9 | remark | 0: cannot pause, 1: stretched, 2: spared |
 //!
 //! The ids of code, frames and stacks, the code of a frame and the frame of a stack are zigzag differences: an id from the
 //! one after the last that was defined of its kind in the block, the others from the last of theirs in the block; both begin

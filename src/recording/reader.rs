@@ -465,7 +465,7 @@ mod tests {
     }
 
     fn tally() -> impl Strategy<Value = Tally> {
-        (vec(any::<u64>(), 21), any::<bool>()).prop_map(|(n, is_little)| match is_little {
+        (vec(any::<u64>(), 22), any::<bool>()).prop_map(|(n, is_little)| match is_little {
             true => Tally { asked: n[0], taken: n[1], ..Tally::default() },
             false => {
                 let [total, median, longest, own_cpu] = [n[11], n[12], n[13], n[19]].map(Duration::from_nanos);
@@ -481,6 +481,7 @@ mod tests {
                     truncated: n[8],
                     reads: n[9],
                     stretched: n[20],
+                    spared: n[21],
                     stopped: Stopped { count: n[10], total, median, longest },
                     mixing: Mixing { kept: n[14], found: n[15], proved: n[16], open: n[17], doubtful: n[18] },
                     own_cpu,
@@ -543,7 +544,7 @@ mod tests {
             }),
             (id(), thread()).prop_map(|(id, thread)| Event::Thread(ThreadId(id), thread)),
             vec(text(), 0..3).prop_map(Event::SearchPath),
-            prop_oneof![Just(Remark::CannotPause), Just(Remark::Stretched)].prop_map(Event::Remark),
+            prop_oneof![Just(Remark::CannotPause), Just(Remark::Stretched), Just(Remark::Spared)].prop_map(Event::Remark),
         ]
     }
 

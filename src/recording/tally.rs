@@ -7,7 +7,7 @@ use super::bytes::{Column, damaged, put, put_signed};
 use crate::sample::{Mixing, Stopped, Tally};
 
 /// How many numbers there are.
-const FIELDS: usize = 22;
+const FIELDS: usize = 23;
 
 type Fields = [u64; FIELDS];
 
@@ -45,7 +45,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 fn fields(elapsed: Duration, tally: &Tally) -> Fields {
-    let Tally { asked, taken, late, failed, dropped, torn, unmapped, invalid, truncated, reads, stretched, .. } =
+    let Tally { asked, taken, late, failed, dropped, torn, unmapped, invalid, truncated, reads, stretched, spared, .. } =
         *tally;
     let Stopped { count, total, median, longest } = tally.stopped;
     let Mixing { kept, found, proved, open, doubtful } = tally.mixing;
@@ -72,6 +72,7 @@ fn fields(elapsed: Duration, tally: &Tally) -> Fields {
         open,
         doubtful,
         nanos(tally.own_cpu),
+        spared,
     ]
 }
 
@@ -100,6 +101,7 @@ fn tally(fields: &Fields) -> (Duration, Tally) {
         open,
         doubtful,
         own_cpu,
+        spared,
     ] = *fields;
     let stopped = Stopped { count, total: time(total), median: time(median), longest: time(longest) };
     let mixing = Mixing { kept, found, proved, open, doubtful };
@@ -116,6 +118,7 @@ fn tally(fields: &Fields) -> (Duration, Tally) {
         truncated,
         reads,
         stretched,
+        spared,
         stopped,
         mixing,
         own_cpu,

@@ -31,16 +31,18 @@ impl Described {
     /// A program that was never seen running Python.
     pub fn unseen(program: &str, pid: u32) -> Described {
         let python = Python { version: String::new(), build: String::new(), found: String::new() };
-        let process = Process { pid, command: vec![program.into()], python };
+        let process = Process { pid, pid_inside: None, command: vec![program.into()], python };
         Described { program: program.into(), process, is_python: false }
     }
 
-    /// As `app.py (pid 4242) · Python 3.11.7`.
+    /// As `app.py (pid 4242) · Python 3.11.7`, or `app.py (pid 4242, 7 inside) · Python 3.11.7` for a process in another PID
+    /// namespace.
     pub fn to_text(&self) -> String {
-        let Described { program, process: Process { pid, python, .. }, is_python } = self;
+        let Described { program, process: Process { pid, pid_inside, python, .. }, is_python } = self;
+        let inside = pid_inside.map(|pid| format!(", {pid} inside")).unwrap_or_default();
         match is_python {
-            true => format!("{program} (pid {pid}) · Python {}", python.version),
-            false => format!("{program} (pid {pid})"),
+            true => format!("{program} (pid {pid}{inside}) · Python {}", python.version),
+            false => format!("{program} (pid {pid}{inside})"),
         }
     }
 

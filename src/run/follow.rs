@@ -169,6 +169,9 @@ fn what(remark: Remark) -> &'static str {
         Remark::Stretched => {
             "taking fewer samples than asked, so as not to stop the program for more of its time than --max-pause allows"
         }
+        Remark::Spared => {
+            "taking fewer samples than asked, so as not to use more processor time than --max-cpu, or the control group, allows"
+        }
     }
 }
 

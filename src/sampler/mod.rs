@@ -76,6 +76,9 @@ pub struct Settings {
     /// The largest share of its time that the target may be stopped, above 0 and up to 1. To keep to it, samples are
     /// left out.
     pub max_pause: f64,
+    /// How much processor time may be used for it, as a share of one processor, above 0; `None` for as much as it takes. To
+    /// keep to it, samples are left out.
+    pub max_cpu: Option<f64>,
     /// Whether it is told who held the GILs.
     pub gils: bool,
 }
@@ -84,7 +87,7 @@ impl Default for Settings {
     /// 100 samples a second until it is stopped, of running threads, stopping the target for 5 % of its time at most.
     fn default() -> Settings {
         let (wanted, pause) = (Wanted::Running, Pause::Holder);
-        Settings { rate: 100.0, duration: None, wanted, pause, max_pause: 0.05, gils: false }
+        Settings { rate: 100.0, duration: None, wanted, pause, max_pause: 0.05, max_cpu: None, gils: false }
     }
 }
 
@@ -197,7 +200,13 @@ struct Sampler {
     pausing: Pausing,
     stops: Stops,
     budget: Budget,
+    /// For processor time.
+    thrift: Option<Budget>,
+    /// What the clock rests for, if it does.
+    resting: Remark,
+    /// What has been remarked of that.
     is_stretched: bool,
+    is_spared: bool,
     /// Closes a channel when the recording ends.
     _end: Sender<()>,
 }
@@ -225,7 +234,11 @@ impl Sampler {
             pausing: settings.pause.pausing(&target),
             stops: Stops::default(),
             budget: Budget::new(settings.max_pause),
+            // One thread cannot use more than a processor.
+            thrift: settings.max_cpu.filter(|&share| share < 1.0).map(Budget::new),
+            resting: Remark::Stretched,
             is_stretched: false,
+            is_spared: false,
             _end: end,
             target,
             settings,
@@ -283,10 +296,17 @@ impl Sampler {
         Leg::Last(Outcome { tally: self.tally, elapsed, end })
     }
 
-    /// Leaves out samples where the target was stopped for more of its time than it may be.
+    /// Leaves out samples where the target was stopped for more of its time than it may be, or more processor time was
+    /// used than may be.
     fn rest(&mut self) {
         self.stops.add(self.pausing.settle(|| !self.clock.is_over()));
-        self.clock.rest_until(self.budget.spend(self.clock.elapsed(), self.stops.total()));
+        let now = self.clock.elapsed();
+        let for_the_target = self.budget.spend(now, self.stops.total());
+        let used = |before| clock::cpu_time().saturating_sub(before);
+        let before = self.cpu_before;
+        let for_others = self.thrift.as_mut().map_or(now, |thrift| thrift.spend(now, used(before)));
+        self.resting = if for_others > for_the_target { Remark::Spared } else { Remark::Stretched };
+        self.clock.rest_until(for_the_target.max(for_others));
     }
 
     /// Completes the account with what is counted elsewhere.
@@ -299,9 +319,13 @@ impl Sampler {
     fn miss(&mut self, missed: Missed) {
         self.tally.asked += missed.late + missed.stretched;
         self.tally.late += missed.late;
-        self.tally.stretched += missed.stretched;
-        if missed.stretched > 0 && !std::mem::replace(&mut self.is_stretched, true) {
-            self.interner.remark(Remark::Stretched);
+        let (left_out, is_told) = match self.resting {
+            Remark::Spared => (&mut self.tally.spared, &mut self.is_spared),
+            _ => (&mut self.tally.stretched, &mut self.is_stretched),
+        };
+        *left_out += missed.stretched;
+        if missed.stretched > 0 && !std::mem::replace(is_told, true) {
+            self.interner.remark(self.resting);
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Binary {
     pub base: Addr,
     /// Where the mapping of its first byte ends.
     pub base_end: Addr,
+    /// The device of the file, as `maps` has it: on overlay and btrfs another than for those who open it.
+    pub device: (u32, u32),
     /// The inode of the file.
     pub inode: u64,
     /// Its writable memory: data, and the zeroed memory (`.bss`) that follows it.
@@ -56,6 +58,7 @@ pub fn binaries(mappings: &[Mapping]) -> Vec<Binary> {
                 path: path.clone(),
                 base: mapping.start,
                 base_end: mapping.end,
+                device: mapping.device,
                 inode: mapping.inode,
                 writable: Vec::new(),
             });

@@ -20,13 +20,18 @@ use super::proc::{self, Stat, Status};
 use super::system_call::{Descriptor, InKernel};
 use super::{Activity, Binary, Facts, SchedStat, Task, lock, permission};
 use crate::error::{Error, Result};
-use crate::memory::{Memory, MemoryError, Span};
+use crate::memory::{Addr, Memory, MemoryError, Span};
 use crate::sample::Tid;
 
 /// Threads whose files are kept open, where more files may not be opened than usual; three files each.
 const FEWEST_KEPT_OPEN: usize = 256;
 /// Threads whose files are kept open at most.
 const MOST_KEPT_OPEN: usize = 1 << 14;
+/// Mappings of which a byte is tried.
+const MOST_PROBED: usize = 8;
+/// File systems whose files have other devices and inodes in `maps` than for those who open them, of the kernel's
+/// `linux/magic.h`: overlay, btrfs, bcachefs.
+const RENUMBERING: [u64; 3] = [0x794c_7630, 0x9123_683e, 0xca45_1a4e];
 /// Ranges that one `process_vm_readv` takes (`IOV_MAX`).
 const MOST_RANGES: usize = 1024;
 
@@ -37,6 +42,15 @@ pub struct Live {
     ranges: Mutex<Vec<RemoteIoVec>>,
     reads: AtomicU64,
     tasks: Mutex<Tasks>,
+}
+
+/// By which system call a process's memory is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadsBy {
+    /// `process_vm_readv`: many ranges at a time.
+    Vectors,
+    /// `pread` of `/proc/PID/mem`, one range at a time.
+    File,
 }
 
 /// By which way its memory is read.
@@ -86,16 +100,16 @@ impl Live {
         Ok(Live { pid, way, ranges: Mutex::default(), reads: AtomicU64::new(0), tasks: Mutex::new(tasks) })
     }
 
-    /// Reads one byte, to learn before anything else whether we may.
-    pub fn probe(&self, facts: &Facts) -> Result<()> {
-        let mut byte = [0];
-        let refused = facts
-            .mappings
-            .iter()
-            .take(8)
-            .any(|mapping| matches!(self.read(mapping.start, &mut byte), Err(MemoryError::Refused(_))));
-        if refused {
-            return Err(permission::refused(self.pid));
+    /// Reads one byte, to learn before anything else whether we may. Where one way of reading is refused, the other is
+    /// tried: filters and sandboxes forbid the one and forget the other.
+    pub fn probe(&mut self, facts: &Facts) -> Result<()> {
+        if self.is_refused(facts) {
+            if let Way::Vectored = self.way {
+                self.way = Way::File(open_memory(self.pid)?);
+            }
+            if self.is_refused(facts) {
+                return Err(permission::refused(self.pid));
+            }
         }
         if !self.is_alive() {
             return Err(Error::Ended { pid: self.pid });
@@ -103,12 +117,26 @@ impl Live {
         Ok(())
     }
 
+    fn is_refused(&self, facts: &Facts) -> bool {
+        let mut byte = [0];
+        let mut starts = facts.mappings.iter().take(MOST_PROBED).map(|mapping| mapping.start);
+        starts.any(|start| matches!(self.read(start, &mut byte), Err(MemoryError::Refused(_))))
+    }
+
+    /// By which system call its memory is read.
+    pub fn reads_by(&self) -> ReadsBy {
+        match self.way {
+            Way::Vectored => ReadsBy::Vectors,
+            Way::File(_) => ReadsBy::File,
+        }
+    }
+
     /// Gathers what `/proc` says of it.
     pub fn facts(&self) -> Result<Facts> {
         Ok(Facts {
             pid: self.pid,
             own_pid: self.own_tid(Tid(self.pid)).unwrap_or(self.pid.into()) as u32,
-            command: self.command(),
+            command: proc::command(self.pid),
             mappings: proc::mappings(self.pid).map_err(|e| failed(self.pid, e))?,
             tasks: self.tasks_now(),
         })
@@ -117,15 +145,6 @@ impl Live {
     /// System calls made to read its memory so far.
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
-    }
-
-    fn command(&self) -> Vec<String> {
-        let bytes = fs::read(self.path("cmdline")).unwrap_or_default();
-        let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-        match bytes {
-            [] => Stat::read(self.pid).map(|stat| vec![stat.name]).unwrap_or_default(),
-            _ => bytes.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect(),
-        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -143,7 +162,7 @@ impl Live {
     }
 
     /// The id that the target itself knows one of its threads by.
-    fn own_tid(&self, tid: Tid) -> Option<u64> {
+    pub fn own_tid(&self, tid: Tid) -> Option<u64> {
         if lock(&self.tasks).translated.is_none() {
             return Some(tid.0.into());
         }
@@ -265,20 +284,44 @@ impl Live {
         Stat::read(self.pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
     }
 
-    /// Opens the file behind a mapped binary. A candidate counts only if it is the mapped inode.
+    /// Opens the file behind a mapped binary: by its path in the target's root, by its path in ours (that of a process
+    /// which has changed its root is one), as the executable, and by its mapping, which takes a privilege. A candidate
+    /// counts only if it is the mapped file.
     pub fn open_binary(&self, binary: &Binary) -> Option<File> {
         let inside = |path: &Path| self.path("root").join(path.strip_prefix("/").unwrap_or(path));
         let candidates = [
-            Some(inside(&binary.path)),
-            Some(binary.path.clone()),
-            Some(self.path("exe")),
-            Some(self.path(&format!("map_files/{:x}-{:x}", binary.base.0, binary.base_end.0))),
+            inside(&binary.path),
+            binary.path.clone(),
+            self.path("exe"),
+            self.path(&format!("map_files/{:x}-{:x}", binary.base.0, binary.base_end.0)),
         ];
-        candidates.into_iter().flatten().find_map(|path| {
+        candidates.into_iter().find_map(|path| {
             let file = open_harmless(&path).ok()?;
-            let metadata = file.metadata().ok()?;
-            (metadata.is_file() && metadata.ino() == binary.inode).then_some(file)
+            self.is_mapped(&file, binary).then_some(file)
         })
+    }
+
+    /// Whether a file is the one that is mapped: it has the same device and inode. On file systems that number files
+    /// differently for those who open them, its first page has to be the one in memory: it holds the program headers and
+    /// usually the build ID.
+    fn is_mapped(&self, file: &File, binary: &Binary) -> bool {
+        let Ok(metadata) = file.metadata() else { return false };
+        let device = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
+        if !metadata.is_file() {
+            return false;
+        }
+        if metadata.ino() == binary.inode && device == binary.device {
+            return true;
+        }
+        let renumbers = rustix::fs::fstatfs(file).is_ok_and(|there| RENUMBERING.contains(&(there.f_type as u64)));
+        renumbers && self.has_first_page_of(file, binary)
+    }
+
+    fn has_first_page_of(&self, file: &File, binary: &Binary) -> bool {
+        const PAGE: usize = 4096;
+        let mut page = [0; PAGE];
+        let Ok(mapped) = self.read_prefix(binary.base, PAGE) else { return false };
+        file.read_exact_at(&mut page, 0).is_ok() && mapped == page
     }
 
     /// Opens a source file by the name that the target has for it, as the target would: below its root, from its
@@ -374,6 +417,25 @@ fn vectored_reads_work() -> bool {
     process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut copy)], &[range]).is_ok()
 }
 
+/// Tries `process_vm_readv` on a process. An address at which nothing is mapped will do: whether we may is asked first.
+pub fn try_vectors(pid: u32, addr: Addr) -> io::Result<()> {
+    let mut byte = [0];
+    let range = RemoteIoVec { base: addr.0 as usize, len: 1 };
+    match process_vm_readv(Pid::from_raw(pid as i32), &mut [IoSliceMut::new(&mut byte)], &[range]) {
+        Ok(_) | Err(Errno::EFAULT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Tries `/proc/PID/mem` of a process.
+pub fn try_file(pid: u32, addr: Addr) -> io::Result<()> {
+    let file = File::open(format!("/proc/{pid}/mem"))?;
+    match file.read_at(&mut [0], addr.0) {
+        Err(e) if e.raw_os_error() != Some(Errno::EIO as i32) => Err(e),
+        _ => Ok(()),
+    }
+}
+
 fn open_memory(pid: u32) -> Result<File> {
     File::open(format!("/proc/{pid}/mem")).map_err(|e| match e.kind() {
         io::ErrorKind::PermissionDenied => permission::refused(pid),
@@ -407,7 +469,6 @@ fn failed(pid: u32, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Addr;
 
     fn spans(lengths: &[usize]) -> Vec<Span> {
         lengths.iter().map(|&len| Span::new(Addr(0), len)).collect()

@@ -4,13 +4,16 @@
 //! memory ([`Target::memory`]), facts ([`Facts`]) and what the kernel says of threads. What the bytes mean is the
 //! business of [`crate::python`].
 
+pub mod cgroup;
 pub mod command;
 pub mod elf;
 mod image;
 mod live;
+pub mod machine;
 pub mod pause;
-mod permission;
-mod proc;
+pub mod permission;
+mod plight;
+pub mod proc;
 mod rest;
 mod source;
 pub mod system_call;
@@ -28,8 +31,10 @@ use crate::memory::{Addr, Memory};
 use crate::sample::Tid;
 
 pub use elf::Binary;
+pub use plight::Plight;
 use image::{Image, Recorder};
 use live::Live;
+pub use live::{ReadsBy, try_file, try_vectors};
 use source::SourceFiles;
 use system_call::{Descriptor, InKernel};
 
@@ -131,7 +136,7 @@ impl Target {
     ///
     /// Errors: no such process, a zombie, a kernel thread, no permission (with the rule that refused).
     pub fn attach(pid: u32) -> Result<Target> {
-        let live = Live::open(pid)?;
+        let mut live = Live::open(pid)?;
         let facts = live.facts()?;
         live.probe(&facts)?;
         Ok(Target::new(facts, Origin::Live(live)))
@@ -206,6 +211,11 @@ impl Target {
         self.live().map_or(0, Live::reads)
     }
 
+    /// By which system call its memory is read; `None` for an image.
+    pub fn reads_by(&self) -> Option<ReadsBy> {
+        self.live().map(Live::reads_by)
+    }
+
     fn live(&self) -> Option<&Live> {
         match &self.origin {
             Origin::Live(live) => Some(live),
@@ -222,6 +232,11 @@ impl Target {
         Ok(())
     }
 
+    /// What keeps all of it from running, if anything does.
+    pub fn plight(&self) -> Option<Plight> {
+        Plight::of(self.live()?.pid())
+    }
+
     /// Whether the process is still there. A zombie is not.
     pub fn is_alive(&self) -> bool {
         self.live().is_none_or(Live::is_alive)
@@ -233,6 +248,15 @@ impl Target {
             Some(live) => live.task(own_tid),
             None => self.facts.tasks.iter().find(|task| task.own_tid == own_tid).map(|task| task.tid),
         }
+    }
+
+    /// The id that the process itself knows one of its threads by, where that is another than ours.
+    pub fn id_inside(&self, tid: Tid) -> Option<u64> {
+        let own = match self.live() {
+            Some(live) => live.own_tid(tid)?,
+            None => self.facts.tasks.iter().find(|task| task.tid == tid)?.own_tid,
+        };
+        (own != u64::from(tid.0)).then_some(own)
     }
 
     /// Whether a thread uses a processor now.

@@ -18,6 +18,12 @@ pub struct Stat {
     pub state: u8,
     /// Whether it is a thread of the kernel.
     pub is_kernel_thread: bool,
+    /// Processor time that it has used, user's and system's, in ticks of 10 ms.
+    pub ticks: u64,
+    /// How many threads it has.
+    pub threads: u32,
+    /// When it started, in ticks since the machine did: with its id, what tells it from one that has its id later.
+    pub started: u64,
 }
 
 impl Stat {
@@ -36,7 +42,19 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.bytes().next()?;
         let flags: u64 = fields.nth(5)?.parse().ok()?;
-        Some(Stat { name, state, is_kernel_thread: flags & KERNEL_THREAD != 0 })
+        let mut number_after = |skipped| fields.nth(skipped).and_then(|field| field.parse::<u64>().ok());
+        let user = number_after(4)?;
+        let system = number_after(0)?;
+        let threads = number_after(4)?;
+        let started = number_after(1)?;
+        Some(Stat {
+            name,
+            state,
+            is_kernel_thread: flags & KERNEL_THREAD != 0,
+            ticks: user.saturating_add(system),
+            threads: u32::try_from(threads).unwrap_or(u32::MAX),
+            started,
+        })
     }
 }
 
@@ -59,6 +77,8 @@ pub struct Status {
     pub permitted: u64,
     /// Capabilities it uses.
     pub effective: u64,
+    /// How its system calls are filtered: 0 not at all, 1 strictly, 2 by programs.
+    pub seccomp: u8,
 }
 
 impl Status {
@@ -86,10 +106,29 @@ impl Status {
                 }
                 "CapPrm" => status.permitted = mask(),
                 "CapEff" => status.effective = mask(),
+                "Seccomp" => status.seccomp = value.trim().parse().unwrap_or(0),
                 _ => {}
             }
         }
         status
+    }
+}
+
+/// The ids of all processes that are to be seen, in order.
+pub fn processes() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// The command line of a process, one string an argument. A process without one is called by its name.
+pub fn command(pid: u32) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+    match bytes {
+        [] => Stat::read(pid).map(|stat| vec![stat.name]).unwrap_or_default(),
+        _ => bytes.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect(),
     }
 }
 
@@ -147,8 +186,10 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let stat = Stat::parse(b"12 (a) R \xff(b)) S 1 2 3 4 5 2129984 7").unwrap();
+        let line = b"12 (a) R \xff(b)) S 1 2 3 4 5 2129984 7 8 9 10 11 12 13 14 15 16 17 18 19 20";
+        let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.name.as_str(), stat.state, stat.is_kernel_thread), ("a) R \u{fffd}(b)", b'S', true));
+        assert_eq!((stat.ticks, stat.threads, stat.started), (11 + 12, 17, 19));
         let status = Status::parse(
             b"Name:\t\xff\nState:\tS (sleeping)\nNSpid:\t40\t7\nUid:\t1\t2\t3\t4\nCapEff:\t00000000a8\nTracerPid:\t9\n\
               voluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t2\n",

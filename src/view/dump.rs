@@ -34,6 +34,9 @@ pub struct Report {
 pub struct Process {
     /// Its id.
     pub pid: u32,
+    /// Its id in its own PID namespace, where that is another than ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid_inside: Option<u32>,
     /// Its command line.
     pub command: Vec<String>,
     /// Its Python.
@@ -62,6 +65,8 @@ struct Interpreter {
 struct Thread {
     name: Option<Arc<str>>,
     os_thread_id: Option<Tid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os_thread_id_inside: Option<u64>,
     python_thread_id: u64,
     state: ThreadState,
     off_seconds: Option<f64>,
@@ -85,6 +90,14 @@ impl Report {
         let mut sources = Sources { read: source, known: HashMap::new() };
         let interpreters = snapshot.interpreters.into_iter().map(|it| Interpreter::new(it, &mut sources)).collect();
         Report { schema: SCHEMA, pysample: env!("CARGO_PKG_VERSION"), process, interpreters }
+    }
+
+    /// Adds by which id each thread is known in the process's own PID namespace, where that is another than ours.
+    pub fn with_ids_inside(mut self, inside: impl Fn(Tid) -> Option<u64>) -> Report {
+        for thread in self.interpreters.iter_mut().flat_map(|interpreter| &mut interpreter.threads) {
+            thread.os_thread_id_inside = thread.os_thread_id.and_then(&inside);
+        }
+        self
     }
 
     /// Writes the report for a program.
@@ -132,6 +145,7 @@ impl Thread {
         Thread {
             name: it.name,
             os_thread_id: it.os_thread_id,
+            os_thread_id_inside: None,
             python_thread_id: it.python_thread_id,
             state: it.state,
             off_seconds: it.off_for.map(|off_for| off_for.as_secs_f64()),
@@ -176,7 +190,8 @@ struct Page<'a> {
 impl Page<'_> {
     fn process(&mut self, process: &Process) -> io::Result<()> {
         let title = self.paint(BOLD, &format!("Process {}", process.pid));
-        writeln!(self.out, "{title}: {}", command_line(&process.command))?;
+        let inside = process.pid_inside.map(|pid| format!(" ({pid} inside)")).unwrap_or_default();
+        writeln!(self.out, "{title}{inside}: {}", command_line(&process.command))?;
         let Python { version, build, found } = &process.python;
         writeln!(self.out, "Python {} ({}), found by {}", printable(version), printable(build), printable(found))
     }
@@ -269,9 +284,10 @@ pub(super) fn thread_name(name: Option<&str>) -> String {
 }
 
 fn os_thread(thread: &Thread) -> String {
-    match thread.os_thread_id {
-        Some(id) => format!("OS thread {id}"),
-        None => "OS thread unknown".into(),
+    match (thread.os_thread_id, thread.os_thread_id_inside) {
+        (Some(id), Some(inside)) => format!("OS thread {id}, {inside} inside"),
+        (Some(id), None) => format!("OS thread {id}"),
+        (None, _) => "OS thread unknown".into(),
     }
 }
 
@@ -330,6 +346,7 @@ mod tests {
     fn process() -> Process {
         Process {
             pid: 4242,
+            pid_inside: None,
             command: vec!["python3".into(), "app.py".into(), "two words".into()],
             python: Python {
                 version: "3.11.7".into(),
@@ -409,6 +426,19 @@ Thread without a name (OS thread 4243, Python thread 0x7f0000001000): waits for 
   File \"/usr/lib/threading.py\", in wait
 "
         );
+    }
+
+    #[test]
+    fn ids_of_another_namespace_are_shown_beside_ours() {
+        let mut report = two_threads().with_ids_inside(|tid| (tid.0 == 4243).then_some(9));
+        report.process.pid_inside = Some(7);
+        let told = text(&report, Colour::None);
+        assert!(told.starts_with("Process 4242 (7 inside): python3"), "{told}");
+        assert!(told.contains("(OS thread 4242, Python") && told.contains("(OS thread 4243, 9 inside, Python"), "{told}");
+        let told = json(&report);
+        assert_eq!(told["pid_inside"], 7);
+        assert_eq!(told["interpreters"][0]["threads"][1]["os_thread_id_inside"], 9);
+        assert!(told["interpreters"][0]["threads"][0].get("os_thread_id_inside").is_none());
     }
 
     #[test]

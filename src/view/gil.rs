@@ -703,6 +703,7 @@ mod tests {
     fn report(account: &GilAccount) -> Report {
         let process = Process {
             pid: 4242,
+            pid_inside: None,
             command: vec!["python3".into(), "app.py".into()],
             python: Python { version: "3.11.7".into(), build: "release".into(), found: "symbol".into() },
         };

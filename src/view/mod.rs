@@ -3,7 +3,9 @@
 
 pub mod check;
 pub mod diff;
+pub mod doctor;
 pub mod dump;
 pub mod gil;
 pub mod progress;
+pub mod ps;
 pub mod summary;

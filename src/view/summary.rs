@@ -87,14 +87,15 @@ impl Summary {
     }
 
     fn moments(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Tally { asked, taken, late, failed, stretched, .. } = self.tally;
+        let Tally { asked, taken, late, failed, stretched, spared, .. } = self.tally;
         let achieved = hertz(taken as f64 / self.elapsed.as_secs_f64());
         let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
         let stretched = if stretched > 0 { format!(", {stretched} left out for --max-pause") } else { String::new() };
+        let spared = if spared > 0 { format!(", {spared} left out for --max-cpu") } else { String::new() };
         let asked_rate = hertz(self.rate);
         writeln!(
             f,
-            "  samples     {asked} asked, {taken} taken, {late} late{stretched}{failed} ({asked_rate} asked, {achieved} achieved)"
+            "  samples     {asked} asked, {taken} taken, {late} late{stretched}{spared}{failed} ({asked_rate} asked, {achieved} achieved)"
         )
     }
 
@@ -222,7 +223,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
     #[test]
     fn every_loss_is_told() {
         let tally = Tally {
-            asked: 21,
+            asked: 22,
             taken: 16,
             late: 1,
             failed: 3,
@@ -232,6 +233,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
             invalid: 6,
             truncated: 2,
             stretched: 1,
+            spared: 1,
             ..Tally::default()
         };
         let summary = Summary {
@@ -244,7 +246,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
             summary.to_string(),
             "\
 Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
-  samples     21 asked, 16 taken, 1 late, 1 left out for --max-pause, 3 failed (100 Hz asked, 3.2 Hz achieved)
+  samples     22 asked, 16 taken, 1 late, 1 left out for --max-pause, 1 left out for --max-cpu, 3 failed (100 Hz asked, 3.2 Hz achieved)
   stacks      1000 of 2 threads, 14 distinct (7 more had no Python frames)
   unreadable  15 (4 changed while being read, 5 memory not mapped, 6 not valid)
   dropped     9: they came faster than they could be counted

@@ -1,0 +1,199 @@
+//! Why a process can be read, or cannot: every rule, then everything tried for real.
+
+use std::io;
+use std::time::Duration;
+
+use pysample::error::{Error, Result};
+use pysample::memory::Addr;
+use pysample::python::Interpreter;
+use pysample::sample::{Event, Remark, Wanted};
+use pysample::sampler::{self, Settings};
+use pysample::target::cgroup::{self, Groups, Mounts};
+use pysample::target::permission::{Mend, Outcome, Sides, names, rules};
+use pysample::target::{Plight, ReadsBy, Target, machine, proc, try_file, try_vectors};
+use pysample::view::doctor::{Cost, Finding, Report, Subject, Verdict};
+
+use super::{Exit, colour, hint, print, tell};
+use crate::plan::Shape;
+
+/// For how long a process is sampled to learn what that costs.
+const MEASURED: Duration = Duration::from_millis(250);
+/// An address at which nothing is mapped.
+const NOWHERE: Addr = Addr(8);
+
+/// Examines a process, or what is allowed at all.
+pub fn run(pid: Option<u32>, shape: Shape) -> Result<Exit> {
+    let (report, status) = match pid {
+        Some(pid) => examine(pid)?,
+        None => (ourselves(), 0),
+    };
+    print(|out| match shape {
+        Shape::Json => report.write_json(out),
+        Shape::Text => report.write_text(colour(), out),
+    })?;
+    Ok(if status == 0 { Exit::Done } else { Exit::Verdict(status) })
+}
+
+fn examine(pid: u32) -> Result<(Report, u8)> {
+    let sides = Sides::of(pid);
+    let attached = match pysample::attach(pid) {
+        Err(error @ (Error::NoSuchProcess { .. } | Error::Zombie { .. } | Error::Ended { .. })) => return Err(error),
+        attached => attached,
+    };
+    let mut findings = of_rules(&sides);
+    let start = attached.as_ref().ok().and_then(|(target, _)| Some(target.facts().mappings.first()?.start));
+    let tried = [try_vectors(pid, start.unwrap_or(NOWHERE)), try_file(pid, start.unwrap_or(NOWHERE))];
+    let can_be_read = tried.iter().any(io::Result::is_ok);
+    if can_be_read {
+        forgive(&mut findings);
+    }
+    findings.extend(of_reads(pid, tried, can_be_read));
+    findings.push(match Plight::of(pid) {
+        None => Finding::new("state", Outcome::Fine, "nothing keeps it from running"),
+        Some(plight) => Finding::new("state", Outcome::Told, plight.to_string()),
+    });
+    let subject = subject(pid);
+    let (cost, verdict) = match attached {
+        Ok((target, interpreter)) => {
+            findings.extend(of_python(&target, &interpreter));
+            let cost = measure(target, interpreter)?;
+            (Some(cost), Verdict { works: true, exit_status: 0, text: "It can be profiled.".into(), hint: None })
+        }
+        Err(error) => (None, refused(&error)),
+    };
+    let status = verdict.exit_status;
+    Ok((Report::new(Some(subject), findings, cost, verdict), status))
+}
+
+fn refused(error: &Error) -> Verdict {
+    Verdict {
+        works: false,
+        exit_status: crate::exit_code(error),
+        text: format!("It cannot be profiled: {error}."),
+        hint: hint(error),
+    }
+}
+
+fn subject(pid: u32) -> Subject {
+    let status = proc::Status::read(&pid.to_string());
+    let own = status.and_then(|status| status.namespaced_pids.last().copied());
+    Subject {
+        pid,
+        pid_inside: own.filter(|&own| own != pid),
+        container: machine::container(pid).map(|container| container.to_text()),
+        command: proc::command(pid),
+    }
+}
+
+fn of_rules(sides: &Sides) -> Vec<Finding> {
+    let finding = |rule: pysample::target::permission::Rule| Finding {
+        name: rule.name.into(),
+        outcome: rule.outcome,
+        value: rule.value,
+        remedies: rule.mend.map(|mend| mend.remedies(sides.pid)).unwrap_or_default(),
+    };
+    rules(sides).into_iter().map(finding).collect()
+}
+
+/// What can be read is not refused, whatever the rules seem to say.
+fn forgive(findings: &mut [Finding]) {
+    for finding in findings.iter_mut().filter(|finding| finding.outcome != Outcome::Fine) {
+        if finding.outcome != Outcome::Told {
+            finding.remedies.clear();
+        }
+        finding.outcome = Outcome::Told;
+    }
+}
+
+fn of_reads(pid: u32, tried: [io::Result<()>; 2], can_be_read: bool) -> [Finding; 2] {
+    let [vectors, file] = tried;
+    let found = |name: &str, tried: io::Result<()>, otherwise: &str| match tried {
+        Ok(()) => Finding::new(name, Outcome::Fine, "tried: works"),
+        Err(error) if can_be_read => Finding {
+            remedies: Mend::Filter.remedies(pid),
+            ..Finding::new(name, Outcome::Told, format!("tried: {error}; {otherwise}"))
+        },
+        Err(error) => Finding::new(name, Outcome::Refuses, format!("tried: {error}")),
+    };
+    [
+        found("process_vm_readv", vectors, "/proc/PID/mem serves, with more system calls"),
+        found("/proc/PID/mem", file, "it is not needed"),
+    ]
+}
+
+fn of_python(target: &Target, interpreter: &Interpreter) -> Vec<Finding> {
+    let by = match target.reads_by() {
+        Some(ReadsBy::File) => "/proc/PID/mem",
+        _ => "process_vm_readv",
+    };
+    let mut findings = vec![
+        Finding::new("memory is read by", Outcome::Told, by),
+        Finding::new(
+            "Python",
+            Outcome::Fine,
+            format!("{} ({}), found by {}", interpreter.version_text(), interpreter.build(), interpreter.found()),
+        ),
+        Finding::new("offsets", Outcome::Fine, format!("from {}", interpreter.offsets_from)),
+    ];
+    findings.extend(interpreter.warning().map(|warning| Finding::new("warning", Outcome::Told, warning)));
+    findings
+}
+
+/// Samples it for a moment.
+fn measure(target: Target, interpreter: Interpreter) -> Result<Cost> {
+    let settings = Settings { duration: Some(MEASURED), wanted: Wanted::All, ..Settings::default() };
+    let recording = sampler::start(target, interpreter, settings)?;
+    let mut may_pause = true;
+    for event in recording.events() {
+        may_pause &= !matches!(event, Event::Remark(Remark::CannotPause));
+    }
+    let outcome = recording.finish();
+    let tally = outcome.tally;
+    let taken = tally.taken.max(1) as f64;
+    if tally.taken == 0 {
+        tell("pysample: no sample could be taken");
+    }
+    Ok(Cost {
+        samples: tally.taken,
+        reads: tally.reads as f64 / taken,
+        stops: tally.stopped.count,
+        stop_microseconds: tally.stopped.median.as_secs_f64() * 1e6,
+        cpu_percent: 100.0 * tally.own_cpu.as_secs_f64() / taken * settings.rate,
+        may_pause,
+    })
+}
+
+/// What is allowed here at all.
+fn ourselves() -> Report {
+    const OF_US: [&str; 4] = ["CAP_SYS_PTRACE", "Yama ptrace_scope", "security modules", "seccomp"];
+    let pid = std::process::id();
+    let sides = Sides::of(pid);
+    let ours = sides.ours.status.clone().unwrap_or_default();
+    let id = |ids: &[u32]| ids.get(1).map_or("unknown".into(), u32::to_string);
+    let held = names(ours.effective);
+    let mut findings = vec![
+        Finding::new("user", Outcome::Told, format!("we are user {}, group {}", id(&ours.uids), id(&ours.gids))),
+        Finding::new("capabilities", Outcome::Told, if held.is_empty() { "none".into() } else { held }),
+    ];
+    findings.extend(of_rules(&sides).into_iter().filter(|finding| OF_US.contains(&finding.name.as_str())));
+    findings.extend(of_reads(pid, [try_vectors(pid, NOWHERE), try_file(pid, NOWHERE)], true));
+    let sees = match machine::are_in_own_pid_namespace() {
+        true => "those of our own PID namespace only, by their ids in it",
+        false => "all of the machine",
+    };
+    findings.push(Finding::new("processes to be seen", Outcome::Told, sees));
+    let limit = match cgroup::cpu_limit(&Groups::of("self"), &Mounts::ours()) {
+        Some(limit) => format!("{limit:.2} processors, by our control group"),
+        None => "none".into(),
+    };
+    findings.push(Finding::new("CPU limit", Outcome::Told, limit));
+    let text = match (sides.is_capable(), sides.yama.unwrap_or(0)) {
+        (_, 3..) => "No process can be read: Yama forbids it to everybody.",
+        (true, _) => "Every process can be read that no security module, user namespace or sandbox protects.",
+        (false, 2) => "No process can be read: Yama asks for CAP_SYS_PTRACE.",
+        (false, 1) => "Only our own children can be read, as in `pysample record -- COMMAND`: Yama asks for CAP_SYS_PTRACE.",
+        (false, _) => "Our own user's processes can be read that hold no more capabilities than we do.",
+    };
+    let hint = Some("`pysample ps` lists the Python processes, `pysample doctor --pid PID` examines one".into());
+    Report::new(None, findings, None, Verdict { works: true, exit_status: 0, text: text.into(), hint })
+}
