@@ -1,5 +1,7 @@
 //! What was typed. What it means, and whether it can be, is [`crate::plan`]'s business.
 
+mod top;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -7,12 +9,16 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use top::Top;
+
 const EXAMPLES: &str = "\
 Examples:
   Where does process 4242 spend its time? Ten seconds, as a flame graph:
       pysample record --pid 4242 -d 10 -o profile.svg
   The same for a program, from its start to its end:
       pysample record -o profile.svg -- python3 app.py
+  What is hot, live?
+      pysample top --pid 4242
   What is every thread doing right now?
       pysample dump --pid 4242
   Who holds the GIL, and who waits because of it?
@@ -71,6 +77,8 @@ pub struct Cli {
 pub enum Command {
     /// Record where a program spends its time, to a flame graph or collapsed stacks
     Record(Record),
+    /// Show live what is hot, who holds the GIL and what waits
+    Top(Top),
     /// Show what every thread is doing right now
     Dump(Dump),
     /// Show who holds the GIL, who waits for it, and which code is to blame
@@ -321,7 +329,7 @@ mod tests {
 
     #[test]
     fn the_examples_fit_a_terminal() {
-        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES].iter().flat_map(|text| text.lines()) {
+        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, top::EXAMPLES].iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 80, "{line}");
         }
     }

@@ -1,5 +1,7 @@
 //! What was typed means this: every value checked, every choice an enum. Nothing below sees the raw arguments.
 
+mod top;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use pysample::export::{Files, Lines, Threads};
 use pysample::sampler::{Pause, Settings, Wanted};
 
 use crate::cli;
+
+pub use top::{Form, Top};
 
 /// Samples a second, at least and at most.
 const RATES: std::ops::RangeInclusive<f64> = 1.0..=200_000.0;
@@ -28,6 +32,8 @@ const ENDINGS: [(&str, Format); 4] = [
 pub enum Plan {
     /// Make a profile.
     Record(Record),
+    /// Show live what is hot.
+    Top(Top),
     /// Show what every thread is doing.
     Dump(Dump),
     /// Show who holds the GIL and who waits for it.
@@ -136,6 +142,7 @@ impl Plan {
     pub fn new(typed: cli::Cli) -> Result<Plan> {
         Ok(match typed.command {
             cli::Command::Record(typed) => Plan::Record(record(typed)?),
+            cli::Command::Top(typed) => Plan::Top(top::top(typed)?),
             cli::Command::Dump(typed) => Plan::Dump(dump(&typed)?),
             cli::Command::Gil(typed) => Plan::Gil(gil(typed)?),
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),

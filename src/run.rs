@@ -6,6 +6,7 @@ mod gil;
 mod notices;
 mod record;
 mod session;
+mod top;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -37,6 +38,7 @@ pub enum Exit {
 pub fn run(plan: Plan) -> Result<Exit> {
     match plan {
         Plan::Record(plan) => session::record(&plan, &plan.subject),
+        Plan::Top(plan) => top::run(&plan),
         Plan::Dump(plan) => dump(plan),
         Plan::Gil(plan) => session::record(&plan, &plan.subject),
         Plan::Completions(shell) => completions(shell),

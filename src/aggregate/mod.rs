@@ -3,6 +3,7 @@
 
 mod call_tree;
 pub mod gil;
+pub mod live;
 mod share;
 
 pub use call_tree::{CallTree, Count};

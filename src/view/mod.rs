@@ -5,3 +5,4 @@ pub mod dump;
 pub mod gil;
 pub mod progress;
 pub mod summary;
+pub mod top;
