@@ -3,6 +3,7 @@
 pub mod diff;
 mod doctor;
 mod ps;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 
 pub use doctor::Doctor;
 pub use ps::Ps;
+pub use top::Top;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +22,8 @@ Examples:
       pysample record --pid 4242 -d 10 -o profile.svg
   The same for a program, from its start to its end:
       pysample record -o profile.svg -- python3 app.py
+  What is hot, live?
+      pysample top --pid 4242
   What is every thread doing right now?
       pysample dump --pid 4242
   Who holds the GIL, and who waits because of it?
@@ -81,6 +85,8 @@ pub struct Cli {
 pub enum Command {
     /// Record where a program spends its time, to a flame graph or collapsed stacks
     Record(Record),
+    /// Show live what is hot, who holds the GIL and what waits
+    Top(Top),
     /// Show what every thread is doing right now
     Dump(Dump),
     /// Show who holds the GIL, who waits for it, and which code is to blame
@@ -362,8 +368,9 @@ mod tests {
 
     #[test]
     fn the_examples_fit_a_terminal() {
-        for line in
-            [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, ps::EXAMPLES, doctor::EXAMPLES].iter().flat_map(|text| text.lines()) {
+        let all =
+            [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, ps::EXAMPLES, doctor::EXAMPLES, top::EXAMPLES];
+        for line in all.iter().flat_map(|text| text.lines()) {
             assert!(line.len() <= 80, "{line}");
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod diff;
 mod format;
+mod top;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use pysample::target::cgroup::{self, Groups, Mounts};
 use crate::cli;
 
 pub use format::{Format, FromSamples, FromStacks, Way};
+pub use top::{Form, Top};
 
 /// Samples a second, at least and at most.
 const RATES: std::ops::RangeInclusive<f64> = 1.0..=200_000.0;
@@ -27,6 +29,8 @@ const LONGEST: f64 = 31_536_000.0;
 pub enum Plan {
     /// Make a profile.
     Record(Record),
+    /// Show live what is hot.
+    Top(Top),
     /// Show what every thread is doing.
     Dump(Dump),
     /// Show who holds the GIL and who waits for it.
@@ -126,14 +130,13 @@ impl Plan {
     pub fn new(typed: cli::Cli) -> Result<Plan> {
         Ok(match typed.command {
             cli::Command::Record(typed) => Plan::Record(record(typed)?),
+            cli::Command::Top(typed) => Plan::Top(top::top(typed)?),
             cli::Command::Dump(typed) => Plan::Dump(dump(&typed)?),
             cli::Command::Gil(typed) => Plan::Gil(gil(typed)?),
             cli::Command::Diff(typed) => Plan::Diff(diff::diff(typed)?),
             cli::Command::Check(typed) => Plan::Check(diff::check(typed)?),
             cli::Command::Ps(typed) => Plan::Ps(shape(typed.json)),
-            cli::Command::Doctor(typed) => {
-                Plan::Doctor(typed.pid.as_deref().map(pid).transpose()?, shape(typed.json))
-            }
+            cli::Command::Doctor(typed) => Plan::Doctor(typed.pid.as_deref().map(pid).transpose()?, shape(typed.json)),
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),
         })
     }

@@ -13,6 +13,7 @@ mod ps;
 mod record;
 mod session;
 mod spool;
+mod top;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -50,6 +51,7 @@ pub enum Exit {
 pub fn run(plan: Plan) -> Result<Exit> {
     match plan {
         Plan::Record(plan) => session::record(&plan, &plan.subject),
+        Plan::Top(plan) => top::run(&plan),
         Plan::Dump(plan) => dump(plan),
         Plan::Gil(plan) => session::record(&plan, &plan.subject),
         Plan::Diff(plan) => diff::diff(&plan),

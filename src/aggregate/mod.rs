@@ -4,6 +4,7 @@
 mod call_tree;
 pub mod diff;
 pub mod gil;
+pub mod live;
 mod share;
 mod synopsis;
 

@@ -90,7 +90,7 @@ impl Labels {
 
 /// The name of a file below the longest matching entry of `search_path`, else its last component. Names that are not
 /// absolute (`<string>`, `app.py`) stay what they are.
-fn short_file<'a>(file: &'a str, search_path: &[String]) -> &'a str {
+pub fn short_file<'a>(file: &'a str, search_path: &[String]) -> &'a str {
     if !file.starts_with('/') {
         return file;
     }

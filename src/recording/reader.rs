@@ -544,7 +544,8 @@ mod tests {
             }),
             (id(), thread()).prop_map(|(id, thread)| Event::Thread(ThreadId(id), thread)),
             vec(text(), 0..3).prop_map(Event::SearchPath),
-            prop_oneof![Just(Remark::CannotPause), Just(Remark::Stretched), Just(Remark::Spared)].prop_map(Event::Remark),
+            prop_oneof![Just(Remark::CannotPause), Just(Remark::Stretched), Just(Remark::Spared)]
+                .prop_map(Event::Remark),
         ]
     }
 

@@ -45,8 +45,9 @@ fn nanos(time: Duration) -> u64 {
 }
 
 fn fields(elapsed: Duration, tally: &Tally) -> Fields {
-    let Tally { asked, taken, late, failed, dropped, torn, unmapped, invalid, truncated, reads, stretched, spared, .. } =
-        *tally;
+    let Tally {
+        asked, taken, late, failed, dropped, torn, unmapped, invalid, truncated, reads, stretched, spared, ..
+    } = *tally;
     let Stopped { count, total, median, longest } = tally.stopped;
     let Mixing { kept, found, proved, open, doubtful } = tally.mixing;
     [

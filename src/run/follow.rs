@@ -160,7 +160,7 @@ impl<S: Sum> Follower<'_, S> {
 }
 
 /// A remark, in words.
-fn what(remark: Remark) -> &'static str {
+pub fn what(remark: Remark) -> &'static str {
     match remark {
         Remark::CannotPause => {
             "the kernel does not let us stop threads (another tracer has them?): going on as with --never-pause, so stacks \
@@ -205,7 +205,7 @@ impl<S> Recorded<S> {
     }
 }
 
-fn ending(end: End) -> Ending {
+pub fn ending(end: End) -> Ending {
     match end {
         End::Duration => Ending::Duration,
         End::Stopped => Ending::Stopped,

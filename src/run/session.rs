@@ -118,14 +118,15 @@ fn record_spawned<P: Purpose>(
 }
 
 /// What came of looking for Python in a command.
-enum Search {
+pub enum Search {
+    /// It runs Python.
     Found(Box<Target>, Box<Interpreter>),
     /// A signal, or the end of the command.
     Over,
 }
 
 /// Looks for Python in a command as long as it runs: it may be a script that becomes Python later.
-fn search(command: &Command, notices: &Notices) -> Result<Search> {
+pub fn search(command: &Command, notices: &Notices) -> Result<Search> {
     let progress = Progress::new(None, terminal(Some(command)));
     let began = Instant::now();
     let mut pause = Duration::from_millis(1);
@@ -163,7 +164,7 @@ fn may_change(error: &Error, age: Duration) -> bool {
 }
 
 /// Watches the command once more: that it ended may have been told, and taken, before.
-fn forward_until_end(command: &Command, notices: &Notices) {
+pub fn forward_until_end(command: &Command, notices: &Notices) {
     notices.watch(command.watch());
     while let Ok(Notice::Signal(signal)) = notices.receiver().recv() {
         signal.forward(command);

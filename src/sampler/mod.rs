@@ -5,6 +5,7 @@
 //! would come before them are dropped instead.
 
 mod clock;
+mod gate;
 mod held;
 mod intern;
 mod moment;
@@ -24,11 +25,13 @@ use crate::sample::{Event, Process, Remark, Stops, Tally};
 use crate::target::{Binary, Facts, Target};
 
 use clock::{Clock, Missed, Tick};
+use gate::Passage;
 use intern::Interner;
 use moment::{Failure, Reader};
 use pausing::{Budget, Pausing};
 
 pub use crate::sample::Wanted;
+pub use gate::Gate;
 pub use snapshot::snapshot;
 
 /// Events that the channel holds.
@@ -120,6 +123,7 @@ pub struct Recording {
     events: Receiver<Event>,
     ended: Receiver<()>,
     stop: Sender<()>,
+    gate: Gate,
     thread: JoinHandle<Leg>,
 }
 
@@ -158,6 +162,11 @@ impl Recording {
         Stopper(self.stop.clone())
     }
 
+    /// Something to hold the recording back with, from any thread.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone()
+    }
+
     /// Waits for the end and returns the account. Events not yet received are lost.
     pub fn finish(self) -> Outcome {
         drop(self.events);
@@ -177,10 +186,11 @@ pub fn start(target: Target, interpreter: Interpreter, settings: Settings) -> Re
     let (sender, events) = bounded(CHANNEL);
     let (stop, stopped) = bounded(1);
     let (end, ended) = bounded(0);
-    let mut sampler = Sampler::new(target, &interpreter, settings, sender, stopped, end);
+    let (gate, passage) = Gate::new();
+    let mut sampler = Sampler::new(target, &interpreter, settings, sender, stopped, end, passage);
     sampler.clock.start();
     let thread = sampler.spawn()?;
-    Ok(Recording { events, ended, stop, thread })
+    Ok(Recording { events, ended, stop, gate, thread })
 }
 
 struct Sampler {
@@ -207,6 +217,7 @@ struct Sampler {
     /// What has been remarked of that.
     is_stretched: bool,
     is_spared: bool,
+    passage: Passage,
     /// Closes a channel when the recording ends.
     _end: Sender<()>,
 }
@@ -219,6 +230,7 @@ impl Sampler {
         sender: Sender<Event>,
         stopped: Receiver<()>,
         end: Sender<()>,
+        passage: Passage,
     ) -> Sampler {
         Sampler {
             binaries: target.binaries(),
@@ -239,6 +251,7 @@ impl Sampler {
             resting: Remark::Stretched,
             is_stretched: false,
             is_spared: false,
+            passage,
             _end: end,
             target,
             settings,
@@ -268,6 +281,8 @@ impl Sampler {
                 }
                 Tick::Due(missed) => {
                     self.miss(missed);
+                    let passage = self.passage.clone();
+                    let _within = passage.pass();
                     let end = self.sample();
                     self.rest();
                     if let Some(end) = end {

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{self, Child, ExitStatus};
+use std::process::{self, Child, ChildStderr, ChildStdout, ExitStatus, Stdio};
 use std::time::Duration;
 use std::{fs, io, thread};
 
@@ -23,6 +23,15 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Command {
     child: Child,
+}
+
+/// What a command prints.
+#[derive(Debug)]
+pub struct Printed {
+    /// On its standard output.
+    pub out: ChildStdout,
+    /// On its standard error.
+    pub err: ChildStderr,
 }
 
 /// What tells when a command has ended.
@@ -43,6 +52,21 @@ impl Command {
             Ok(child) => Ok(Command { child }),
             Err(source) => Err(Error::Spawn { program: program.to_string_lossy().into_owned(), source }),
         }
+    }
+
+    /// As [`Command::spawn`], but what it prints comes to us, and there is nothing for it to read.
+    pub fn spawn_apart(command: &[OsString]) -> Result<(Command, Printed)> {
+        let (program, arguments) = command.split_first().expect("a command has a program");
+        let mut spawned = process::Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| Error::Spawn { program: program.to_string_lossy().into_owned(), source })?;
+        let out = spawned.stdout.take().expect("it was asked for");
+        let err = spawned.stderr.take().expect("it was asked for");
+        Ok((Command { child: spawned }, Printed { out, err }))
     }
 
     /// Its process id. It stays the command's until [`Command::wait`].

@@ -18,6 +18,7 @@ mod rest;
 mod source;
 pub mod system_call;
 mod urgency;
+pub mod usage;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -31,10 +32,10 @@ use crate::memory::{Addr, Memory};
 use crate::sample::Tid;
 
 pub use elf::Binary;
-pub use plight::Plight;
 use image::{Image, Recorder};
 use live::Live;
 pub use live::{ReadsBy, try_file, try_vectors};
+pub use plight::Plight;
 use source::SourceFiles;
 use system_call::{Descriptor, InKernel};
 
@@ -318,6 +319,12 @@ impl Target {
     pub fn source_line(&self, file: &str, line: u32) -> Option<String> {
         let live = self.live()?;
         lock(&self.source).line(file, line, || live.open_source(file))
+    }
+
+    /// The lines of a source file that the target names. `None` where the file cannot be read.
+    pub fn source_lines(&self, file: &str) -> Option<Vec<String>> {
+        let live = self.live()?;
+        lock(&self.source).lines(file, || live.open_source(file)).map(<[String]>::to_vec)
     }
 }
 

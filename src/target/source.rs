@@ -17,12 +17,16 @@ pub struct SourceFiles {
 impl SourceFiles {
     /// Line `line` (from 1) of `file`, trimmed; `open` is asked for the file at its first use.
     pub fn line(&mut self, file: &str, line: u32, open: impl FnOnce() -> Option<File>) -> Option<String> {
+        let text = self.lines(file, open)?.get(usize::try_from(line.checked_sub(1)?).ok()?)?;
+        Some(text.trim().to_owned())
+    }
+
+    /// The lines of `file`; `open` is asked for the file at its first use.
+    pub fn lines(&mut self, file: &str, open: impl FnOnce() -> Option<File>) -> Option<&[String]> {
         if !self.files.contains_key(file) {
             self.files.insert(file.to_owned(), open().and_then(lines));
         }
-        let lines = self.files.get(file)?.as_ref()?;
-        let text = lines.get(usize::try_from(line.checked_sub(1)?).ok()?)?;
-        Some(text.clone())
+        self.files.get(file)?.as_deref()
     }
 }
 
@@ -32,7 +36,7 @@ fn lines(file: File) -> Option<Vec<String>> {
     }
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).lines().map(|line| line.trim().to_owned()).collect())
+    Some(String::from_utf8_lossy(&bytes).lines().map(|line| line.trim_end().to_owned()).collect())
 }
 
 #[cfg(test)]

@@ -9,3 +9,4 @@ pub mod gil;
 pub mod progress;
 pub mod ps;
 pub mod summary;
+pub mod top;

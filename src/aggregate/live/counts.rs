@@ -1,0 +1,63 @@
+//! What is counted of a thread in a stack, and which of it counts.
+
+use std::ops::AddAssign;
+
+/// How often something was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// In all.
+    pub seen: u64,
+    /// Running.
+    pub ran: u64,
+    /// Holding the GIL.
+    pub held: u64,
+    /// Waiting for the GIL.
+    pub wanted: u64,
+    /// Threads that waited for the GIL while it was held here, added up.
+    pub blamed: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.seen += other.seen;
+        self.ran += other.ran;
+        self.held += other.held;
+        self.wanted += other.wanted;
+        self.blamed += other.blamed;
+    }
+}
+
+/// Which samples count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Those of threads that run.
+    #[default]
+    Cpu,
+    /// All.
+    Wall,
+    /// Those of threads that hold a GIL.
+    Gil,
+}
+
+impl Mode {
+    /// Every one, in the order in which they are gone through.
+    pub const ALL: [Mode; 3] = [Mode::Cpu, Mode::Wall, Mode::Gil];
+
+    /// What counts of `counts`.
+    pub fn of(self, counts: &Counts) -> u64 {
+        match self {
+            Mode::Cpu => counts.ran,
+            Mode::Wall => counts.seen,
+            Mode::Gil => counts.held,
+        }
+    }
+
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Cpu => "cpu",
+            Mode::Wall => "wall",
+            Mode::Gil => "gil",
+        }
+    }
+}

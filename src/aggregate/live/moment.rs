@@ -1,0 +1,98 @@
+//! What belongs to one moment: who held the GILs, and what each thread was doing.
+
+use std::time::Duration;
+
+use super::Live;
+use super::counts::Counts;
+use super::slices::Tallied;
+use crate::sample::{GilHeld, GilSample, GilState, ProcessId, Sample, ThreadId, ThreadState};
+
+/// One moment of one process.
+#[derive(Clone, Debug, Default)]
+pub struct Moment {
+    /// Who held the GILs.
+    pub gils: Vec<GilSample>,
+    /// What each thread was doing.
+    pub samples: Vec<Sample>,
+}
+
+impl Moment {
+    /// When it was.
+    pub fn at(&self) -> Option<Duration> {
+        self.gils.first().map(|gil| gil.at).or(self.samples.first().map(|sample| sample.at))
+    }
+
+    /// Threads that wait for a GIL.
+    fn waiters<'a>(&'a self, gil: &GilSample, live: &'a Live) -> impl Iterator<Item = &'a Sample> {
+        let (process, owner) = (gil.process, gil.owner);
+        self.samples.iter().filter(move |sample| {
+            sample.state == ThreadState::WaitsForGil
+                && live.thread(sample.thread).is_none_or(|thread| {
+                    let thread = &thread.thread;
+                    let its = self.gils.iter().find(|gil| gil.interpreter == thread.interpreter);
+                    thread.process == process && its.is_none_or(|its| its.owner == owner)
+                })
+        })
+    }
+
+    /// What a sample counts as. Waiting is laid at the door of whoever holds.
+    fn counts(&self, sample: &Sample, blame: &[(ThreadId, u64)]) -> Counts {
+        let is_holder = self.gils.iter().any(|gil| gil.holder == GilHeld::By(sample.thread));
+        Counts {
+            seen: 1,
+            ran: u64::from(sample.state.runs()),
+            held: u64::from(is_holder || (self.gils.is_empty() && sample.gil == GilState::Held)),
+            wanted: u64::from(sample.state == ThreadState::WaitsForGil),
+            blamed: blame.iter().find(|(holder, _)| *holder == sample.thread).map_or(0, |(_, waiters)| *waiters),
+        }
+    }
+}
+
+impl Live {
+    /// Counts a moment that is whole.
+    pub(super) fn end_moment(&mut self) {
+        let moment = std::mem::take(&mut self.moment);
+        let Some(at) = moment.at() else { return };
+        let process = match (moment.gils.first(), moment.samples.first()) {
+            (Some(gil), _) => gil.process,
+            (None, Some(sample)) => self.thread(sample.thread).map_or(ProcessId(0), |it| it.thread.process),
+            (None, None) => return,
+        };
+        let mut blame = Vec::new();
+        let mut seen = Tallied::default();
+        *seen.moments.entry(process).or_default() += 1;
+        for gil in moment.gils.iter().filter(|gil| gil.interpreter == gil.owner) {
+            let waiters = moment.waiters(gil, self).count() as u64;
+            if let GilHeld::By(holder) = gil.holder {
+                blame.push((holder, waiters));
+            }
+            let counts = seen.gil(gil.process, gil.owner);
+            counts.moments += 1;
+            counts.held += u64::from(matches!(gil.holder, GilHeld::By(_) | GilHeld::BySomeone));
+            counts.unknown += u64::from(gil.holder == GilHeld::Unknown);
+            counts.collecting += u64::from(gil.is_collecting);
+            counts.waited += waiters;
+            counts.handed_over += if gil.holder == GilHeld::Free { waiters } else { 0 };
+            counts.exists = gil.holder != GilHeld::None;
+            counts.switches = gil.switches.map(|switches| ((at, switches), (at, switches)));
+        }
+        let kept = self.stacks;
+        for sample in &moment.samples {
+            let stack = sample.stack.filter(|stack| stack.index() < kept);
+            self.not_kept += u64::from(stack != sample.stack);
+            seen.add(sample.thread, stack, moment.counts(sample, &blame), usize::MAX);
+            self.see(sample);
+        }
+        let slice = self.slices.at(at);
+        for (key, counts) in &seen.counts {
+            slice.add(key.0, key.1, *counts, super::slices::MOST_STACKS);
+            *self.totals.counts.entry(*key).or_default() += *counts;
+        }
+        let rest = Tallied { counts: Default::default(), ..seen };
+        slice.merge(&rest);
+        self.totals.merge(&rest);
+        self.now = self.now.max(at);
+        self.latest.insert(process, moment);
+        self.hold_to_bounds();
+    }
+}

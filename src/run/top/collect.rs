@@ -1,0 +1,118 @@
+//! The thread that takes the events of a recording, so that nothing that drawing waits for keeps them waiting.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TryRecvError, select};
+use pysample::aggregate::live::Live;
+use pysample::error::{Error, Result};
+use pysample::sample::Event;
+use pysample::sampler::{Outcome, Recording, Stopper};
+
+/// How long events are left to gather when they are few, and when they are many: to wait for each would have the sampler
+/// wake us each time.
+const LONG_NAP: Duration = Duration::from_millis(100);
+const SHORT_NAP: Duration = Duration::from_millis(4);
+/// Events after one nap from which on they are many, and after which others get at what was collected.
+const MANY: usize = 512;
+const IN_A_ROW: usize = 1024;
+
+/// What a recording has brought so far.
+#[derive(Clone, Debug)]
+pub struct Collected(Arc<Mutex<Live>>);
+
+impl Collected {
+    /// Looks at it; meanwhile nothing is added.
+    pub fn look(&self) -> MutexGuard<'_, Live> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A recording whose events are taken.
+pub struct Collector {
+    recording: Recording,
+    collected: Collected,
+    /// Closes when the last event has been taken.
+    over: Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Collector {
+    /// Takes the events of a recording from now on.
+    pub fn start(recording: Recording, live: Live) -> Result<Collector> {
+        let collected = Collected(Arc::new(Mutex::new(live)));
+        let (sender, over) = crossbeam_channel::bounded::<()>(0);
+        let (events, ended, into) = (recording.events().clone(), recording.ended().clone(), collected.clone());
+        let thread = thread::Builder::new().name("collector".into()).spawn(move || {
+            let _sender = sender;
+            collect(&events, &ended, &into);
+        });
+        let thread = thread.map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+        Ok(Collector { recording, collected, over, thread })
+    }
+
+    /// What has come so far.
+    pub fn collected(&self) -> &Collected {
+        &self.collected
+    }
+
+    /// Closes when the last event has been taken.
+    pub fn over(&self) -> &Receiver<()> {
+        &self.over
+    }
+
+    /// Something to stop the recording with.
+    pub fn stopper(&self) -> Stopper {
+        self.recording.stopper()
+    }
+
+    /// Something to hold the recording back with.
+    pub fn gate(&self) -> pysample::sampler::Gate {
+        self.recording.gate()
+    }
+
+    /// Waits for the end of the recording, and for its last event.
+    pub fn finish(self) -> (Collected, Outcome) {
+        if let Err(panic) = self.thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+        (self.collected, self.recording.finish())
+    }
+}
+
+fn collect(events: &Receiver<Event>, ended: &Receiver<()>, into: &Collected) {
+    loop {
+        let (is_over, taken) = take_waiting(events, into);
+        if is_over {
+            into.look().finish();
+            return;
+        }
+        let nap = match taken {
+            IN_A_ROW.. => Duration::ZERO,
+            MANY.. => SHORT_NAP,
+            _ => LONG_NAP,
+        };
+        if nap.is_zero() {
+            thread::yield_now();
+        } else {
+            select! {
+                recv(ended) -> _ => {}
+                default(nap) => {}
+            }
+        }
+    }
+}
+
+/// Takes events that have come. Whether none will come any more, and how many were taken.
+fn take_waiting(events: &Receiver<Event>, into: &Collected) -> (bool, usize) {
+    let mut live = into.look();
+    for taken in 0..IN_A_ROW {
+        match events.try_recv() {
+            Ok(event) => live.take(event),
+            Err(TryRecvError::Empty) => return (false, taken),
+            Err(TryRecvError::Disconnected) => return (true, taken),
+        }
+    }
+    (false, IN_A_ROW)
+}

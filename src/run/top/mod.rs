@@ -1,0 +1,195 @@
+//! The live view: of a process that runs, or of a command that is run for it; on a screen, or one refresh of it as text.
+
+mod app;
+mod collect;
+mod printed;
+mod save;
+mod screen;
+mod sources;
+mod suspend;
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{select, tick};
+use pysample::aggregate::live::Live;
+use pysample::error::Result;
+use pysample::export::{Files, short_file};
+use pysample::printable::printable;
+use pysample::python::Interpreter;
+use pysample::sample::program_of;
+use pysample::sampler::{self, Outcome};
+use pysample::target::Target;
+use pysample::target::command::Command;
+use pysample::view::summary::{Ending, Summary};
+use pysample::view::top::{Report, Scene, State};
+
+use super::described::Described;
+use super::follow::{ending, what};
+use super::notices::{Listen, Notice, Notices};
+use super::session::{Search, forward_until_end, search};
+use super::{Exit, attach, print, tell};
+use crate::plan::{Form, Subject, Top};
+use collect::Collector;
+use printed::Printed;
+use sources::Surroundings;
+
+/// How often the processor is looked at while nothing is drawn.
+const USAGE_EVERY: Duration = Duration::from_secs(1);
+
+/// Shows what was planned.
+pub fn run(plan: &Top) -> Result<Exit> {
+    match &plan.subject {
+        Subject::Process(pid) => {
+            let (target, interpreter) = attach(*pid)?;
+            let notices = Notices::listen(Listen::Ourselves)?;
+            watch(plan, target, interpreter, &notices, None, None)
+        }
+        Subject::Command(words) => run_command(plan, words),
+    }
+}
+
+/// Whatever becomes of the view, the command runs on to its own end, and its exit status is ours.
+fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
+    let notices = Notices::listen(Listen::Command)?;
+    let (command, printed) = match plan.form {
+        Form::Screen => {
+            let (command, printed) = Command::spawn_apart(words)?;
+            (command, Some(Printed::take(printed)))
+        }
+        Form::Text | Form::Json => (Command::spawn(words)?, None),
+    };
+    notices.watch(command.watch());
+    let watched = match search(&command, &notices) {
+        Ok(Search::Found(target, interpreter)) => {
+            watch(plan, *target, *interpreter, &notices, Some(&command), printed.as_ref())
+        }
+        Ok(Search::Over) => {
+            let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
+            let subject = Described::unseen(&program, command.pid());
+            tell(&format!("No sample was taken: {} was never seen running Python", printable(&subject.to_text())));
+            Ok(Exit::Done)
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &watched {
+        crate::complain(error);
+    }
+    printed.iter().for_each(Printed::pass_on);
+    forward_until_end(&command, &notices);
+    let status = command.wait()?.0;
+    printed.iter().for_each(Printed::drain);
+    match (status, watched) {
+        (0, Err(error)) => Ok(Exit::Command(crate::exit_code(&error))),
+        (status, _) => Ok(Exit::Command(status)),
+    }
+}
+
+fn watch(
+    plan: &Top,
+    target: Target,
+    interpreter: Interpreter,
+    notices: &Notices,
+    command: Option<&Command>,
+    printed: Option<&Printed>,
+) -> Result<Exit> {
+    let subject = Described::new(&target, &interpreter);
+    let recording = sampler::start(target, interpreter, plan.sampling)?;
+    let collector = Collector::start(recording, Live::new(shorten(plan.files)))?;
+    let (outcome, end, saved) = match plan.form {
+        Form::Screen => {
+            let left = app::show(plan, &subject, notices, collector, printed)?;
+            if left.is_interrupted {
+                command.iter().for_each(|command| command.signal(signal_hook::consts::SIGINT));
+            }
+            (left.outcome, left.end, left.saved)
+        }
+        Form::Text | Form::Json => {
+            let (outcome, end) = refresh(plan, &subject, notices, collector, command)?;
+            (outcome, end, Vec::new())
+        }
+    };
+    let tally = outcome.tally;
+    let summary = Summary {
+        subject: subject.to_text(),
+        elapsed: outcome.elapsed,
+        rate: plan.sampling.rate,
+        tally,
+        profile: None,
+        end,
+        written: None,
+    };
+    if plan.form != Form::Json {
+        tell(summary.to_string().trim_end());
+    }
+    saved.iter().for_each(|saved| tell(&format!("  {}", printable(saved))));
+    Ok(if tally.taken == 0 && end == Ending::Stopped { Exit::Interrupted } else { Exit::Done })
+}
+
+/// One refresh: looks for as long as was asked, or as there is something to look at, and prints it.
+fn refresh(
+    plan: &Top,
+    subject: &Described,
+    notices: &Notices,
+    collector: Collector,
+    command: Option<&Command>,
+) -> Result<(Outcome, Ending)> {
+    let mut around = Surroundings::default();
+    let (began, usage) = (Instant::now(), tick(USAGE_EVERY));
+    let mut has_exited = false;
+    around.look(&mut collector.collected().look(), began.elapsed());
+    loop {
+        select! {
+            recv(collector.over()) -> _ => break,
+            recv(usage) -> _ => around.look(&mut collector.collected().look(), began.elapsed()),
+            recv(notices.receiver()) -> notice => match notice.expect("the notices hold a sender themselves") {
+                Notice::Signal(signal) => {
+                    command.iter().for_each(|command| signal.forward(command));
+                    if signal.ends() {
+                        collector.stopper().stop();
+                    }
+                }
+                Notice::CommandEnded => {
+                    has_exited = true;
+                    collector.stopper().stop();
+                }
+            }
+        }
+    }
+    around.look(&mut collector.collected().look(), began.elapsed());
+    let (collected, outcome) = collector.finish();
+    let end = if has_exited { Ending::TargetExited } else { ending(outcome.end) };
+    let live = collected.look();
+    live.remarks().iter().for_each(|remark| tell(&format!("pysample: {}", what(*remark))));
+    let ended = match end {
+        Ending::TargetExited => Some("the process has ended"),
+        Ending::TargetReplaced => Some("it became a program that is not Python"),
+        Ending::Duration | Ending::Stopped | Ending::NeverPython => None,
+    };
+    let scene = Scene {
+        live: &live,
+        program: &subject.program,
+        rate: plan.sampling.rate,
+        uptime: around.uptime,
+        ended,
+        sources: &around.files,
+        dump: &[],
+        output: &[],
+    };
+    let mut state = State::new(plan.mode, plan.window);
+    state.of_all_time = true;
+    let report = Report::new(&scene, &mut state);
+    print(|out| match plan.form {
+        Form::Json => report.write_json(out),
+        Form::Text | Form::Screen => report.write_text(&scene, out),
+    })?;
+    Ok((outcome, end))
+}
+
+/// What files are called.
+fn shorten(files: Files) -> fn(&str, &[String]) -> String {
+    match files {
+        Files::Short => |file, search_path| short_file(file, search_path).to_owned(),
+        Files::Full => |file, _| file.to_owned(),
+    }
+}

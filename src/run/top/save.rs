@@ -1,0 +1,82 @@
+//! What was collected so far, written as `record` writes it, and the moment as `dump` shows it.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use pysample::aggregate::CallTree;
+use pysample::aggregate::live::{Live, Mode};
+use pysample::error::Result;
+use pysample::export::flamegraph::{self, Drawing, Heading};
+use pysample::export::{Files, Folded, Labels, Lines, Threads, collapsed};
+use pysample::output::Output;
+use pysample::sample::Process;
+use pysample::view::dump::{Colour, Process as Dumped, Report};
+use pysample::view::summary::hertz;
+
+use super::super::described::{Described, file_name};
+use super::super::record;
+use super::sources::Surroundings;
+use crate::plan::{Format, FromStacks};
+
+/// What is written, taken out of what is collected.
+pub struct Profile {
+    tree: CallTree,
+    labels: Labels,
+    heading: Heading,
+}
+
+impl Profile {
+    /// What was collected so far.
+    pub fn new(live: &Live, mode: Mode, files: Files, subject: &Described, rate: f64) -> Profile {
+        let tree = live.profile(mode);
+        let (seconds, looks) = (live.elapsed().as_secs_f64(), live.totals().looks());
+        let subtitle = format!(
+            "{} stacks in {} mode · {looks} samples in {seconds:.1} s ({} asked), so far",
+            tree.samples(),
+            mode.name(),
+            hertz(rate),
+        );
+        let search_path = live.search_path();
+        let labels = Labels { lines: Lines::Running, files, threads: Threads::Merged, search_path };
+        Profile { tree, labels, heading: Heading { title: subject.to_text(), subtitle } }
+    }
+
+    /// Writes it in each format, into the current folder. Where to, in words.
+    pub fn save(&self, program: &str, pid: u32) -> Result<String> {
+        let now = SystemTime::now();
+        let folded = Folded::new(&self.tree, &self.labels);
+        let write = |format: Format, fill: FromStacks| -> Result<String> {
+            let path: PathBuf = file_name(program, pid, now, format);
+            let output = Output::file(&path)?;
+            record::write(output, |out| fill(&folded, &self.heading, Drawing::default(), out))
+        };
+        let graph = write(Format::Flamegraph, flamegraph::draw)?;
+        let stacks = write(Format::Collapsed, |stacks, _, _, out| collapsed::write(stacks, out))?;
+        Ok(format!("saved {graph} and {stacks}"))
+    }
+}
+
+/// The last moment of every process, as `dump` shows it.
+pub fn dump(live: &Live, subject: &Described, around: &Surroundings) -> Vec<String> {
+    let mut text = Vec::new();
+    for (id, process) in live.processes() {
+        let Some(snapshot) = live.snapshot(*id) else { continue };
+        let report = Report::new(dumped(process, subject), snapshot, |file, line| around.line(process.pid, file, line));
+        // Writing to memory does not fail.
+        let _ = report.write_text(Colour::None, &mut text);
+    }
+    String::from_utf8_lossy(&text).lines().map(Into::into).collect()
+}
+
+fn dumped(process: &Process, subject: &Described) -> Dumped {
+    let known = subject.process();
+    match known.pid == process.pid && known.python.version == process.python {
+        true => known.clone(),
+        false => {
+            let mut python = known.python.clone();
+            python.version.clone_from(&process.python);
+            let pid_inside = Some(process.own_pid).filter(|own| *own != process.pid);
+            Dumped { pid: process.pid, pid_inside, command: process.command.clone(), python }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The lines at the bottom: what the looking costs and what was lost; and a message, what is being typed, or the main keys.
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+
+use super::pen::{Pen, line};
+use super::state::{FilterKind, State, View};
+use super::text::clock;
+use super::{Look, Scene};
+use crate::sample::{Remark, Tally};
+
+/// Draws them.
+pub fn draw(frame: &mut Frame, scene: &Scene, state: &State, look: Look, area: Rect) {
+    cost(&mut Pen::new(frame.buffer_mut(), look, line(area, 0)), scene, state, look);
+    let at = line(area, 1);
+    if state.typing.is_some() {
+        let x = typing(&mut Pen::new(frame.buffer_mut(), look, at), state, look);
+        if at.height > 0 {
+            frame.set_cursor_position(Position { x, y: at.y });
+        }
+        return;
+    }
+    let mut pen = Pen::new(frame.buffer_mut(), look, at);
+    match &state.notice {
+        Some(notice) => drop(pen.skip(1).write(notice, look.bold())),
+        None => keys(&mut pen, state, look),
+    }
+}
+
+fn cost(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
+    let (_, tally) = scene.live.account();
+    let cost = scene.live.cost(state.window());
+    let dot = look.dot();
+    let rate = |rate: f64| if rate >= 99.95 { format!("{rate:.0}") } else { format!("{rate:.1}") };
+    let text = format!("{} Hz, {} got", rate(scene.rate), rate(cost.rate));
+    pen.skip(1).write(&text, if cost.rate < 0.9 * scene.rate { look.warning() } else { look.dim() });
+    pen.write(&format!("{dot}stopped {:.2} %", cost.stopped * 100.0), look.dim());
+    match losses(scene, &tally) {
+        losses if losses.is_empty() => pen.write(&format!("{dot}0 errors"), look.dim()),
+        losses => pen.write(&format!("{dot}{losses}"), look.warning()),
+    };
+    pen.write(&format!("{dot}own CPU {:.1} %", cost.own_cpu * 100.0), look.dim());
+    if scene.live.remarks().contains(&Remark::CannotPause) {
+        pen.write(&format!("{dot}cannot stop threads: stacks may be mixed"), look.warning());
+    }
+    pen.at_end(&format!("{} ", clock(scene.live.elapsed())), look.dim());
+}
+
+/// What was lost, by reason.
+pub fn losses(scene: &Scene, tally: &Tally) -> String {
+    let all = [
+        (tally.torn, "changed"),
+        (tally.unmapped, "unmapped"),
+        (tally.invalid, "invalid"),
+        (tally.failed, "failed"),
+        (tally.dropped, "dropped"),
+        (scene.live.not_kept(), "not kept"),
+    ];
+    let there = all.iter().filter(|(count, _)| *count > 0);
+    let reasons = there.map(|(count, reason)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ");
+    match tally.errors() {
+        0 => reasons,
+        errors => format!("{errors} errors: {reasons}"),
+    }
+}
+
+/// Returns where the next character goes.
+fn typing(pen: &mut Pen, state: &State, look: Look) -> u16 {
+    let what = match state.filter.kind {
+        FilterKind::Text => " filter: ",
+        FilterKind::Regex => " regex: ",
+    };
+    pen.write(what, look.bold()).write(&state.filter.text, look.bold());
+    let x = pen.x();
+    match state.filter.error() {
+        Some(error) => pen.at_end(&format!(" {} ", error.replace('\n', " ")), look.warning()),
+        None => pen.at_end(" Enter keeps, Esc leaves, Tab: text or regex ", look.dim()),
+    }
+    x
+}
+
+fn keys(pen: &mut Pen, state: &State, look: Look) {
+    let own: &[(&str, &str)] = match (state.opened.is_empty(), state.view) {
+        (false, _) => &[("Enter", "open"), ("Esc", "back"), ("PgDn", "source"), ("a", "all time")],
+        (_, View::Functions) => &[("Enter", "open"), ("<>", "sort"), ("/", "filter"), ("l", "line"), ("m", "mode")],
+        (_, View::Tree) => &[("Left Right", "fold"), ("e", "hottest"), ("Enter", "open"), ("a", "all time")],
+        (_, View::Threads) => &[("Enter", "only this one"), ("m", "mode")],
+        (_, View::Gil) => &[("Enter", "open"), ("a", "all time")],
+        (_, View::Moment) => &[("d", "dump again")],
+        (_, View::Output) => &[("Up Down", "scroll")],
+    };
+    let always = [("w", "window"), ("Space", "freeze"), ("s", "save"), ("?", "help"), ("q", "quit")];
+    for (key, what) in own.iter().copied().chain(always) {
+        pen.skip(1).write(key, look.bold()).write(&format!(" {what}"), look.dim());
+    }
+}

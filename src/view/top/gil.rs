@@ -1,0 +1,134 @@
+//! The GIL, live: how much of the time it is held and wanted, by which threads, and which code makes others wait.
+
+use std::collections::BTreeMap;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::pen::{Pen, below, line, list};
+use super::state::{At, State, View};
+use super::sums::{name, share};
+use super::text::percent;
+use super::{Look, Scene, threads};
+use crate::aggregate::live::{GilCounts, Row, Span, Subtree, Tallied};
+use crate::sample::ProcessId;
+
+/// GILs that are shown.
+const SHOWN: usize = 4;
+
+/// Draws it.
+pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area: Rect) {
+    let tallied = scene.live.tallied(state.span());
+    let is_of = |process: ProcessId| state.of.process.is_none_or(|of| of == process);
+    let gils: BTreeMap<_, _> = tallied.gils.iter().filter(|((process, _), _)| is_of(*process)).collect();
+    let mut next = 0;
+    for ((process, owner), gil) in gils.iter().take(SHOWN) {
+        let of = whose(scene, *process, *owner, gils.len());
+        summary(&mut Pen::new(buffer, look, line(area, next)), &of, gil, look);
+        next += 1;
+    }
+    if gils.len() > SHOWN {
+        let more = format!("and {} more; p shows one process alone", gils.len() - SHOWN);
+        Pen::new(buffer, look, line(area, next)).skip(1).write(&more, look.dim());
+        next += 1;
+    }
+    let has_gil = gils.values().any(|gil| gil.exists);
+    let left = area.height.saturating_sub(next);
+    let lines = (scene.live.there().len() as u16 + 2).clamp(4, (left / 2).max(4));
+    let under = Rect { y: area.y + next, height: lines.min(left), ..area };
+    threads::draw_below(buffer, scene, state, look, under);
+    draw_blame(buffer, scene, state, look, below(area, next + lines), &tallied, has_gil);
+}
+
+fn whose(scene: &Scene, process: ProcessId, owner: i64, of: usize) -> String {
+    let processes = scene.live.processes();
+    match processes.get(&process).filter(|_| processes.len() > 1) {
+        Some(process) => format!("pid {}: ", process.pid),
+        None if of > 1 => format!("interpreter {owner}: "),
+        None => String::new(),
+    }
+}
+
+fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
+    pen.skip(1).write(of, look.bold());
+    if !gil.exists {
+        pen.write(
+            "no GIL: free-threaded. Threads hold each other up at locks, and when the world is stopped.",
+            look.dim(),
+        );
+        return;
+    }
+    let (dot, looks) = (look.dot(), gil.moments as f64);
+    let held = share(gil.held, looks);
+    pen.write(&format!("held {:.1} % ", held * 100.0), look.heat(held));
+    pen.to_left(&look.bar(held, 10), 10, look.blocked());
+    pen.write(&format!("{dot}{:.2} threads wait for it", share(gil.waited, looks)), look.bold());
+    if let Some(switches) = gil.switches_per_second() {
+        pen.write(&format!("{dot}changes hands {switches:.0} times a second"), look.dim());
+    }
+    if gil.handed_over > 0 {
+        let share = share(gil.handed_over, gil.waited as f64) * 100.0;
+        pen.write(&format!("{dot}{share:.0} % of the waiting is handing over"), look.dim());
+    }
+    if gil.collecting > 0 {
+        pen.write(&format!("{dot}collects garbage {:.1} %", share(gil.collecting, looks) * 100.0), look.dim());
+    }
+    if gil.unknown > 0 {
+        pen.write(&format!("{dot}unknown {:.1} %", share(gil.unknown, looks) * 100.0), look.warning());
+    }
+}
+
+/// Functions by how much others waited while they held the GIL.
+fn draw_blame(
+    buffer: &mut Buffer,
+    scene: &Scene,
+    state: &mut State,
+    look: Look,
+    area: Rect,
+    tallied: &Tallied,
+    has_gil: bool,
+) {
+    let (live, level) = (scene.live, state.level);
+    let subtree = Subtree::new(live.tree(), &live.stacks(tallied, state.of));
+    let mut rows = subtree.rows(live.keys(), level);
+    rows.retain(|row| row.total.blamed + row.total.held > 0);
+    if state.filter.is_set() {
+        rows.retain(|row| {
+            let (function, place) = name(scene, level, row.key);
+            state.filter.lets(&format!("{function} ({place})"))
+        });
+    }
+    let weight = |row: &Row| (row.own.blamed, row.total.blamed, row.own.held, row.total.held);
+    rows.sort_by_key(|row| (std::cmp::Reverse(weight(row)), row.key));
+    let list_area = below(area, 1);
+    let cursor = &mut state.cursors[View::Gil as usize];
+    cursor.place(rows.len(), usize::from(list_area.height), |row| u64::from(rows[row].key.0));
+    let cursor = *cursor;
+    let mut heading = Pen::new(buffer, look, line(area, 0));
+    let when = if state.span() == Span::All { "all time" } else { "window" };
+    if !has_gil {
+        heading.skip(1).write("Who holds the GIL is not a question here: there is none.", look.dim());
+        return;
+    }
+    for title in ["blame%", "total%", "holds%", "total%"] {
+        heading.to_right(title, 7, look.bold());
+    }
+    heading.skip(1).write("function others waited for", look.bold()).write(&format!("  in the {when}"), look.dim());
+    if rows.is_empty() {
+        Pen::new(buffer, look, line(list_area, 0)).skip(2).write("Nobody was seen holding the GIL.", look.dim());
+        return;
+    }
+    let all = subtree.total();
+    let (blamed, looks) = (all.blamed as f64, tallied.looks() as f64);
+    list(buffer, look, list_area, &cursor, &mut state.hits, |row, mut pen| {
+        let row = &rows[row];
+        let own = share(row.own.blamed, blamed);
+        pen.to_right(&percent(own), 7, look.heat(own));
+        pen.to_right(&percent(share(row.total.blamed, blamed)), 7, look.dim());
+        pen.to_right(&percent(share(row.own.held, looks)), 7, look.heat(share(row.own.held, looks)));
+        pen.to_right(&percent(share(row.total.held, looks)), 7, look.dim());
+        let (function, place) = name(scene, level, row.key);
+        pen.skip(1).write(&function, look.heat(own.max(0.01))).skip(1).write(&place, look.file());
+    });
+    state.at = rows.get(cursor.row).map_or(At::Nothing, |row| At::Key(level, row.key));
+}

@@ -1,0 +1,132 @@
+//! The lines at the top: which process, how busy it and its GIL are and have been, what its threads do, which views there are.
+
+use std::collections::BTreeMap;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::pen::{Pen, line, width};
+use super::state::{Hit, State, View, Whole};
+use super::sums::share;
+use super::text::clock;
+use super::{Look, Scene};
+use crate::aggregate::live::{Level, Span};
+use crate::sample::{GilState, ThreadState};
+
+/// Draws them.
+pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area: Rect) {
+    process(&mut Pen::new(buffer, look, line(area, 0)), scene, state, look);
+    load(&mut Pen::new(buffer, look, line(area, 1)), scene, state, look);
+    threads(&mut Pen::new(buffer, look, line(area, 2)), scene, look);
+    views(buffer, scene, state, look, line(area, 3));
+    buffer.set_stringn(
+        area.x,
+        line(area, 4).y,
+        look.rule().repeat(usize::from(area.width)),
+        usize::from(if line(area, 4).height > 0 { area.width } else { 0 }),
+        look.dim(),
+    );
+}
+
+fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
+    pen.skip(1);
+    if let Some(why) = scene.ended {
+        pen.write(&format!(" ENDED: {why} "), look.selected()).skip(1);
+    } else if state.is_frozen {
+        pen.write(" FROZEN ", look.selected()).skip(1);
+    }
+    let dot = look.dot();
+    pen.write(scene.program, look.bold());
+    let processes = scene.live.processes();
+    let shown = state.of.process.and_then(|id| processes.get(&id));
+    match (shown.or_else(|| processes.values().next()), processes.len()) {
+        (Some(first), 2..) if shown.is_none() => {
+            pen.write(&format!("{dot}{} processes{dot}Python {}", processes.len(), first.python), look.dim());
+        }
+        (Some(process), _) => {
+            pen.write(&format!("{dot}pid {}{dot}Python {}", process.pid, process.python), look.dim());
+        }
+        (None, _) => {}
+    }
+    if let Some(uptime) = scene.uptime {
+        pen.write(&format!("{dot}up {}", clock(uptime)), look.dim());
+    }
+    let when = match state.span() {
+        Span::All => "all time".into(),
+        _ => format!("last {} s", state.window().as_secs()),
+    };
+    let of = if state.whole == Whole::Time { ", % of time" } else { "" };
+    pen.at_end(&format!("{} mode, {when}{of} ", state.mode.name()), look.bold());
+}
+
+fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
+    let live = scene.live;
+    let half = pen.left() / 2;
+    let cpu = live.cpu_minute();
+    let now = cpu.last().map_or("    ?".into(), |cores| format!("{:5.1}", cores * 100.0));
+    pen.skip(1).write("CPU ", look.bold()).write(&format!("{now} % "), look.heat(cpu.last().copied().unwrap_or(0.0)));
+    let most = cpu.iter().copied().fold(1.0, f64::max);
+    let cells = half.saturating_sub(16);
+    let scaled: Vec<f64> = cpu.iter().map(|cores| cores / most).collect();
+    pen.to_left(&look.sparkline(&scaled, usize::from(cells.min(60))), cells.min(60), look.busy());
+    pen.skip(2);
+    let recent = live.tallied(Span::Window(state.window()));
+    if !recent.gils.is_empty() && recent.gils.values().all(|gil| !gil.exists) {
+        pen.write("GIL ", look.bold()).write("none: free-threaded", look.dim());
+        return;
+    }
+    let (held, moments) = recent.gils.values().fold((0, 0), |(held, all), gil| (held + gil.held, all + gil.moments));
+    let held = share(held, moments as f64);
+    pen.write("GIL ", look.bold()).write(&format!("{:5.1} % ", held * 100.0), look.heat(held));
+    let cells = pen.left().saturating_sub(12).min(60);
+    pen.to_left(&look.sparkline(&live.gil_minute(), usize::from(cells)), cells, look.blocked());
+    let waited: u64 = recent.gils.values().map(|gil| gil.waited).sum();
+    let waiting = share(waited, recent.looks() as f64);
+    pen.write(&format!("  {waiting:.1} wait"), if waiting >= 0.5 { look.warning() } else { look.dim() });
+}
+
+/// Threads by what they were doing at the last look.
+fn threads(pen: &mut Pen, scene: &Scene, look: Look) {
+    let there = scene.live.there();
+    let mut states: BTreeMap<ThreadState, (usize, GilState)> = BTreeMap::new();
+    for (_, thread) in &there {
+        if let Some(last) = thread.last {
+            states.entry(last.state).or_insert((0, last.gil)).0 += 1;
+        }
+    }
+    let number = match there.len() {
+        1 => "1 thread: ".into(),
+        number => format!("{number} threads: "),
+    };
+    pen.skip(1).write(&number, look.bold());
+    for (index, (state, (count, gil))) in states.into_iter().enumerate() {
+        let comma = if index > 0 { ", " } else { "" };
+        let style = super::threads::style(state, gil, look);
+        pen.write(comma, look.dim()).write(&format!("{count} {}", state.text(gil)), style);
+    }
+}
+
+fn views(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area: Rect) {
+    let mut pen = Pen::new(buffer, look, area);
+    let last = if state.has_output { View::ALL.len() } else { View::ALL.len() - 1 };
+    for (index, view) in View::ALL.into_iter().take(last).enumerate() {
+        let text = format!(" {} {} ", index + 1, view.name());
+        let style = if view == state.view { look.selected() } else { look.dim() };
+        let at = Rect { x: pen.x(), width: width(&text).min(pen.left()), ..area };
+        pen.write(&text, style);
+        if at.width > 0 {
+            state.hits.push((at, Hit::View(view)));
+        }
+    }
+    pen.skip(1);
+    if state.level != Level::Function {
+        pen.write(&format!("by {} ", state.level.name()), look.bold());
+    }
+    if state.typing.is_none() && state.filter.is_set() {
+        pen.write(&format!("filter: {} ", state.filter.text), look.warning());
+    }
+    if let Some(thread) = state.of.thread {
+        let name = super::threads::name(scene, thread);
+        pen.write(&format!("only {name} "), look.warning());
+    }
+}
