@@ -1,5 +1,7 @@
 //! What was typed. What it means, and whether it can be, is [`crate::plan`]'s business.
 
+pub mod recordings;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -30,6 +32,10 @@ Examples:
       pysample record --pid 4242 -t -i -o threads.svg
   A short look at a high rate, as collapsed stacks to sort and search:
       pysample record --pid 4242 -d 1.5 -r 1khz -f collapsed -o - | sort
+  Every sample, to look at in any way later:
+      pysample record --pid 4242 -i -o run.pysample
+      pysample report run.pysample
+      pysample convert run.pysample -o run.svg --mode cpu
   A program from its start to its end:
       pysample record -o profile.svg -- python3 app.py
 
@@ -69,12 +75,18 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Record where a program spends its time, to a flame graph or collapsed stacks
+    /// Record where a program spends its time, to a flame graph, a recording or another format
     Record(Record),
     /// Show what every thread is doing right now
     Dump(Dump),
     /// Show who holds the GIL, who waits for it, and which code is to blame
     Gil(Gil),
+    /// Write a recording, or a part of it, in another format
+    Convert(recordings::Convert),
+    /// Put recordings together
+    Merge(recordings::Merge),
+    /// Tell what is in a recording: hot functions and lines, threads, the GIL
+    Report(recordings::Report),
     /// Print a script that completes pysample's arguments in a shell
     Completions(Completions),
 }
@@ -336,7 +348,10 @@ mod tests {
 
     #[test]
     fn the_examples_fit_a_terminal() {
-        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES].iter().flat_map(|text| text.lines()) {
+        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, recordings::CONVERT_EXAMPLES]
+            .iter()
+            .flat_map(|text| text.lines())
+        {
             assert!(line.len() <= 80, "{line}");
         }
     }

@@ -1,6 +1,7 @@
 //! What was typed means this: every value checked, every choice an enum. Nothing below sees the raw arguments.
 
 mod format;
+pub mod recordings;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,12 @@ pub enum Plan {
     Dump(Dump),
     /// Show who holds the GIL and who waits for it.
     Gil(Gil),
+    /// Write a recording in another format.
+    Convert(recordings::Convert),
+    /// Put recordings together.
+    Merge(recordings::Merge),
+    /// Tell what is in a recording.
+    Report(recordings::Report),
     /// Print completions for a shell.
     Completions(Shell),
 }
@@ -118,6 +125,9 @@ impl Plan {
             cli::Command::Record(typed) => Plan::Record(record(typed)?),
             cli::Command::Dump(typed) => Plan::Dump(dump(&typed)?),
             cli::Command::Gil(typed) => Plan::Gil(gil(typed)?),
+            cli::Command::Convert(typed) => Plan::Convert(recordings::convert(typed)?),
+            cli::Command::Merge(typed) => Plan::Merge(recordings::merge(typed)?),
+            cli::Command::Report(typed) => Plan::Report(recordings::report(typed)?),
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),
         })
     }

@@ -6,6 +6,7 @@ mod gil;
 mod kept;
 mod notices;
 mod record;
+mod recordings;
 mod session;
 mod spool;
 
@@ -41,6 +42,9 @@ pub fn run(plan: Plan) -> Result<Exit> {
         Plan::Record(plan) => session::record(&plan, &plan.subject),
         Plan::Dump(plan) => dump(plan),
         Plan::Gil(plan) => session::record(&plan, &plan.subject),
+        Plan::Convert(plan) => recordings::convert(&plan),
+        Plan::Merge(plan) => recordings::merge(&plan),
+        Plan::Report(plan) => recordings::report(&plan),
         Plan::Completions(shell) => completions(shell),
     }
 }

@@ -1,8 +1,10 @@
 //! Events to totals: what a recording said, summed up. Memory grows with distinct stacks, not with samples. How anything
 //! is named or written is left to `export` and `view`.
 
+pub mod activity;
 mod call_tree;
 pub mod gil;
+pub mod hot;
 mod share;
 mod synopsis;
 

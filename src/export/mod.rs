@@ -3,7 +3,7 @@
 
 pub mod collapsed;
 pub mod flamegraph;
-mod folded;
+pub(crate) mod folded;
 mod labels;
 
 pub use folded::Folded;

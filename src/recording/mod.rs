@@ -1,6 +1,6 @@
-//! The own recording: a file that keeps every sample, written while it is recorded, read as often as one likes. Other
-//! formats are made from it by [`crate::export`]; whose file it is, and what a broken one means to a user, is left to
-//! the program.
+//! The own recording: a file that keeps every sample, written while it is recorded, read as often as one likes. Parts of
+//! it, several of them together, and collapsed stacks of others can be gone through in the same way. Other formats are made
+//! from it by [`crate::export`]; what is recorded and when it is to be safe is left to the program.
 //!
 //! # The file, byte by byte
 //!
@@ -82,14 +82,22 @@
 
 mod block;
 mod bytes;
+mod collapsed;
 mod definitions;
+mod filter;
 mod gils;
+mod merge;
+mod opened;
 mod reader;
 mod rows;
 mod tally;
 mod times;
 mod writer;
 
+pub use collapsed::Collapsed;
+pub use filter::{Filter, Filtered, Pattern};
+pub use merge::Merged;
+pub use opened::Opened;
 pub use reader::{Events, Loss, Reader};
 pub use writer::Writer;
 

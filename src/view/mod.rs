@@ -4,4 +4,5 @@
 pub mod dump;
 pub mod gil;
 pub mod progress;
+pub mod report;
 pub mod summary;
