@@ -273,14 +273,16 @@ impl Report {
             writeln!(out, "{:8}  {ran:7.1}  {held:7.1}  {name}", part.samples)?;
             let mut states: Vec<_> = part.states.iter().collect();
             states.sort_by_key(|(_, samples)| std::cmp::Reverse(**samples));
-            let words = states.iter().take(3).map(|(state, samples)| {
-                format!(
-                    "{} {:.0} %",
-                    state.text(crate::sample::GilState::Unknown),
-                    100.0 * share(**samples, part.samples)
-                )
-            });
-            let words = shortened(&words.collect::<Vec<_>>().join(", "), WIDTH - 30);
+            let mut words = String::new();
+            for (state, samples) in states {
+                let share = 100.0 * share(*samples, part.samples);
+                let word = format!("{} {share:.0} %", state.text(crate::sample::GilState::Unknown));
+                if words.len() + word.len() > WIDTH - 32 {
+                    break;
+                }
+                words += if words.is_empty() { "" } else { ", " };
+                words += &word;
+            }
             writeln!(out, "{:28}  {words}", "")?;
         }
         Ok(())
