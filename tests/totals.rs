@@ -35,7 +35,11 @@ const FORMATS: &[(&str, Format)] = &[
 
 fn tree(recording: &dyn Replay) -> CallTree {
     let mut tree = CallTree::merged();
-    recording.replay(&mut |event| Ok(tree.take(event))).unwrap();
+    let replayed = recording.replay(&mut |event| {
+        tree.take(event);
+        Ok(())
+    });
+    replayed.unwrap();
     tree
 }
 
@@ -81,8 +85,11 @@ fn from_recording(recording: &Literal) -> Totals {
 /// Names that no format confuses with anything else: what they do to those that do is told by the tests of labels.
 const NAMES: [&str; 6] = ["<module>", "Job.run", "f", "g", "<lambda>", "größe"];
 
+type Stacks = Vec<(prop::sample::Index, usize)>;
+type Samples = Vec<(u32, Option<prop::sample::Index>)>;
+
 /// Stacks, each a caller among those before it and a function; and samples, each a thread and a stack.
-fn recording() -> impl Strategy<Value = (Vec<(prop::sample::Index, usize)>, Vec<(u32, Option<prop::sample::Index>)>)> {
+fn recording() -> impl Strategy<Value = (Stacks, Samples)> {
     let stacks = vec((any::<prop::sample::Index>(), 0..NAMES.len()), 1..20);
     let samples = vec((0_u32..3, proptest::option::weighted(0.9, any::<prop::sample::Index>())), 0..60);
     (stacks, samples)

@@ -328,7 +328,11 @@ mod tests {
 
     fn collapsed(recording: &dyn Replay) -> String {
         let (mut tree, mut out) = (CallTree::merged(), Vec::new());
-        recording.replay(&mut |event| Ok(tree.take(event))).unwrap();
+        let replayed = recording.replay(&mut |event| {
+            tree.take(event);
+            Ok(())
+        });
+        replayed.unwrap();
         crate::export::collapsed::write(&Folded::new(&tree, &Labels::default()), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
