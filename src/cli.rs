@@ -3,6 +3,7 @@
 pub mod diff;
 mod doctor;
 mod ps;
+pub mod recordings;
 mod top;
 
 use std::ffi::OsString;
@@ -44,6 +45,10 @@ Examples:
       pysample record --pid 4242 -t -i -o threads.svg
   A short look at a high rate, as collapsed stacks to sort and search:
       pysample record --pid 4242 -d 1.5 -r 1khz -f collapsed -o - | sort
+  Every sample, to look at in any way later:
+      pysample record --pid 4242 -i -o run.pysample
+      pysample report run.pysample
+      pysample convert run.pysample -o run.svg --mode cpu
   A program from its start to its end:
       pysample record -o profile.svg -- python3 app.py
 
@@ -83,7 +88,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Record where a program spends its time, to a flame graph or collapsed stacks
+    /// Record where a program spends its time, to a flame graph, a recording or another format
     Record(Record),
     /// Show live what is hot, who holds the GIL and what waits
     Top(Top),
@@ -99,6 +104,12 @@ pub enum Command {
     Ps(Ps),
     /// Tell why a process can be read, or cannot, and what mends it
     Doctor(Doctor),
+    /// Write a recording, or a part of it, in another format
+    Convert(recordings::Convert),
+    /// Put recordings together
+    Merge(recordings::Merge),
+    /// Tell what is in a recording: hot functions and lines, threads, the GIL
+    Report(recordings::Report),
     /// Print a script that completes pysample's arguments in a shell
     Completions(Completions),
 }
@@ -368,9 +379,9 @@ mod tests {
 
     #[test]
     fn the_examples_fit_a_terminal() {
-        let all =
-            [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, ps::EXAMPLES, doctor::EXAMPLES, top::EXAMPLES];
-        for line in all.iter().flat_map(|text| text.lines()) {
+        let ours = [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES];
+        let theirs = [ps::EXAMPLES, doctor::EXAMPLES, top::EXAMPLES, recordings::CONVERT_EXAMPLES];
+        for line in ours.iter().chain(&theirs).flat_map(|text| text.lines()) {
             assert!(line.len() <= 80, "{line}");
         }
     }

@@ -99,6 +99,14 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A recording cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, or the kernel's answer.
+        source: io::Error,
+    },
     /// A recorded memory image cannot be used.
     #[error("cannot read the memory image {}: {why}", path.display())]
     Image {

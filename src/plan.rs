@@ -2,6 +2,7 @@
 
 pub mod diff;
 mod format;
+pub mod recordings;
 mod top;
 
 use std::ffi::OsString;
@@ -43,6 +44,12 @@ pub enum Plan {
     Ps(Shape),
     /// Tell why a process can be read, or cannot; without one, what is allowed at all.
     Doctor(Option<u32>, Shape),
+    /// Write a recording in another format.
+    Convert(recordings::Convert),
+    /// Put recordings together.
+    Merge(recordings::Merge),
+    /// Tell what is in a recording.
+    Report(recordings::Report),
     /// Print completions for a shell.
     Completions(Shell),
 }
@@ -137,6 +144,9 @@ impl Plan {
             cli::Command::Check(typed) => Plan::Check(diff::check(typed)?),
             cli::Command::Ps(typed) => Plan::Ps(shape(typed.json)),
             cli::Command::Doctor(typed) => Plan::Doctor(typed.pid.as_deref().map(pid).transpose()?, shape(typed.json)),
+            cli::Command::Convert(typed) => Plan::Convert(recordings::convert(typed)?),
+            cli::Command::Merge(typed) => Plan::Merge(recordings::merge(typed)?),
+            cli::Command::Report(typed) => Plan::Report(recordings::report(typed)?),
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),
         })
     }

@@ -11,6 +11,7 @@ mod notices;
 mod open;
 mod ps;
 mod record;
+mod recordings;
 mod session;
 mod spool;
 mod top;
@@ -58,6 +59,9 @@ pub fn run(plan: Plan) -> Result<Exit> {
         Plan::Check(plan) => diff::check(&plan),
         Plan::Ps(shape) => ps::run(shape),
         Plan::Doctor(pid, shape) => doctor::run(pid, shape),
+        Plan::Convert(plan) => recordings::convert(&plan),
+        Plan::Merge(plan) => recordings::merge(&plan),
+        Plan::Report(plan) => recordings::report(&plan),
         Plan::Completions(shell) => completions(shell),
     }
 }

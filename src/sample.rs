@@ -4,6 +4,7 @@
 //! recording: names, frames and stacks are defined once and then spoken of by id, so that a sample is a few words.
 
 mod ending;
+mod files;
 mod mixing;
 mod process;
 mod replay;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use ending::Ending;
+pub use files::{module, short_file};
 pub use mixing::Mixing;
 pub use process::{Process, program_of};
 pub use replay::{Header, Literal, Replay};
@@ -61,6 +63,18 @@ ids! {
     ThreadId,
     /// A process, as defined by [`Event::Process`]. Ids count up from 0.
     ProcessId
+}
+
+/// Defines an entry of a dense table, or replaces it.
+///
+/// An id beyond the table's end would mean that a definition was lost. Nothing is made up for it: whatever refers to it
+/// finds nothing.
+pub(crate) fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
+    if index == table.len() {
+        table.push(value);
+    } else if let Some(entry) = table.get_mut(index) {
+        *entry = value;
+    }
 }
 
 /// A code object: a function, a class body, a module.

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pysample::aggregate::CallTree;
-use pysample::export::flamegraph::Heading;
+use pysample::export::flamegraph::{Drawing, From, Growth, Heading};
 use pysample::export::{
     Files, Folded, Labels, Lines, Threads, chrome_trace, collapsed, firefox, flamegraph, json_lines, pprof, pstats,
     speedscope,
@@ -90,14 +90,14 @@ fn collapse(labels: &Labels) -> Vec<u8> {
     out
 }
 
-fn draw(tree: &CallTree) -> Vec<u8> {
+fn draw(tree: &CallTree, drawing: Drawing) -> Vec<u8> {
     let heading = Heading {
         title: "main.py (pid 4242) · Python 3.11.7".into(),
         subtitle: "12 stacks of 2 threads · 11 samples in 0.1 s at 99.6 Hz (100 Hz asked, 0 late, 0 errors)".into(),
     };
     let labels = Labels { search_path: search_path(), ..Labels::default() };
     let mut out = Vec::new();
-    flamegraph::write(&Folded::new(tree, &labels), &heading, &mut out).unwrap();
+    flamegraph::draw(&Folded::new(tree, &labels), &heading, drawing, &mut out).unwrap();
     out
 }
 
@@ -181,12 +181,18 @@ fn collapsed_stacks_with_functions_threads_and_full_file_names() {
 
 #[test]
 fn a_flame_graph() {
-    assert_golden("flamegraph.svg", &draw(&recording()));
+    assert_golden("flamegraph.svg", &draw(&recording(), Drawing::default()));
 }
 
 #[test]
 fn a_flame_graph_of_nothing() {
-    assert_golden("flamegraph-empty.svg", &draw(&CallTree::default()));
+    assert_golden("flamegraph-empty.svg", &draw(&CallTree::default(), Drawing::default()));
+}
+
+#[test]
+fn an_inverted_flame_graph_of_icicles() {
+    let drawing = Drawing { from: From::Innermost, growth: Growth::Down };
+    assert_golden("flamegraph-inverted-icicle.svg", &draw(&recording(), drawing));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use crate::sample::{
-    Code, CodeId, Event, Frame, FrameId, Process, ProcessId, Sample, StackId, Tally, Thread, ThreadId,
+    Code, CodeId, Event, Frame, FrameId, Process, ProcessId, Sample, StackId, Tally, Thread, ThreadId, define,
 };
 
 /// How often one thread was seen in one stack.
@@ -175,18 +175,6 @@ impl CallTree {
     /// A stack's innermost frame and the stack of its caller, if it was defined.
     pub fn stack(&self, id: StackId) -> Option<(FrameId, Option<StackId>)> {
         self.stacks.get(id.index()).map(|node| (node.frame, node.caller))
-    }
-}
-
-/// Defines an entry of a dense table, or replaces it.
-///
-/// An id beyond the table's end would mean that a definition was lost. Nothing is made up for it: whatever refers to it
-/// finds nothing.
-pub(super) fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
-    if index == table.len() {
-        table.push(value);
-    } else if let Some(entry) = table.get_mut(index) {
-        *entry = value;
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
-use super::call_tree::define;
-use crate::sample::{Event, Process, Replay, Tally};
+use crate::sample::{Event, Process, Replay, Tally, define};
 
 /// A recording at a glance. What it holds does not grow with the number of samples.
 #[derive(Clone, Debug, Default)]

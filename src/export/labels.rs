@@ -1,7 +1,7 @@
 //! What a frame and a thread are called in a profile. Where the label goes is the formats' business.
 
 use crate::printable::printable;
-use crate::sample::{Code, Process, Thread};
+use crate::sample::{Code, Process, Thread, short_file};
 
 /// Which line a frame shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,15 +47,16 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// `qualified_name (file:line)`, without the line where it is not known.
+    /// `qualified_name (file:line)`, without what is not known.
     pub fn frame(&self, code: &Code, line: Option<u32>) -> String {
         let file = self.file(&code.file);
         let line = match self.lines {
             Lines::Running => line,
-            Lines::First => Some(code.first_line),
+            Lines::First => Some(code.first_line).filter(|line| *line > 0),
         };
-        let (function, file) = (clean(&code.function), clean(file));
+        let (function, is_unknown, file) = (clean(&code.function), file.is_empty(), clean(file));
         match line {
+            None if is_unknown => function,
             Some(line) => format!("{function} ({file}:{line})"),
             None => format!("{function} ({file})"),
         }
@@ -86,25 +87,6 @@ impl Labels {
             interpreter => format!("{name} ({id}, interpreter {interpreter})"),
         }
     }
-}
-
-/// The name of a file below the longest matching entry of `search_path`, else its last component. Names that are not
-/// absolute (`<string>`, `app.py`) stay what they are.
-pub fn short_file<'a>(file: &'a str, search_path: &[String]) -> &'a str {
-    if !file.starts_with('/') {
-        return file;
-    }
-    let below = |entry: &String| {
-        let entry = entry.trim_end_matches('/');
-        (!entry.is_empty()).then(|| file.strip_prefix(entry)?.strip_prefix('/')).flatten()
-    };
-    search_path
-        .iter()
-        .filter_map(below)
-        .filter(|rest| !rest.is_empty())
-        .min_by_key(|rest| rest.len())
-        .or_else(|| file.rsplit('/').next().filter(|name| !name.is_empty()))
-        .unwrap_or(file)
 }
 
 /// A name without what the formats keep for themselves: `;` parts frames, a leading `#` begins a comment, spaces at an
@@ -141,6 +123,13 @@ mod tests {
     #[test]
     fn a_line_that_is_not_known_is_left_out() {
         assert_eq!(Labels::default().frame(&code("f", "x.py"), None), "f (x.py)");
+    }
+
+    #[test]
+    fn a_function_of_which_nothing_else_is_known_is_its_name() {
+        let unknown = Code { function: "main".into(), file: "".into(), first_line: 0 };
+        assert_eq!(Labels::default().frame(&unknown, None), "main");
+        assert_eq!(Labels { lines: Lines::First, ..Labels::default() }.frame(&unknown, None), "main");
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod chrome_trace;
 pub mod collapsed;
 pub mod firefox;
 pub mod flamegraph;
-mod folded;
+pub(crate) mod folded;
 pub mod html;
 mod json;
 pub mod json_lines;
@@ -25,4 +25,4 @@ mod steady;
 mod tables;
 
 pub use folded::Folded;
-pub use labels::{Files, Labels, Lines, Threads, short_file};
+pub use labels::{Files, Labels, Lines, Threads};

@@ -103,7 +103,7 @@ impl Column {
     }
 
     /// A number that is told as the difference from another one.
-    pub fn from_last(&mut self, bytes: &[u8], last: u32) -> io::Result<u32> {
+    pub fn relative(&mut self, bytes: &[u8], last: u32) -> io::Result<u32> {
         let number = self.signed(bytes)?.checked_add(i64::from(last));
         number.and_then(|number| number.try_into().ok()).ok_or_else(|| damaged("a number is out of range"))
     }

@@ -72,7 +72,7 @@ fn put_id(out: &mut Vec<u8>, id: u32, next: &mut u32) {
 }
 
 fn read_id(bytes: &[u8], column: &mut Column, next: &mut u32) -> io::Result<u32> {
-    let id = column.from_last(bytes, *next)?;
+    let id = column.relative(bytes, *next)?;
     *next = id.wrapping_add(1);
     Ok(id)
 }
@@ -109,7 +109,7 @@ impl Last {
             kind::CODE => self.read_code(bytes, column, strings)?,
             kind::FRAME => {
                 let id = FrameId(read_id(bytes, column, &mut self.next_frame)?);
-                self.code = column.from_last(bytes, self.code)?;
+                self.code = column.relative(bytes, self.code)?;
                 Event::Frame(id, Frame { code: CodeId(self.code), line: column.small_optional(bytes)? })
             }
             kind::STACK => self.read_stack(bytes, column)?,
@@ -143,7 +143,7 @@ impl Last {
             caller.map(StackId).ok_or_else(|| damaged("a caller is out of range"))
         });
         let caller = caller.transpose()?;
-        self.frame = column.from_last(bytes, self.frame)?;
+        self.frame = column.relative(bytes, self.frame)?;
         Ok(Event::Stack { id: StackId(id), caller, frame: FrameId(self.frame) })
     }
 }

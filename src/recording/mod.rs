@@ -1,6 +1,6 @@
-//! The own recording: a file that keeps every sample, written while it is recorded, read as often as one likes. Other
-//! formats are made from it by [`crate::export`]; whose file it is, and what a broken one means to a user, is left to
-//! the program.
+//! The own recording: a file that keeps every sample, written while it is recorded, read as often as one likes. Parts of
+//! it, several of them together, and collapsed stacks of others can be gone through in the same way. Other formats are made
+//! from it by [`crate::export`]; what is recorded and when it is to be safe is left to the program.
 //!
 //! # The file, byte by byte
 //!
@@ -58,12 +58,17 @@
 //! | 5 | search path | number of entries, each as a text |
 //! | 6 | GIL sample | in column gils |
 //! | 7 | thread sample | in columns flags to stacks |
-//! | 8 | progress | elapsed nanoseconds and the fields of [`Tally`] (in the order of `fields` in `tally.rs`, times in nanoseconds): a mask of those that changed since the last progress of the file (bit 0: elapsed), then the zigzag difference of each |
+//! | 8 | progress | see below |
 //! | 9 | remark | 0: cannot pause, 1: stretched, 2: spared |
 //!
 //! The ids of code, frames and stacks, the code of a frame and the frame of a stack are zigzag differences: an id from the
 //! one after the last that was defined of its kind in the block, the others from the last of theirs in the block; both begin
-//! with 0. Of the progress told within a block only the last is kept, at the block's end.
+//! with 0.
+//!
+//! **Progress** is the time that elapsed and the fields of [`Tally`]: elapsed, asked, taken, late, failed, dropped, torn,
+//! unmapped, invalid, truncated, reads, stretched; count, total, median and longest of the stops; kept, found, proved, open
+//! and doubtful of the mixing; own CPU. Times are in nanoseconds. It is a mask of those that changed since the last progress
+//! of the file (bit 0: elapsed), then for each of these the zigzag difference. Of the progress told within a block only the last is kept, at the block's end.
 //!
 //! **Thread sample.** What is as expected takes no room. The flags say what is not: bit 0, it is the first of a moment (take
 //! the next from times); bit 1, its thread is another (take from threads); bit 2, so is its state (take a byte from states:
@@ -75,21 +80,31 @@
 //! id + 1).
 //!
 //! **GIL sample.** A byte of flags: bit 0, it is the first of a moment; bit 1, it is spelled in full (process, interpreter
-//! (zigzag), owner (zigzag), holder, switches (0: not known, else number + 1), interval (0: not known, else nanoseconds
-//! + 1)); else it is like the last one of the GIL that followed the last GIL the last time (within the block), but for: bit 2, holder; bit 3,
-//! the zigzag difference of the switches. Bit 4 is set while garbage is collected. A holder is 0: none, there is no GIL; 1: not
-//! known; 2: nobody; 3: a thread that is not known; else thread id + 4.
+//! (zigzag), owner (zigzag), holder, switches (0: not known, else number + 1), interval (0: not known, else
+//! 1 more than its nanoseconds)). Else it is of the GIL that comes after the last one's, in the order in which they were
+//! first seen in the block and from the last to the first (256 are remembered; one more, and they are forgotten), and is like
+//! that one's last, but for: bit 2, the holder; bit 3, the zigzag difference of the switches. Bit 4 is set while garbage is
+//! collected. A holder is 0: none, there is no GIL; 1: not known; 2: nobody; 3: a thread that is not known; else
+//! thread id + 4.
 
 mod block;
 mod bytes;
+mod collapsed;
 mod definitions;
+mod filter;
 mod gils;
+mod merge;
+mod opened;
 mod reader;
 mod rows;
 mod tally;
 mod times;
 mod writer;
 
+pub use collapsed::Collapsed;
+pub use filter::{Filter, Filtered, Pattern};
+pub use merge::Merged;
+pub use opened::Opened;
 pub use reader::{Events, Loss, Reader};
 pub use writer::Writer;
 

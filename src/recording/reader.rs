@@ -707,7 +707,11 @@ mod tests {
         let reader = Reader::open(file.path()).unwrap();
         for _ in 0..2 {
             let mut back = Vec::new();
-            reader.replay(&mut |event| Ok(back.push(event))).unwrap();
+            let replayed = reader.replay(&mut |event| {
+                back.push(event);
+                Ok(())
+            });
+            replayed.unwrap();
             assert_eq!(back, events);
         }
         let mut copy = Vec::new();

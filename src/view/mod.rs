@@ -8,5 +8,6 @@ pub mod dump;
 pub mod gil;
 pub mod progress;
 pub mod ps;
+pub mod report;
 pub mod summary;
 pub mod top;

@@ -1,0 +1,336 @@
+//! Collapsed stacks that others wrote, as a recording: `outermost;...;innermost 12` a line. They have no times, states or
+//! GILs, so none are told: samples follow each other at the rate of the recording, 100 a second where it is not known.
+//!
+//! What the tools write is understood as far as it goes: frames `function (file:line)` (pysample, py-spy) and, below `P` and
+//! `T`, `file:function:line` (Austin, whose counts are microseconds where it tells an interval); processes
+//! `program (pid 42)` and threads `name (thread 42)` at the root (pysample). Anything else is a function's name.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::sample::{
+    Code, CodeId, Event, Frame, FrameId, GilState, Header, Process, ProcessId, Replay, Sample, StackId, Thread,
+    ThreadId, ThreadState, Tid, Wanted,
+};
+
+/// More samples than that are no collapsed file of samples.
+const MOST_SAMPLES: u64 = 1 << 33;
+/// The rate where none is known.
+const USUAL_RATE: f64 = 100.0;
+
+/// Collapsed stacks as a recording.
+#[derive(Clone, Debug)]
+pub struct Collapsed {
+    header: Header,
+    definitions: Vec<Event>,
+    counts: Vec<(ThreadId, StackId, u64)>,
+}
+
+impl Collapsed {
+    /// Reads collapsed stacks of a program, written at some time.
+    ///
+    /// # Errors
+    ///
+    /// Which line is none, and why.
+    pub fn read(text: &str, program: &str, started: SystemTime) -> Result<Collapsed, String> {
+        let mut reading = Reading::default();
+        for (number, line) in text.lines().enumerate() {
+            reading.line(line).map_err(|why| format!("line {}: {why}", number + 1))?;
+        }
+        reading.end(program, started)
+    }
+
+    /// Its events, one after another.
+    pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
+        let mut number = 0_u64;
+        let rate = self.header.rate;
+        let samples = self.counts.iter().flat_map(|&(thread, stack, count)| (0..count).map(move |_| (thread, stack)));
+        let samples = samples.map(move |(thread, stack)| {
+            let at = Duration::from_secs_f64(number as f64 / rate);
+            number += 1;
+            let (state, gil, stack) = (ThreadState::Unknown, GilState::Unknown, Some(stack));
+            Event::Sample(Sample { at, thread, state, gil, stack })
+        });
+        self.definitions.iter().cloned().chain(samples)
+    }
+}
+
+impl Replay for Collapsed {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
+        self.events().try_for_each(take)
+    }
+}
+
+#[derive(Default)]
+struct Reading {
+    codes: HashMap<(Arc<str>, Arc<str>), usize>,
+    /// Function, file and the first line that was seen.
+    code_list: Vec<Code>,
+    frames: HashMap<Frame, FrameId>,
+    stacks: HashMap<(Option<StackId>, FrameId), StackId>,
+    threads: HashMap<(ProcessId, String), ThreadId>,
+    processes: HashMap<String, ProcessId>,
+    definitions: Vec<Event>,
+    counts: Vec<(ThreadId, StackId, u64)>,
+    /// Austin's sampling interval in microseconds.
+    interval: Option<u64>,
+}
+
+/// How a tool spells frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Usual,
+    Austin,
+}
+
+impl Reading {
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let line = line.trim();
+        if let Some(comment) = line.strip_prefix('#') {
+            let interval = comment.trim().strip_prefix("interval:").and_then(|rest| rest.trim().parse().ok());
+            self.interval = interval.filter(|interval| *interval > 0).or(self.interval);
+            return Ok(());
+        }
+        if line.is_empty() {
+            return Ok(());
+        }
+        let (stack, count) = line.rsplit_once([' ', '\t']).ok_or("it is no stack and its count")?;
+        let count = match count.parse::<u64>() {
+            Ok(count) => count,
+            Err(_) => match count.parse::<f64>() {
+                Ok(count) if (0.0..1e15).contains(&count) => count.round() as u64,
+                _ => {
+                    return Err(format!(
+                        "it ends in '{}', which is no count",
+                        count.chars().take(40).collect::<String>()
+                    ));
+                }
+            },
+        };
+        self.stack(stack.trim_end(), count)
+    }
+
+    fn stack(&mut self, stack: &str, count: u64) -> Result<(), String> {
+        let labels: Vec<&str> = stack.split(';').collect();
+        let (root, frames, dialect) = self.root(&labels);
+        let mut caller = None;
+        for label in frames {
+            let frame = self.frame(label, dialect);
+            caller = Some(self.push(caller, frame));
+        }
+        match caller {
+            Some(stack) => self.counts.push((root, stack, count)),
+            // A process or a thread alone.
+            None => return Ok(()),
+        }
+        Ok(())
+    }
+
+    /// The thread that a stack begins with, and the rest.
+    fn root<'a, 'b>(&mut self, labels: &'a [&'b str]) -> (ThreadId, &'a [&'b str], Dialect) {
+        if let [process, thread, frames @ ..] = labels
+            && let (Some(pid), Some(tid)) = (after(process, "P"), thread.strip_prefix('T'))
+        {
+            let tid = tid.rsplit(':').next().and_then(|tid| tid.parse().ok());
+            let process = self.process("", pid);
+            return (self.thread(process, "", tid), frames, Dialect::Austin);
+        }
+        let (process, rest) = match labels {
+            [first, rest @ ..] if in_brackets(first, "pid ").is_some() => {
+                let (program, pid) = in_brackets(first, "pid ").unwrap_or_default();
+                (self.process(program, pid), rest)
+            }
+            all => (ProcessId(0), all),
+        };
+        match rest {
+            [first, rest @ ..] if in_brackets(first, "thread ").is_some() => {
+                let (name, id) = in_brackets(first, "thread ").unwrap_or_default();
+                (self.thread(process, name, Some(id)), rest, Dialect::Usual)
+            }
+            all => (self.thread(process, "", None), all, Dialect::Usual),
+        }
+    }
+
+    fn process(&mut self, program: &str, pid: u32) -> ProcessId {
+        let next = ProcessId(self.processes.len() as u32);
+        *self.processes.entry(format!("{program} {pid}")).or_insert_with(|| {
+            let command = if program.is_empty() { Vec::new() } else { vec![program.to_owned()] };
+            let process = Process { pid, own_pid: pid, parent: None, command, python: String::new() };
+            self.definitions.push(Event::Process(next, process));
+            next
+        })
+    }
+
+    fn thread(&mut self, process: ProcessId, name: &str, id: Option<u32>) -> ThreadId {
+        let next = ThreadId(self.threads.len() as u32);
+        *self.threads.entry((process, format!("{name} {id:?}"))).or_insert_with(|| {
+            let name = (!name.is_empty()).then(|| name.into());
+            let (os_thread_id, python_thread_id) = (id.map(Tid), 0);
+            let thread = Thread { process, interpreter: 0, os_thread_id, python_thread_id, name };
+            self.definitions.push(Event::Thread(next, thread));
+            next
+        })
+    }
+
+    fn frame(&mut self, label: &str, dialect: Dialect) -> FrameId {
+        let (function, file, line) = parse_frame(label, dialect);
+        let key = (Arc::from(function), Arc::from(file));
+        let code = match self.codes.get(&key) {
+            Some(code) => *code,
+            None => {
+                let (function, file) = key.clone();
+                self.code_list.push(Code { function, file, first_line: line.unwrap_or(0) });
+                self.codes.insert(key, self.code_list.len() - 1);
+                self.code_list.len() - 1
+            }
+        };
+        let first = &mut self.code_list[code].first_line;
+        *first = line.map_or(*first, |line| if *first == 0 { line } else { line.min(*first) });
+        let (next, frame) = (FrameId(self.frames.len() as u32), Frame { code: CodeId(code as u32), line });
+        *self.frames.entry(frame).or_insert_with(|| {
+            self.definitions.push(Event::Frame(next, frame));
+            next
+        })
+    }
+
+    fn push(&mut self, caller: Option<StackId>, frame: FrameId) -> StackId {
+        let id = StackId(self.stacks.len() as u32);
+        *self.stacks.entry((caller, frame)).or_insert_with(|| {
+            self.definitions.push(Event::Stack { id, caller, frame });
+            id
+        })
+    }
+
+    fn end(self, program: &str, started: SystemTime) -> Result<Collapsed, String> {
+        let scaled = |count: u64| match self.interval {
+            Some(interval) => (count + interval / 2) / interval,
+            None => count,
+        };
+        let counts: Vec<_> = self.counts.iter().map(|&(thread, stack, count)| (thread, stack, scaled(count))).collect();
+        let total = counts.iter().try_fold(0_u64, |sum, (.., count)| sum.checked_add(*count));
+        if total.is_none_or(|total| total > MOST_SAMPLES) {
+            return Err("its counts add up to more than samples can be".into());
+        }
+        let codes = self.code_list.into_iter().enumerate();
+        let codes = codes.map(|(id, code)| Event::Code(CodeId(id as u32), code));
+        let header = Header {
+            pysample: String::new(),
+            program: program.into(),
+            started,
+            rate: self.interval.map_or(USUAL_RATE, |interval| 1e6 / interval as f64),
+            wanted: Wanted::All,
+        };
+        Ok(Collapsed { header, definitions: codes.chain(self.definitions).collect(), counts })
+    }
+}
+
+/// The number after a prefix, if there is nothing else.
+fn after(label: &str, prefix: &str) -> Option<u32> {
+    label.strip_prefix(prefix)?.parse().ok()
+}
+
+/// The parts of `name (what 42)`, where `what` ends with a space.
+fn in_brackets<'a>(label: &'a str, what: &str) -> Option<(&'a str, u32)> {
+    let (name, rest) = label.strip_suffix(')')?.rsplit_once(" (")?;
+    Some((name, after(rest, what)?))
+}
+
+/// Function, file and line of a frame.
+fn parse_frame(label: &str, dialect: Dialect) -> (&str, &str, Option<u32>) {
+    if dialect == Dialect::Austin {
+        let mut parts = label.rsplitn(3, ':');
+        if let (Some(Ok(line)), Some(function), Some(file)) = (parts.next().map(str::parse), parts.next(), parts.next())
+        {
+            return (function, file, Some(line).filter(|line| *line > 0));
+        }
+    }
+    let Some((function, place)) = label.strip_suffix(')').and_then(|label| label.split_once(" (")) else {
+        return (label, "", None);
+    };
+    match place.rsplit_once(':') {
+        Some((file, line)) if line.parse::<u32>().is_ok() => (function, file, line.parse().ok()),
+        _ => (function, place, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::aggregate::CallTree;
+    use crate::export::{Files, Folded, Labels, Threads};
+
+    fn read(text: &str) -> Result<Collapsed, String> {
+        Collapsed::read(text, "x.txt", SystemTime::UNIX_EPOCH)
+    }
+
+    /// Written again, with full file names.
+    fn again(text: &str, threads: Threads) -> String {
+        let (mut tree, mut out) = (CallTree::default(), Vec::new());
+        read(text).unwrap().events().for_each(|event| tree.take(event));
+        let labels = Labels { threads, files: Files::Full, ..Labels::default() };
+        crate::export::collapsed::write(&Folded::new(&tree, &labels), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_pysample_writes_comes_back() {
+        let text =
+            "<module> (app.py:9) 2\n<module> (app.py:9);Job.run (jobs/job.py:4) 3\n<module> (app.py:9);f (x.py) 1\n";
+        assert_eq!(again(text, Threads::Merged), text);
+        let text = "main (thread 42);f (x.py:1) 2\nworker-1 (thread 43);f (x.py:1) 3\n";
+        assert_eq!(again(text, Threads::Apart), text);
+        let text = "app.py (pid 7);f (x.py:1) 2\nworker.py (pid 8);f (x.py:1) 3\n";
+        assert_eq!(again(text, Threads::Merged), text);
+    }
+
+    #[test]
+    fn names_alone_come_back() {
+        let text = "main 1\nmain;_ZN3fooE 2\nmain;std::vec<int>::push_back_[k] 3\n";
+        assert_eq!(again(text, Threads::Merged), text);
+    }
+
+    #[test]
+    fn what_austin_writes_is_understood() {
+        let text = "# austin: 3.6.0\n# interval: 10000\n# mode: wall\n\nP42;T0:43;/srv/app.py:<module>:9;/srv/app.py:f:3 20000\nP42;T0:43;/srv/app.py:<module>:9 9900\n";
+        assert_eq!(read(text).unwrap().header().rate, 100.0);
+        let written = "unnamed (thread 43);<module> (/srv/app.py:9) 1\nunnamed (thread 43);<module> (/srv/app.py:9);f (/srv/app.py:3) 2\n";
+        assert_eq!(again(text, Threads::Apart), written);
+    }
+
+    #[test]
+    fn samples_follow_each_other() {
+        let times: Vec<_> = read("a 2\nb 1.0\n")
+            .unwrap()
+            .events()
+            .filter_map(|event| match event {
+                Event::Sample(sample) => Some(sample.at.as_millis()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(times, [0, 10, 20]);
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_told() {
+        assert_eq!(read("a 1\n\nno count\n").unwrap_err(), "line 3: it ends in 'count', which is no count");
+        assert_eq!(read("nothing\n").unwrap_err(), "line 1: it is no stack and its count");
+        assert!(read(&format!("a {}\na {}\n", u64::MAX, u64::MAX)).unwrap_err().contains("add up"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[a-c;: ()P T0-9#\\n]{0,60}") {
+            if let Ok(collapsed) = read(&text) {
+                let _ = collapsed.events().take(100).count();
+            }
+        }
+    }
+}

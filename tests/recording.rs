@@ -1,0 +1,283 @@
+//! Own recordings as the program makes and reads them: cut short by force, by a full disk, by hand; converted, merged, told.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
+
+use common::recording::{Recording, wait_until};
+use common::{Running, printed, pysample};
+use nix::sys::signal::Signal;
+use pysample::recording::{Reader, Writer};
+use pysample::sample::{
+    Code, CodeId, Ending, Event, Frame, FrameId, GilState, Header, Process, ProcessId, Sample, StackId, Tally, Thread,
+    ThreadId, ThreadState, Tid, Wanted,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PYSAMPLE: &str = env!("CARGO_BIN_EXE_pysample");
+
+fn spinning() -> Running {
+    let mut target = common::ordinary().start("spin.py", &[]);
+    assert_eq!(target.line(), "ready");
+    target
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn spelled(path: &Path) -> &str {
+    path.to_str().expect("a name in UTF-8")
+}
+
+fn report(path: &Path) -> Value {
+    serde_json::from_str(&printed(&["report", "--json", spelled(path)])).expect("a report is JSON")
+}
+
+/// What went wrong, in pysample's words.
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The counts of collapsed stacks.
+fn count(text: &str) -> u64 {
+    text.lines().map(|line| line.rsplit_once(' ').expect("a stack").1.parse::<u64>().expect("a count")).sum()
+}
+
+/// A recording of two threads, 100 samples of each, one that runs and one that sleeps.
+fn write(path: &Path, pid: u32) {
+    let (pysample, program) = ("0.1.0".into(), "app.py".into());
+    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let header = Header { pysample, program, started, rate: 100.0, wanted: Wanted::All };
+    let mut writer = Writer::new(fs::File::create(path).expect("a file"), &header).expect("it can be written");
+    let command = ["python3", "app.py"].map(String::from).into();
+    let mut events = vec![Event::Process(
+        ProcessId(0),
+        Process { pid, own_pid: pid, parent: None, command, python: "3.13.0".into() },
+    )];
+    for (id, name) in (0..).zip(["main", "Worker.wait"]) {
+        let thread_name = Some(["MainThread", "worker-1"][id as usize].into());
+        let (process, os_thread_id) = (ProcessId(0), Some(Tid(pid + id)));
+        events.extend([
+            Event::Code(CodeId(id), Code { function: name.into(), file: "app.py".into(), first_line: 1 }),
+            Event::Frame(FrameId(id), Frame { code: CodeId(id), line: Some(3) }),
+            Event::Stack { id: StackId(id), caller: None, frame: FrameId(id) },
+            Event::Thread(
+                ThreadId(id),
+                Thread { process, interpreter: 0, os_thread_id, python_thread_id: 1, name: thread_name },
+            ),
+        ]);
+    }
+    for moment in 0..100 {
+        let at = Duration::from_millis(10 * moment);
+        let sample = |thread, state, gil| {
+            Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack: Some(StackId(thread)) })
+        };
+        events.push(sample(0, ThreadState::RunsPython, GilState::Held));
+        events.push(sample(1, ThreadState::Sleeps, GilState::NotHeld));
+    }
+    events.push(Event::Progress(Duration::from_secs(1), Tally { asked: 100, taken: 100, ..Tally::default() }));
+    events.iter().for_each(|event| writer.take(event).expect("it can be written"));
+    writer.finish(Ending::Duration).expect("it can be written");
+}
+
+fn written(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("a.pysample");
+    write(&path, 42);
+    path
+}
+
+#[test]
+fn what_was_recorded_until_pysample_is_killed_is_in_the_file() {
+    let (target, folder) = (spinning(), folder());
+    let path = folder.path().join("run.pysample");
+    let mut command = Command::new(PYSAMPLE);
+    command.args(["record", "-r", "200", "-i", "-o", spelled(&path), "--pid", &target.pid().to_string()]);
+    let recording = Recording::run(&mut command);
+    let whole = || Reader::open(&path).is_ok_and(|reader| reader.events().any(|e| matches!(e, Ok(Event::Sample(_)))));
+    wait_until("a sample is in the file", whole);
+    recording.signal(Signal::SIGKILL);
+    drop(recording);
+    let told = report(&path);
+    assert_eq!(told["ending"], Value::Null);
+    assert!(told["stacks"].as_u64().is_some_and(|stacks| stacks > 0), "{told}");
+    assert!(told["notes"][0].as_str().is_some_and(|note| note.starts_with("it has no end")), "{told}");
+    assert!(told["functions"][0]["name"].as_str().is_some_and(|name| name.contains("spin.py")), "{told}");
+    assert_eq!(told["processes"][0]["pid"], target.pid());
+    assert!(target.end().success());
+}
+
+#[test]
+fn a_full_disk_ends_a_recording_and_what_was_recorded_is_in_the_file() {
+    let (target, folder) = (spinning(), folder());
+    let path = folder.path().join("run.pysample");
+    // Files may have a few KiB: blocks of 512 bytes or of 1 KiB, as the shell pleases.
+    let script = "ulimit -f 8; exec \"$0\" record -r 500 -i -o \"$1\" --pid \"$2\"";
+    let output = Command::new("sh")
+        .args(["-c", script, PYSAMPLE, spelled(&path), &target.pid().to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .expect("there is a shell");
+    let told = complaint(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write") && told.contains("but for what came after"), "{told}");
+    let report = report(&path);
+    assert!(report["stacks"].as_u64().is_some_and(|stacks| stacks > 0) && report["ending"].is_null(), "{report}");
+}
+
+#[test]
+fn what_a_recording_has_is_what_its_account_says() {
+    let (target, folder) = (spinning(), folder());
+    let path = folder.path().join("run.pysample");
+    let arguments = ["record", "-d", "1.5", "-i", "-o", spelled(&path), "--pid", &target.pid().to_string()];
+    let output = pysample(&arguments);
+    let account = complaint(&output);
+    assert!(output.status.success(), "{account}");
+    let report = report(&path);
+    let stacks = report["stacks"].as_u64().expect("a number");
+    assert!(stacks > 0 && account.contains(&format!("stacks      {stacks} of ")), "{account}\n{report}");
+    assert_eq!(report["ending"], "duration");
+    assert!(report["gils"][0]["looks"].as_u64().is_some_and(|looks| looks > 0), "{report}");
+    assert_eq!(count(&printed(&["convert", spelled(&path), "-o", "-"])), stacks);
+    let text = printed(&["report", spelled(&path)]);
+    let told: Vec<&str> = account.lines().filter(|line| line.starts_with("  stacks ")).collect();
+    assert!(told.iter().all(|line| text.contains(line)) && text.contains("The GIL was held"), "{text}");
+}
+
+#[test]
+fn a_recording_goes_through_pipes() {
+    let (target, folder) = (spinning(), folder());
+    let pid = target.pid().to_string();
+    let recorded = pysample(&["record", "-d", "0.5", "-i", "-f", "pysample", "-o", "-", "--pid", &pid]);
+    assert!(recorded.status.success(), "{}", complaint(&recorded));
+    let path = folder.path().join("piped.pysample");
+    fs::write(&path, &recorded.stdout).expect("a file");
+    let input = fs::File::open(&path).expect("a file");
+    let output = Command::new(PYSAMPLE).args(["convert", "-", "-o", "-"]).stdin(input).output().expect("it runs");
+    assert!(output.status.success(), "{}", complaint(&output));
+    let stacks = report(&path)["stacks"].as_u64().expect("a number");
+    assert_eq!(count(&String::from_utf8_lossy(&output.stdout)), stacks);
+}
+
+#[test]
+fn a_part_of_a_recording_is_converted_by_what_is_wanted_of_it() {
+    let folder = folder();
+    let path = written(&folder);
+    let left = |arguments: &[&str]| printed(&[&["convert", spelled(&path), "-o", "-"], arguments].concat());
+    assert_eq!(left(&[]), "Worker.wait (app.py:3) 100\nmain (app.py:3) 100\n");
+    assert_eq!(left(&["--mode", "cpu"]), "main (app.py:3) 100\n");
+    assert_eq!(left(&["--threads", "worker-*", "--from", "0.25", "--to", "0.5"]), "Worker.wait (app.py:3) 25\n");
+    assert_eq!(left(&["--include", "Worker.*", "-t"]), "worker-1 (thread 43);Worker.wait (app.py:3) 100\n");
+    assert_eq!(left(&["--exclude", "app.Worker.*", "-F"]), "main (app.py:1) 100\n");
+    assert_eq!(left(&["--include", "nothing"]), "");
+    // And a part that is a recording again.
+    let part = folder.path().join("part.pysample");
+    printed(&["convert", spelled(&path), "-o", spelled(&part), "--mode", "gil"]);
+    assert_eq!(printed(&["convert", spelled(&part), "-o", "-"]), "main (app.py:3) 100\n");
+    let refused = pysample(&["convert", spelled(&part), "-o", "-", "--mode", "wall"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", complaint(&refused));
+    assert!(complaint(&refused).contains("it was recorded with --mode gil"), "{}", complaint(&refused));
+}
+
+#[test]
+fn a_file_that_is_damaged_is_refused_before_anything_is_written() {
+    let folder = folder();
+    let path = written(&folder);
+    let mut bytes = fs::read(&path).expect("a file");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).expect("a file");
+    let out = folder.path().join("out.txt");
+    for arguments in [vec!["convert", spelled(&path), "-o", spelled(&out)], vec!["report", spelled(&path)]] {
+        let output = pysample(&arguments);
+        let told = complaint(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(&format!("cannot read {}: it is damaged", path.display())), "{told}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_file_that_is_no_recording_says_what_it_should_be() {
+    let folder = folder();
+    for (name, content, expected) in [
+        ("a.txt", &b""[..], "it is empty"),
+        ("b.txt", b"\x7fELF\0\0", "neither a recording of pysample nor collapsed stacks"),
+        ("c.txt", b"main;f 3\nwhat is this?\n", "line 2"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, content).expect("a file");
+        let output = pysample(&["report", spelled(&path)]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(complaint(&output).contains(expected), "{}", complaint(&output));
+    }
+    let missing = pysample(&["report", "/nonexistent/a.pysample"]);
+    assert!(
+        complaint(&missing).contains("cannot read /nonexistent/a.pysample: No such file"),
+        "{}",
+        complaint(&missing)
+    );
+}
+
+#[test]
+fn recordings_are_merged_and_processes_told_apart() {
+    let folder = folder();
+    let (a, b, all) =
+        (folder.path().join("a.pysample"), folder.path().join("b.pysample"), folder.path().join("all.pysample"));
+    write(&a, 42);
+    write(&b, 77);
+    printed(&["merge", spelled(&a), spelled(&b), "-o", spelled(&all)]);
+    assert_eq!(
+        printed(&["convert", spelled(&all), "-o", "-", "--mode", "cpu"]),
+        "app.py (pid 42);main (app.py:3) 100\napp.py (pid 77);main (app.py:3) 100\n"
+    );
+    let told = report(&all);
+    assert_eq!(
+        (&told["stacks"], &told["account"]["taken"], &told["ending"]),
+        (&400.into(), &200.into(), &"duration".into())
+    );
+    assert_eq!(told["processes"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn collapsed_stacks_of_others_are_drawn_and_told() {
+    let folder = folder();
+    let (path, svg) = (folder.path().join("perf.folded"), folder.path().join("perf.svg"));
+    fs::write(&path, "main;read_[k] 3\nmain;work (app.py:7) 5\n").expect("a file");
+    printed(&["convert", spelled(&path), "-o", spelled(&svg), "--inverted", "--icicle"]);
+    assert!(fs::read_to_string(&svg).expect("a file").contains("total_samples=\"8\""));
+    let text = printed(&["report", spelled(&path)]);
+    assert!(text.contains("62.5") && text.contains("work (app.py:7)"), "{text}");
+    let refused = pysample(&["convert", spelled(&path), "-o", "-", "--mode", "cpu"]);
+    assert!(complaint(&refused).contains("collapsed stacks do not tell"), "{}", complaint(&refused));
+}
+
+#[test]
+fn a_report_fits_a_terminal() {
+    let folder = folder();
+    let path = written(&folder);
+    let text = printed(&["report", spelled(&path)]);
+    let tables: Vec<&str> = text.lines().skip_while(|line| !line.contains("self %")).collect();
+    assert!(tables.len() > 8 && tables.iter().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(!text.contains('\x1b'), "{text:?}");
+}
+
+/// A file that version 1 of the format was written in stays readable.
+#[test]
+fn a_recording_of_version_1_is_read() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/version-1.pysample");
+    if std::env::var_os("PYSAMPLE_BLESS").is_some() {
+        write(&golden, 42);
+    }
+    let folder = folder();
+    let path = written(&folder);
+    let events = |path: &Path| -> Vec<Event> {
+        Reader::open(path).expect("a recording").events().collect::<std::io::Result<_>>().expect("it is whole")
+    };
+    assert!(events(&golden) == events(&path));
+    assert_eq!(Reader::open(&golden).expect("a recording").ending(), Some(Ending::Duration));
+}
