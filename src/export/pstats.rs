@@ -205,8 +205,11 @@ mod tests {
     use super::*;
     use crate::export::recordings::Recipe;
 
-    /// For each function: its name, own and all samples, and the same for each caller.
-    fn seen(recipe: Recipe) -> Vec<(String, u64, u64, Vec<(String, u64, u64)>)> {
+    /// A function, its own samples and all.
+    type Told = (String, u64, u64);
+
+    /// For each function what is told, by name, and the same for each of its callers.
+    fn seen(recipe: Recipe) -> Vec<(Told, Vec<Told>)> {
         let mut counts = Counts::new();
         let tables = Tables::read(&recipe.recording(), &mut |sample| {
             *counts.entry((sample.thread, sample.stack.unwrap())).or_default() += 1;
@@ -215,9 +218,9 @@ mod tests {
         let name = |number: usize| stats.functions.all[number].2.clone();
         let told = stats.entries.iter().enumerate().map(|(number, entry)| {
             let callers = entry.callers.iter().map(|(number, seen)| (name(*number as usize), seen.own, seen.all));
-            (name(number), entry.seen.own, entry.seen.all, callers.collect())
+            ((name(number), entry.seen.own, entry.seen.all), callers.collect())
         });
-        let mut told: Vec<_> = told.collect();
+        let mut told: Vec<(Told, Vec<Told>)> = told.collect();
         told.sort();
         told
     }
@@ -229,10 +232,10 @@ mod tests {
         recipe.sample(thread, 0, &[("main", 1), ("f", 2), ("f", 3), ("f", 2), ("g", 1)]);
         recipe.sample(thread, 1, &[("main", 1), ("f", 2), ("f", 2)]);
         let mut told = seen(recipe);
-        told[0].3.sort();
+        told[0].1.sort();
         let f = vec![("f".into(), 1, 2), ("main".into(), 0, 2)];
         let g = vec![("f".into(), 1, 1)];
-        let expected = [("f".into(), 1, 2, f), ("g".into(), 1, 1, g), ("main".into(), 0, 2, vec![])];
+        let expected = [(("f".into(), 1, 2), f), (("g".into(), 1, 1), g), (("main".into(), 0, 2), vec![])];
         assert_eq!(told, expected);
     }
 

@@ -29,45 +29,33 @@ def speedscope(data):
             yield [names[frame] for frame in stack], weight / PERIOD
 
 
+def varints(message):
+    """The numbers of protobuf that a message begins with, each with where the next one would be."""
+    at = value = shift = 0
+    while at < len(message):
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield value, at
+            value = shift = 0
+
+
 def fields(message):
     """The fields of a protobuf message: numbers, and bytes."""
-    at = 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(message):
-        key = varint()
-        if key & 7 == 0:
-            yield key >> 3, varint()
-        else:
-            assert key & 7 == 2, "no other kind is in a profile"
-            length = varint()
-            yield key >> 3, message[at : at + length]
-            at += length
+    while message:
+        numbers = varints(message)
+        (key, _), (value, end) = next(numbers), next(numbers)
+        assert key & 7 in (0, 2), "no other kind is in a profile"
+        if key & 7 == 2:
+            end, value = end + value, message[end : end + value]
+        yield key >> 3, value
+        message = message[end:]
 
 
 def packed(message):
-    at, values = 0, []
-    while at < len(message):
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        values.append(value)
-    return values
+    return [value for value, _ in varints(message)]
 
 
 def pprof(data):
@@ -86,7 +74,7 @@ def pprof(data):
     assert strings[0] == ""
     for sample in samples:
         count, nanoseconds = packed(sample[2])
-        assert nanoseconds == count * PERIOD * 1e9
+        assert nanoseconds == round(count * PERIOD * 1e9)
         stack = [strings[functions[locations[location]]] for location in packed(sample[1])]
         yield stack[::-1], count
 
