@@ -400,10 +400,10 @@ fn a_difference_shows_shares_of_both(browser: &Browser) {
     let (before, after, labels) = (part(20), part(60), Labels::default());
     let shown =
         show(browser, |out| html::write_difference((&before, &labels), (&after, &labels), &html::without_sources, out));
-    assert_eq!(shown.samples("work (app.py:7)"), 60);
+    assert_eq!(shown.samples("work (app.py:1)"), 60);
     let rows = shown.browser.run("return window.pysample.functions()");
     assert_eq!(rows[0], serde_json::json!(["60.0 %", "60.0 %", "+40.0 %", "workapp.py:1"]));
     shown.browser.click_on("#width button[data-value='0']");
-    assert_eq!((shown.samples("work (app.py:7)"), shown.samples("rest (app.py:9)")), (20, 80));
+    assert_eq!((shown.samples("work (app.py:1)"), shown.samples("rest (app.py:1)")), (20, 80));
     shown.has_kept_to_itself();
 }
