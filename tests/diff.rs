@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use pysample::aggregate::diff::{Basis, Comparison, Function, FunctionChange, Growth, Limits, Which, growths};
+use pysample::aggregate::diff::{Basis, Comparison, Function, FunctionChange, Growth, Input, Limits, Which, growths};
 use pysample::export::flamegraph::{self, Heading};
 use pysample::sample::{Code, GilState, Literal, Replay, StackId, ThreadState};
 use pysample::view::check::Verdict;
@@ -25,7 +25,8 @@ fn file(code: &Code) -> String {
 }
 
 fn compare(before: &dyn Replay, after: &dyn Replay, basis: Basis) -> Comparison {
-    Comparison::new((before, &file), (after, &file), basis).unwrap()
+    let of = |recording| Input { recording, file: &file };
+    Comparison::new(of(before), of(after), basis).unwrap()
 }
 
 fn change(comparison: &Comparison, function: &str) -> FunctionChange {

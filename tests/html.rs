@@ -35,10 +35,12 @@ fn main() {
 }
 
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&Browser))),*] };
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as Test)),*] };
 }
 
-const TESTS: &[(&str, fn(&Browser))] = tests![
+type Test = fn(&Browser);
+
+const TESTS: &[(&str, Test)] = tests![
     the_flame_graph_has_the_samples_and_a_click_zooms,
     a_search_marks_what_matches_and_tells_its_share,
     filters_by_thread_state_and_time_change_the_totals_to_what_is_known,
