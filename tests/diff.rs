@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use pysample::aggregate::diff::{Basis, Comparison, Function, FunctionChange, Growth, Limits, Which, growths};
+use pysample::aggregate::diff::{Basis, Comparison, Function, FunctionChange, Growth, Input, Limits, Which, growths};
 use pysample::export::flamegraph::{self, Heading};
 use pysample::sample::{Code, GilState, Literal, Replay, StackId, ThreadState};
 use pysample::view::check::Verdict;
@@ -25,7 +25,8 @@ fn file(code: &Code) -> String {
 }
 
 fn compare(before: &dyn Replay, after: &dyn Replay, basis: Basis) -> Comparison {
-    Comparison::new((before, &file), (after, &file), basis).unwrap()
+    let of = |recording| Input { recording, file: &file };
+    Comparison::new(of(before), of(after), basis).unwrap()
 }
 
 fn change(comparison: &Comparison, function: &str) -> FunctionChange {
@@ -432,4 +433,33 @@ fn results_go_to_files_of_every_kind() {
     let (status, told, _) = run(&["diff", before, after, "--json"]);
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!((status, &told["functions"][0]["self"]["difference"]), (Some(0), &serde_json::json!(0.25)));
+}
+
+#[test]
+fn the_example_for_a_pipeline_fails_what_grew_and_leaves_its_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let python = common::ordinary();
+    let checkout = |name: &str, fifth: u32| {
+        let checkout = folder.path().join(name);
+        fs::create_dir(&checkout).unwrap();
+        let ten = "def work(n):\n    for _ in range(n): pass\n\ndef first(): work(60_000)\n\ndef second(): work(N)\n\n\
+                   for _ in range(600):\n    first()\n    second()\n";
+        fs::write(checkout.join("benchmark.py"), ten.replace('N', &fifth.to_string())).unwrap();
+        checkout
+    };
+    let (base, new, reports) = (checkout("base", 15_000), checkout("new", 180_000), folder.path().join("reports"));
+    let pysample = Path::new(env!("CARGO_BIN_EXE_pysample")).parent().unwrap();
+    let path = format!("{}:{}", pysample.display(), std::env::var("PATH").unwrap());
+    let gate = |new: &Path| {
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ci/profile-gate"));
+        command.args([&base, new, &reports]).args(&python.command).arg("benchmark.py");
+        command.env("PATH", &path).env("PYSAMPLE_RECORDING", "txt").env("MAX_GROWTH", "100%");
+        command.output().unwrap()
+    };
+    let failed = gate(&new);
+    let told = String::from_utf8_lossy(&failed.stdout);
+    // From a fifth of the time to three quarters.
+    assert_eq!(failed.status.code(), Some(1), "{told}{}", String::from_utf8_lossy(&failed.stderr));
+    assert!(told.contains("second (benchmark.py), total: "), "{told}");
+    assert_eq!(common::names(&reports), ["base.txt", "check.md", "check.xml", "diff.html", "new.txt"]);
 }

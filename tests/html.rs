@@ -35,10 +35,12 @@ fn main() {
 }
 
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&Browser))),*] };
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as Test)),*] };
 }
 
-const TESTS: &[(&str, fn(&Browser))] = tests![
+type Test = fn(&Browser);
+
+const TESTS: &[(&str, Test)] = tests![
     the_flame_graph_has_the_samples_and_a_click_zooms,
     a_search_marks_what_matches_and_tells_its_share,
     filters_by_thread_state_and_time_change_the_totals_to_what_is_known,
@@ -400,10 +402,10 @@ fn a_difference_shows_shares_of_both(browser: &Browser) {
     let (before, after, labels) = (part(20), part(60), Labels::default());
     let shown =
         show(browser, |out| html::write_difference((&before, &labels), (&after, &labels), &html::without_sources, out));
-    assert_eq!(shown.samples("work (app.py:7)"), 60);
+    assert_eq!(shown.samples("work (app.py:1)"), 60);
     let rows = shown.browser.run("return window.pysample.functions()");
     assert_eq!(rows[0], serde_json::json!(["60.0 %", "60.0 %", "+40.0 %", "workapp.py:1"]));
     shown.browser.click_on("#width button[data-value='0']");
-    assert_eq!((shown.samples("work (app.py:7)"), shown.samples("rest (app.py:9)")), (20, 80));
+    assert_eq!((shown.samples("work (app.py:1)"), shown.samples("rest (app.py:1)")), (20, 80));
     shown.has_kept_to_itself();
 }

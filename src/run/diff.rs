@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pysample::aggregate::diff::{Basis, Comparison, Function, Limits};
+use pysample::aggregate::diff::{Basis, Comparison, Function, Input, Limits};
 use pysample::error::{Error, Result};
 use pysample::export::flamegraph::{self, Heading};
 use pysample::export::{Files, Labels, html};
@@ -98,7 +98,9 @@ impl Inputs {
         let [before, after] =
             self.recordings.each_ref().map(|(_, labels)| |code: &Code| labels.file(&code.file).to_owned());
         let [(one, _), (other, _)] = &self.recordings;
-        let comparison = Comparison::new((&**one, &before), (&**other, &after), self.basis).map_err(reading)?;
+        let before = Input { recording: &**one, file: &before };
+        let after = Input { recording: &**other, file: &after };
+        let comparison = Comparison::new(before, after, self.basis).map_err(reading)?;
         let is_timeless = comparison.sides().iter().any(|side| side.moments.is_none());
         match self.basis {
             Basis::Time if is_timeless => {

@@ -19,6 +19,15 @@ pub use estimate::{Basis, Estimate, Stretches, holm};
 pub use growth::{Growth, Limits, Which, growths};
 use totals::{Names, Totals};
 
+/// A recording to compare.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The recording.
+    pub recording: &'a dyn Replay,
+    /// What the file of a code object is called.
+    pub file: &'a dyn Fn(&Code) -> String,
+}
+
 /// A function of two recordings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Function {
@@ -118,19 +127,15 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares what `file` calls files in each of them.
+    /// Compares two recordings.
     ///
     /// # Errors
     ///
     /// What reading the recordings says.
-    pub fn new(
-        before: (&dyn Replay, &dyn Fn(&Code) -> String),
-        after: (&dyn Replay, &dyn Fn(&Code) -> String),
-        basis: Basis,
-    ) -> io::Result<Comparison> {
+    pub fn new(before: Input<'_>, after: Input<'_>, basis: Basis) -> io::Result<Comparison> {
         let mut names = Names::default();
-        let before = Totals::of(before.0, before.1, &mut names)?;
-        let after = Totals::of(after.0, after.1, &mut names)?;
+        let before = Totals::of(before, &mut names)?;
+        let after = Totals::of(after, &mut names)?;
         Ok(Comparison { names, totals: [before, after], basis })
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use super::estimate::STRETCHES;
-use super::{Basis, Function, Line, Side, Stretches};
+use super::{Basis, Function, Input, Line, Side, Stretches};
 use crate::sample::{Code, Event, Frame, Replay, Sample, StackId, Tally};
 
 /// Functions, lines and stacks of both recordings, by dense ids.
@@ -122,7 +122,7 @@ struct Reading<'a> {
 
 impl Totals {
     /// Goes through a recording twice: to know its length, and to count.
-    pub fn of(recording: &dyn Replay, file: &dyn Fn(&Code) -> String, names: &mut Names) -> io::Result<Totals> {
+    pub fn of(Input { recording, file }: Input<'_>, names: &mut Names) -> io::Result<Totals> {
         let totals = Totals {
             stacks: Vec::new(),
             lines: Vec::new(),

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -49,7 +49,8 @@ pub struct Page {
 struct About {
     program: String,
     pysample: String,
-    started: String,
+    /// `None` where it is not known.
+    started: Option<String>,
     rate: f64,
     wanted: Wanted,
     processes: Vec<String>,
@@ -397,7 +398,8 @@ impl About {
         About {
             program: printable(&header.program).into_owned(),
             pysample: printable(&header.pysample).into_owned(),
-            started: humantime::format_rfc3339_seconds(header.started).to_string(),
+            started: (header.started > UNIX_EPOCH)
+                .then(|| humantime::format_rfc3339_seconds(header.started).to_string()),
             rate: header.rate,
             wanted: header.wanted,
             processes: ids.processes.iter().map(process).collect(),

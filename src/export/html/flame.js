@@ -94,7 +94,10 @@ const flame = (() => {
   function showPath() {
     const path = byId("path");
     path.replaceChildren();
-    path.hidden = zoomed === root;
+    if (zoomed === root) {
+      path.textContent = "Click a frame to zoom in, Escape to zoom out.";
+      return;
+    }
     const steps = [];
     for (let node = zoomed; node; node = node.parent) steps.unshift(node);
     const shown = steps.length > 12 ? [steps[0], null, ...steps.slice(-10)] : steps;
@@ -109,7 +112,7 @@ const flame = (() => {
     const lines = [element("b", { textContent: textOf(node).slice(0, 1200) })];
     const time = timeOf(node.total[own], own);
     lines.push(element("span", { textContent: `${samples(node.total[own])} · ${percent(shareOf(node, own))} of what is shown${time && " · " + time}` }));
-    if (zoomed !== root) lines.push(element("span", { textContent: `${percent(node.total[own] / zoomed.total[own])} of the frame zoomed to` }));
+    if (node.depth > zoomed.depth && zoomed !== root) lines.push(element("span", { textContent: `${percent(node.total[own] / zoomed.total[own])} of the frame zoomed to` }));
     lines.push(element("span", { textContent: `itself: ${samples(node.self[own])}, ${percent(node.self[own] / (root.total[own] || 1))}` }));
     if (recording.isDifference) {
       const change = changeOf(node);

@@ -46,7 +46,7 @@ function heading() {
   byId("summary").textContent = [
     DATA.recordings.map((_, i) => samples(total(i))).join(" before, ") + (recording.isDifference ? " after" : ""),
     about.elapsed > 0 && seconds(about.elapsed), `${threads} ${threads === 1 ? "thread" : "threads"}`,
-    about.rate > 0 && `${about.rate} Hz asked`, about.started.replace("T", " ").replace("Z", " UTC"),
+    about.rate > 0 && `${about.rate} Hz asked`, beginOf(about),
   ].filter(Boolean).join(" · ");
 }
 

@@ -9,6 +9,7 @@ const panels = (() => {
   function showStates() {
     const { perState } = timeline;
     const all = [...perState.keys()].filter((s) => perState[s] > 0);
+    byId("states").hidden = all.length < 2;
     byId("states").replaceChildren(...all.map((s) => {
       const isOn = !chosen.states || chosen.states.has(s);
       return element("button", { type: "button", "aria-pressed": String(isOn), title: "Click: with or without. Double click: these alone", "data-state": DATA.states[s][0],
@@ -34,7 +35,7 @@ const panels = (() => {
     const change = (f) => totals.functions[1].self[f] / (shares[1] || 1) - totals.functions[0].self[f] / (shares[0] || 1);
     const by = sortedBy === "change" ? (f) => Math.abs(change(f)) : (f) => of[sortedBy][f];
     order.sort((a, b) => by(b) - by(a) || of.total[b] - of.total[a] || a - b);
-    const columns = [["self", "self"], ["total", "total"], ...(recording.isDifference ? [["change", "change of self"]] : [])];
+    const columns = [["self", "self"], ["total", "total"], ...(recording.isDifference ? [["change", "difference"]] : [])];
     const head = element("tr", {}, ...columns.map(([key, text]) => {
       const cell = element("th", { className: "number" }, element("button", { type: "button", textContent: text, onclick: () => { sortedBy = key; showFunctions(); } }));
       if (key === sortedBy) cell.setAttribute("aria-sort", "descending");
@@ -46,10 +47,10 @@ const panels = (() => {
       return cell;
     };
     const rows = order.slice(0, MOST_FUNCTIONS).map((f) => {
-      const name = element("td", { className: "name", title: `${functions.name[f]}\n${files.path[functions.file[f]]}:${functions.first_line[f]}`.slice(0, 1500) },
-        functions.name[f].slice(0, 300), element("small", { textContent: `${files.shown[functions.file[f]]}:${functions.first_line[f]}`.slice(0, 300) }));
+      const name = element("td", { className: "name", title: `${functions.name[f]}\n${files.path[functions.file[f]]}`.slice(0, 1500) },
+        functions.name[f].slice(0, 300), element("small", { textContent: `${recording.place[f]}`.slice(0, 300) }));
       const cells = [share(of.self[f]), share(of.total[f])];
-      if (recording.isDifference) cells.push(element("td", { className: "number", textContent: `${change(f) >= 0 ? "+" : "−"}${percent(Math.abs(change(f)))}` }));
+      if (recording.isDifference) cells.push(element("td", { className: "number", textContent: `${change(f) >= 0 ? "+" : "−"}${percent(Math.abs(change(f)))}`, title: "of self, in points" }));
       const row = element("tr", { className: "row", onclick: () => chooseFunction(f) }, ...cells, name);
       row.classList.toggle("chosen", f === chosenFunction);
       row.classList.toggle("match", !!matches && matches(f));
@@ -129,7 +130,7 @@ const panels = (() => {
     const parts = DATA.recordings.flatMap((about, i) => {
       const title = recording.isDifference ? `${["Before", "After"][i]}: ${about.program}` : about.program;
       const account = about.account;
-      const facts = [fact("began", about.started.replace("T", " ").replace("Z", " UTC")), fact("took", seconds(about.elapsed)), fact("rate asked", about.rate > 0 ? `${about.rate} Hz` : "not known")];
+      const facts = [fact("began", about.started ? beginOf(about) : "not known"), fact("took", about.elapsed > 0 ? seconds(about.elapsed) : "not known"), fact("rate asked", about.rate > 0 ? `${about.rate} Hz` : "not known")];
       if (account) {
         const numbers = ["asked", "taken", "late", "stretched", "failed", "dropped", "torn", "unmapped", "invalid", "truncated"];
         const words = { stretched: "left out to stop it less", dropped: "stacks dropped", torn: "stacks torn", unmapped: "stacks not mapped", invalid: "stacks not valid", truncated: "stacks cut", failed: "moments not readable", asked: "moments asked", taken: "moments taken", late: "moments late" };
@@ -137,7 +138,7 @@ const panels = (() => {
         const share = about.elapsed > 0 ? `${percent(account.stopped / about.elapsed)}, ${grouped(account.stops)} times` : "";
         facts.push(fact("target stopped", share), fact("own CPU", seconds(account.own_cpu)));
       }
-      facts.push(fact("samples without Python frames", grouped(about.frameless)), fact("threads counted", { running: "that run", all: "all", holders: "that hold a GIL", contenders: "all, stacks of those at a GIL" }[about.wanted]), fact("pysample", about.pysample));
+      facts.push(fact("samples without Python frames", grouped(about.frameless)), fact("threads counted", { running: "that run", all: "all", holders: "that hold a GIL", contenders: "all, stacks of those at a GIL" }[about.wanted]), fact("pysample", about.pysample || "not known"));
       return [element("h3", { textContent: title }), ...about.processes.slice(0, 100).map((text) => element("div", { className: "wide", textContent: text.slice(0, 2000) })), ...facts];
     });
     byId("account").replaceChildren(...parts);

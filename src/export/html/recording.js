@@ -21,12 +21,14 @@ const recording = (() => {
     const taken = about.account ? about.account.taken : 0;
     return taken > 0 && about.elapsed > 0 ? taken / about.elapsed : about.rate;
   });
-  const functionLabel = functions.name.map((name, i) => `${name} (${files.shown[functions.file[i]]}:${functions.first_line[i]})`);
+  // Where a function is; its first line is not known of collapsed stacks.
+  const place = functions.file.map((file, i) => files.shown[file] + (functions.first_line[i] > 0 ? `:${functions.first_line[i]}` : ""));
+  const functionLabel = functions.name.map((name, i) => `${name} (${place[i]})`);
   const frameLabel = frames.function.map((f, i) => {
     const line = frames.line[i];
     return `${functions.name[f]} (${files.shown[functions.file[f]]}${line === null ? "" : ":" + line})`;
   });
-  return { at, kind, count, length, last, elapsed, rate, functionLabel, frameLabel, kinds, stacks, frames, functions, files, isDifference: last > 0 };
+  return { at, kind, count, length, last, elapsed, rate, place, functionLabel, frameLabel, kinds, stacks, frames, functions, files, isDifference: last > 0 };
 })();
 
 // What is chosen. null stands for all.
@@ -36,7 +38,8 @@ const chosen = {
   from: 0,
   to: Infinity, // microseconds
   view: "calls",
-  grain: DATA.merges_lines ? "functions" : "lines",
+  // Lines move from version to version.
+  grain: DATA.merges_lines || recording.isDifference ? "functions" : "lines",
   width: recording.last, // whose samples the widths are
   search: "",
 };
@@ -82,6 +85,8 @@ function seconds(value) {
 }
 // Thread time that samples stand for, as text; nothing where the rate is not known.
 const timeOf = (count, of = recording.last) => (recording.rate[of] > 0 ? seconds(count / recording.rate[of]) : "");
+
+const beginOf = (about) => (about.started ?? "").replace("T", " ").replace("Z", " UTC");
 
 // A new element. Whatever a target may have chosen gets in as text only.
 function element(tag, properties = {}, ...children) {

@@ -25,7 +25,7 @@ const theme = (() => {
     ofFile: (file, shade) => (isDark ? `hsl(${hueOf[file]} 38% ${34 + shade * 5}%)` : `hsl(${hueOf[file]} 78% ${76 + shade * 5}%)`),
     // From -1 (shrank) to 1 (grew).
     ofChange: (change) => {
-      const strength = Math.min(1, Math.abs(change));
+      const strength = Math.sqrt(Math.min(1, Math.abs(change)));
       const hue = change > 0 ? 6 : 214;
       if (isDark) return `hsl(${hue} ${10 + 52 * strength}% ${30 + 14 * strength}%)`;
       return `hsl(${hue} ${20 + 65 * strength}% ${91 - 22 * strength}%)`;
