@@ -135,6 +135,12 @@ impl Error {
             Error::NotPython { pid, .. } => {
                 Some(format!("if it started Python as a child, `pgrep -aP {pid}` shows the child's id"))
             }
+            Error::Output { source, .. } => match source.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("`-o -` writes to standard output, as in `kubectl exec POD -- pysample record ... -o - > FILE`".into())
+                }
+                _ => None,
+            },
             _ => None,
         }
     }

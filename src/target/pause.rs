@@ -146,7 +146,8 @@ impl Pauser {
             Err(refusal) => {
                 match refusal {
                     Refusal::Gone => self.bury(pid),
-                    Refusal::Forbidden | Refusal::WillNotStop => {
+                    Refusal::Forbidden => self.abandon(pid),
+                    Refusal::WillNotStop => {
                         self.looked = Instant::now();
                         self.lingering.push(pid);
                     }
@@ -166,6 +167,15 @@ impl Pauser {
             _ if tracer != 0 && tracer != std::process::id() => Refusal::Forbidden,
             _ if self.refused >= PROOF => Refusal::Forbidden,
             _ => Refusal::Gone,
+        }
+    }
+
+    /// Lets a thread go of which the kernel does not let us learn whether it has stopped.
+    fn abandon(&self, pid: Pid) {
+        let begun = Instant::now();
+        // It can be let go only when it has.
+        while ptrace::detach(pid, None) == Err(Errno::ESRCH) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(BETWEEN_LOOKS);
         }
     }
 

@@ -117,9 +117,19 @@ impl Listing {
                 entry.threads.to_string(),
                 version,
                 entry.container.as_ref().map_or("-".into(), |container| printable(&container.text).into_owned()),
-                format!("{}{problem}", command_line(&entry.command)),
+                format!("{}{problem}", shortened(command_line(&entry.command))),
             ]
         })
+    }
+}
+
+/// The most characters of a command line.
+const LONGEST_COMMAND: usize = 120;
+
+fn shortened(command: String) -> String {
+    match command.char_indices().nth(LONGEST_COMMAND) {
+        Some((end, _)) => format!("{} ...", &command[..end]),
+        None => command,
     }
 }
 

@@ -1,0 +1,145 @@
+//! Programs that hold a Python and are not called so: found by content. `tests/embedded/collect` makes them.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use common::recording::{Recording, wait_until};
+use serde_json::Value;
+
+/// A program under way. It is killed when this is dropped.
+struct Running {
+    child: Child,
+    /// The process that has Python mapped.
+    python: u32,
+}
+
+impl Running {
+    /// Starts a program and waits until it says that it is ready. `is_child` says that Python runs in its child.
+    fn start(mut command: Command, is_child: bool) -> Running {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.ends_with("ready\n") {
+            line.clear();
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "{command:?} ended without being ready");
+        }
+        let python = if is_child { child_of(child.id()) } else { child.id() };
+        Running { child, python }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // One that unpacked itself leaves its child behind; that ends as its standard input is closed.
+        let path = format!("/proc/{}", self.python);
+        wait_until("its child has ended", || !Path::new(&path).exists());
+    }
+}
+
+fn child_of(pid: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.split_whitespace().next().expect("it has a child").parse().unwrap()
+}
+
+fn made(name: &str) -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = variable("XDG_CACHE_HOME").unwrap_or_else(|| variable("HOME").expect("there is a home").join(".cache"));
+    let path = cache.join("pysample/embedded").join(name);
+    assert!(path.exists(), "there is no {}; tests/embedded/collect makes it", path.display());
+    path
+}
+
+/// Read in all ways that people do, and listed; its busy function is seen.
+fn assert_reads(running: &Running, function: &str) {
+    let pid = running.python;
+    let dump = common::dump(pid);
+    let frames = dump.to_string();
+    assert!(frames.contains(&format!("\"{function}\"")), "{dump:#}");
+    let recorded = Recording::start(pid, &["-r", "500", "-d", "0.5"]).end();
+    assert!(recorded.status.success(), "{}", recorded.told);
+    assert!(recorded.profile.contains(function), "{}\n{}", recorded.told, recorded.profile);
+    let listed: Value = serde_json::from_str(&common::printed(&["ps", "--json"])).unwrap();
+    assert!(listed["processes"].as_array().unwrap().iter().any(|process| process["pid"] == pid), "{listed:#}");
+}
+
+#[test]
+fn pyinstallers_folder_is_read() {
+    let running = Running::start(Command::new(made("one-folder/one-folder")), false);
+    // From its version 6 on the program may start itself again.
+    assert_reads(&running, "busy_with_orders");
+}
+
+/// Of two processes with one name only the child has a Python.
+#[test]
+fn pyinstallers_single_file_is_read_and_its_first_process_is_not_python() {
+    let running = Running::start(Command::new(made("one-file")), true);
+    assert_reads(&running, "busy_with_orders");
+    let output = common::pysample(&["dump", "--pid", &running.child.id().to_string()]);
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn what_cx_freeze_makes_is_read() {
+    assert_reads(&Running::start(Command::new(made("cx-freeze/frozen")), false), "busy_with_orders");
+}
+
+#[test]
+fn uwsgi_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(made("tools/bin/uwsgi"));
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/embedded");
+    command.args(["--socket"]).arg(folder.path().join("socket")).args(["--enable-threads", "--wsgi-file"]);
+    command.arg(programs.join("wsgi.py")).arg("--pythonpath").arg(programs).env("PYTHONDONTWRITEBYTECODE", "1");
+    assert_reads(&Running::start(command, false), "busy_with_orders");
+}
+
+/// Debian's, which is stripped and links libpython.
+#[test]
+fn gdb_is_read() {
+    let script = "def busy_with_orders():\n while True: sum(range(1000))\nprint('ready', flush=True)\nbusy_with_orders()";
+    let mut command = Command::new("gdb");
+    command.args(["-nx", "-batch", "-ex"]).arg(format!("python exec({script:?})"));
+    assert_reads(&Running::start(command, false), "busy_with_orders");
+}
+
+/// Against the schemas of Kubernetes: what is not in them is an error.
+#[test]
+fn the_examples_for_kubernetes_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/kubernetes");
+    let manifests = common::names(&folder);
+    let whole: Vec<PathBuf> = manifests
+        .iter()
+        .filter(|name| name.ends_with(".yaml") && *name != "debug-container.yaml")
+        .map(|name| folder.join(name))
+        .collect();
+    assert_eq!(whole.len(), 3, "{manifests:?}");
+    let validate = |files: &[PathBuf]| {
+        let mut command = Command::new(made("tools/bin/kubernetes-validate"));
+        let output = command.args(["--strict"]).args(files).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (is_valid, told) = validate(&whole);
+    assert!(is_valid, "{told}");
+
+    // The custom profile is a part of a container: it is put into one.
+    let scratch = tempfile::tempdir().unwrap();
+    let profile = fs::read_to_string(folder.join("debug-container.yaml")).unwrap();
+    let pod = |container: &str| {
+        let indented: String = container.lines().map(|line| format!("      {line}\n")).collect();
+        let head = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\nspec:\n  containers:\n    - name: x\n      image: x\n";
+        let path = scratch.path().join("pod.yaml");
+        fs::write(&path, format!("{head}{indented}")).unwrap();
+        validate(&[path])
+    };
+    let (is_valid, told) = pod(&profile);
+    assert!(is_valid, "{told}");
+    assert!(!pod("securityContexts: {}").0, "what is misspelt is refused");
+}

@@ -1,0 +1,874 @@
+//! In a production pod: seen from the host and from inside, with less privilege than one would like, under limits, and in
+//! roots that hold next to nothing. Each situation is a stand-in made of namespaces, capabilities, filters and control
+//! groups; asserted are the result, the message and the exit status.
+//!
+//! All of it needs root. What a machine does not have (a writable hierarchy of control groups) is said, loudly.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+use common::recording::{Recording, wait_until};
+use common::{Kind, Running, ordinary};
+use libtest_mimic::{Arguments, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PYSAMPLE: &str = env!("CARGO_BIN_EXE_pysample");
+
+/// The static binary that `release/build` makes, for roots that have no libraries.
+fn static_binary() -> PathBuf {
+    let path = std::env::var_os("PYSAMPLE_STATIC").filter(|path| !path.is_empty());
+    path.map(PathBuf::from).expect("PYSAMPLE_STATIC names the static binary; tests/run builds it")
+}
+
+const TESTS: &[(&str, fn())] = &[
+    ("from the host, a container is read as on the host itself", from_the_host),
+    ("from the host, a container of another user namespace and of no privilege is read", other_user_namespace),
+    ("a pid that means something else here is answered with the right one", pid_from_inside),
+    ("a pid of the host means nothing inside, and that is said", pid_from_outside),
+    ("inside, a process of the same user needs no capability", same_container),
+    ("the pod and the container of a process are listed", pod_is_listed),
+    ("without CAP_SYS_PTRACE the doctor names the capabilities and what mends it", doctor_capabilities),
+    ("as another user the doctor names the user and what mends it", doctor_user),
+    ("from another user namespace the doctor says that capabilities do not count", doctor_user_namespace),
+    ("the doctor of a process that can be read says what it costs", doctor_fine),
+    ("the doctor of what is not Python has dump's exit status", doctor_not_python),
+    ("a process that may not be read is counted by ps with the reason", ps_counts_refusals),
+    ("a process that is not dumpable is named as such", not_dumpable),
+    ("without process_vm_readv the memory is read as a file", refused_readv),
+    ("without ptrace nobody is stopped and it is said", refused_ptrace),
+    ("each other call may be refused", refused_calls),
+    ("a debug container with another root reads the files of the target's root", other_root),
+    ("a root with nothing but the program, no shell and no /tmp streams a profile out", nothing_but_the_program),
+    ("a root with nothing but musl and busybox runs the static binary", musl_and_busybox),
+    ("on a read-only root the output is refused before the first sample", read_only_root),
+    ("a stopped process is told as such", told_stopped),
+    ("a process frozen by its control group is read and told as such", frozen),
+    ("a process in uninterruptible sleep is read and told as such", uninterruptible),
+    ("a target without file descriptors is read", target_without_descriptors),
+    ("pysample without file descriptors ends in a plain sentence", we_without_descriptors),
+    ("a CPU limit is kept to, and it is said", max_cpu),
+    ("the control group's CPU limit is kept to without being told", cgroup_cpu_limit),
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !is_root && !arguments.list {
+        eprintln!("SKIPPED: all of tests/pods.rs needs root");
+    }
+    let trials = TESTS.iter().map(|&(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+        .with_ignored_flag(!is_root && !in_ci())
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
+}
+
+// ---- Seen from the host --------------------------------------------------------------------------------------------
+
+/// With its own PID, mount and network namespaces and its own root.
+fn from_the_host() {
+    let kind = common::kind("3.14-debian");
+    let mut target = Contained::start(kind, "threads.py", &["6"]);
+    let told = target.json();
+    assert_eq!(told["pid"], 1, "it is alone in its namespace");
+    wait_until("it stands still", || common::every_thread_is(target.pid, b'S'));
+    let dump = common::dump(target.pid);
+    assert_eq!((&dump["pid"], &dump["pid_inside"]), (&target.pid.into(), &1.into()));
+    let inside: BTreeSet<u64> = threads(&told).filter_map(|thread| thread["native_id"].as_u64()).collect();
+    let seen: BTreeSet<u64> =
+        threads(&dump).map(|thread| thread["os_thread_id_inside"].as_u64().expect("both ids are known")).collect();
+    assert!(inside.is_subset(&seen), "{inside:?} {seen:?}");
+    for thread in threads(&dump) {
+        let state = thread["state"].as_str().unwrap();
+        assert!(state.starts_with("waits_for_") || state == "sleeps", "{thread:#}");
+        assert!(fs::metadata(format!("/proc/{}/task/{}", target.pid, thread["os_thread_id"])).is_ok(), "{thread:#}");
+    }
+    // The text of a line lies in the target's root only.
+    assert!(threads(&dump).any(|thread| thread["frames"][0]["source"].is_string()), "{dump:#}");
+    let text = common::printed(&["dump", "--pid", &target.pid.to_string()]);
+    assert!(text.starts_with(&format!("Process {} (1 inside): ", target.pid)), "{text}");
+    target.end();
+
+    let mut busy = Contained::start(kind, "spin.py", &[]);
+    assert_eq!(busy.line(), "ready");
+    let recorded = Recording::start(busy.pid, &["-r", "500", "-d", "1", "-t"]).end();
+    assert!(recorded.status.success(), "{}", recorded.told);
+    assert!(recorded.told.contains(&format!("(pid {}, 1 inside)", busy.pid)), "{}", recorded.told);
+    assert!(recorded.profile.contains("inner (spin.py:"), "{}", recorded.profile);
+    let gil = common::printed(&["gil", "-d", "0.5", "--json", "--pid", &busy.pid.to_string()]);
+    let gil: Value = serde_json::from_str(&gil).unwrap();
+    assert!(gil["gils"][0]["held"]["share"].as_f64().is_some_and(|share| share > 0.5), "{gil:#}");
+    let listed = listed(busy.pid);
+    assert_eq!((&listed["pid_inside"], &listed["version"]), (&1.into(), &kind.version.as_str().into()));
+    assert!(listed["threads"].as_u64().is_some_and(|threads| threads >= 1), "{listed:#}");
+    assert!(listed["cpu_percent"].as_f64().is_some_and(|percent| percent > 0.0), "{listed:#}");
+    assert!(listed["command"].to_string().contains("spin.py"), "{listed:#}");
+    busy.end();
+}
+
+/// As rootless engines run containers.
+fn other_user_namespace() {
+    let (kind, public) = (for_everybody(), public_folder());
+    let script = common::programs().join("spin.py");
+    for name in ["spin.py", "moving.py"] {
+        fs::copy(script.with_file_name(name), public.path().join(name)).unwrap();
+    }
+    let mut command = as_nobody("bwrap");
+    command.args(["--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]);
+    command.arg(&kind.command[0]).arg(public.path().join("spin.py"));
+    let mut target = Contained::of(command);
+    assert_eq!(target.line(), "ready");
+    let python = target.pid;
+    let ours = fs::read_link("/proc/self/ns/user").unwrap();
+    assert_ne!(fs::read_link(format!("/proc/{python}/ns/user")).unwrap(), ours, "it is in another user namespace");
+    let dump = common::dump(python);
+    assert!(threads(&dump).next().unwrap()["state"].as_str().unwrap().starts_with("runs_"), "{dump:#}");
+    assert!(dump["pid_inside"].is_u64(), "{dump:#}");
+    let doctor = doctor(&mut doctor_of(PYSAMPLE, python), 0);
+    assert!(value(&doctor, "namespaces").contains("user another"), "{doctor:#}");
+    target.end();
+}
+
+/// Process 2 of the container is a thread of the kernel here, or nothing that runs Python.
+fn pid_from_inside() {
+    let kind = ordinary();
+    let script = format!("'{}' '{}' <&3 & wait", kind.command[0], common::programs().join("spin.py").display());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &format!("exec 3<&0; {script}")]);
+    let mut target = Contained::of(command);
+    assert_eq!(target.line(), "ready");
+    let python = child_of(target.pid).expect("the shell has a child");
+    let output = common::pysample(&["dump", "--pid", "2"]);
+    let told = stderr(&output);
+    let status = output.status.code();
+    assert!(status == Some(4) || status == Some(3), "{status:?}: {told}");
+    let hint = told.lines().nth(1).unwrap_or_default();
+    assert!(hint.contains(&format!("process 2 is process {python} here: --pid {python}")), "{told}");
+    assert!(hint.contains("spin.py"), "{told}");
+    let _ = kill(Pid::from_raw(python as i32), Signal::SIGTERM);
+    target.end();
+}
+
+fn pid_from_outside() {
+    let target = spinning(ordinary());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--mount-proc", PYSAMPLE, "dump", "--pid", &target.pid().to_string()]);
+    let output = command.output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains(&format!("there is no process {}", target.pid())), "{told}");
+    assert!(told.contains("our own PID namespace") && told.contains("pysample ps"), "{told}");
+    assert!(target.end().success());
+}
+
+/// `kubectl exec` into the container of the target, which has no capabilities, by the same user.
+fn same_container() {
+    let mut command = Command::new("bwrap");
+    command.args(["--unshare-pid", "--die-with-parent", "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]);
+    let kind = ordinary();
+    let script = format!(
+        "'{}' '{}' & until '{PYSAMPLE}' ps --json | grep -q spin.py; do :; done; \
+         '{PYSAMPLE}' dump --json --pid $!; echo \"status $?\"; '{PYSAMPLE}' doctor --json --pid $!; kill $!",
+        kind.command[0],
+        common::programs().join("spin.py").display()
+    );
+    let output = command.args(["sh", "-c", &script]).stdin(Stdio::null()).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    match yama() {
+        0 => assert!(printed.contains("status 0") && printed.contains("\"spin.py\""), "{printed} {}", stderr(&output)),
+        _ => assert!(printed.contains("status 5") && printed.contains("Yama"), "{printed} {}", stderr(&output)),
+    }
+}
+
+fn pod_is_listed() {
+    const ID: &str = "3f4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6071829";
+    const UID: &str = "0d7a4f9c-1b2e-4c3d-8e5f-6a7b8c9d0e1f";
+    let path = format!("kubepods-test-{}/pod{UID}/{ID}", std::process::id());
+    let Some(group) = Group::new(&["unified", ""], "cgroup.procs", &path) else { return };
+    let target = spinning(ordinary());
+    group.take(target.pid());
+    let listed = listed(target.pid());
+    assert_eq!((&listed["container"]["pod"], &listed["container"]["id"]), (&UID.into(), &ID.into()), "{listed:#}");
+    let text = common::printed(&["ps"]);
+    assert!(text.contains(&format!("container {}, pod {UID}", &ID[..12])), "{text}");
+    assert!(target.end().success());
+}
+
+// ---- What stands in the way ----------------------------------------------------------------------------------------
+
+fn doctor_capabilities() {
+    let target = spinning(ordinary());
+    let mut command = without_ptrace();
+    command.args([PYSAMPLE, "doctor", "--json", "--pid", &target.pid().to_string()]);
+    let doctor = doctor(&mut command, 5);
+    assert_eq!(outcome(&doctor, "capabilities"), "refuses");
+    assert!(value(&doctor, "capabilities").contains("0x80000: SYS_PTRACE"), "{doctor:#}");
+    assert_eq!(outcome(&doctor, "process_vm_readv"), "refuses");
+    assert_eq!(outcome(&doctor, "/proc/PID/mem"), "refuses");
+    let places: BTreeSet<&str> =
+        rule(&doctor, "capabilities")["remedies"].as_array().unwrap().iter().map(|r| r["place"].as_str().unwrap()).collect();
+    assert_eq!(places, ["shell", "docker", "kubernetes", "systemd"].into());
+    assert!(doctor["verdict"]["text"].as_str().unwrap().contains("not permitted"), "{doctor:#}");
+    assert!(target.end().success());
+}
+
+fn doctor_user() {
+    let target = spinning(ordinary());
+    let folder = public_folder();
+    let mut command = as_nobody(folder.path().join("pysample"));
+    let doctor = doctor(command.args(["doctor", "--json", "--pid", &target.pid().to_string()]), 5);
+    assert_eq!(outcome(&doctor, "user"), "refuses");
+    assert!(value(&doctor, "user").contains("user 0 (we are 65534)"), "{doctor:#}");
+    assert_eq!(value(&doctor, "CAP_SYS_PTRACE"), "we lack it");
+    let others = [outcome(&doctor, "seccomp"), outcome(&doctor, "other tracer")];
+    assert_eq!(others, ["fine", "fine"]);
+    assert!(doctor["verdict"]["hint"].as_str().unwrap().contains("sudo pysample"), "{doctor:#}");
+    assert!(target.end().success());
+}
+
+fn doctor_user_namespace() {
+    let target = spinning(ordinary());
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", PYSAMPLE, "doctor", "--json", "--pid", &target.pid().to_string()]);
+    let doctor = doctor(&mut command, 5);
+    assert!(value(&doctor, "CAP_SYS_PTRACE").contains("user namespace"), "{doctor:#}");
+    let text = doctor["verdict"]["text"].as_str().unwrap();
+    assert!(text.contains("user namespace"), "{doctor:#}");
+    assert!(target.end().success());
+}
+
+fn doctor_fine() {
+    let target = spinning(ordinary());
+    let doctor = doctor(&mut doctor_of(PYSAMPLE, target.pid()), 0);
+    for name in ["user", "capabilities", "seccomp", "other tracer", "process_vm_readv", "/proc/PID/mem", "state", "Python"] {
+        assert_eq!(outcome(&doctor, name), "fine", "{doctor:#}");
+    }
+    assert!(value(&doctor, "Python").starts_with(&ordinary().version), "{doctor:#}");
+    assert!(value(&doctor, "offsets").contains("publishes"), "{doctor:#}");
+    let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or("there is none".into());
+    assert!(value(&doctor, "Yama ptrace_scope").starts_with(yama.trim()), "{doctor:#}");
+    let cost = &doctor["cost"];
+    assert!(cost["samples"].as_u64().unwrap() > 0 && cost["reads"].as_f64().unwrap() >= 1.0, "{doctor:#}");
+    assert!(cost["stops"].as_u64().unwrap() > 0 && cost["may_pause"] == true, "it runs all the time: {doctor:#}");
+    assert_eq!(doctor["verdict"]["works"], true);
+    assert!(target.end().success());
+
+    let mut idle = ordinary().start("idle.py", &[]);
+    idle.line();
+    wait_until("it stands still", || common::every_thread_is(idle.pid(), b'S'));
+    let doctor = self::doctor(&mut doctor_of(PYSAMPLE, idle.pid()), 0);
+    assert_eq!((&doctor["cost"]["stops"], &doctor["cost"]["may_pause"]), (&0.into(), &true.into()), "{doctor:#}");
+    drop(idle);
+
+    let text = common::printed(&["doctor"]);
+    assert!(text.contains("process_vm_readv      tried: works") && text.contains("we are user 0"), "{text}");
+}
+
+fn doctor_not_python() {
+    let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let doctor = doctor(&mut doctor_of(PYSAMPLE, cat.id()), 4);
+    assert_eq!(doctor["verdict"]["works"], false);
+    assert_eq!(doctor["verdict"]["exit_status"], 4);
+    drop(cat.stdin.take());
+    assert!(cat.wait().unwrap().success());
+    let output = common::pysample(&["doctor", "--pid", "2147483647"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0), "{}", stderr(&output));
+}
+
+fn ps_counts_refusals() {
+    let target = spinning(ordinary());
+    let mut command = without_ptrace();
+    let output = command.args([PYSAMPLE, "ps", "--json"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let refused = told["unreadable"].as_array().unwrap();
+    let reason = refused.iter().find(|group| group["pids"].as_array().unwrap().contains(&target.pid().into()));
+    let reason = reason.unwrap_or_else(|| panic!("{told:#}"));
+    assert!(reason["reason"].as_str().unwrap().contains("capabilities that we lack"), "{reason:#}");
+    assert!(reason["called_python"].as_array().unwrap().contains(&target.pid().into()), "{reason:#}");
+    assert!(target.end().success());
+}
+
+/// A program that forbids others to read it, as those do that hold keys.
+fn not_dumpable() {
+    let (kind, public) = (for_everybody(), public_folder());
+    let script = "import ctypes, sys; ctypes.CDLL(None).prctl(4, 0); print('ready', flush=True); sys.stdin.read()";
+    let mut command = as_nobody(&kind.command[0]);
+    command.args(["-c", script]);
+    let mut target = Plain::start(command);
+    assert_eq!(target.line(), "ready");
+    let pid = target.child.id().to_string();
+    let output = as_nobody(public.path().join("pysample")).args(["dump", "--pid", &pid]).output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    assert!(told.contains("it is not dumpable"), "{told}");
+    assert!(common::pysample(&["dump", "--pid", &pid]).status.success(), "root may");
+    target.end();
+}
+
+fn refused_readv() {
+    let mut target = ordinary().start("threads.py", &["3"]);
+    target.json();
+    wait_until("it stands still", || common::every_thread_is(target.pid(), b'S'));
+    let usual = common::dump(target.pid());
+    for errno in [EPERM, ENOSYS] {
+        let pid = target.pid().to_string();
+        let output = refusing(&["process_vm_readv"], errno).args(["dump", "--json", "--pid", &pid]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(frames(&seen), frames(&usual));
+        let doctor = doctor(refusing(&["process_vm_readv"], errno).args(["doctor", "--json", "--pid", &pid]), 0);
+        assert!(value(&doctor, "process_vm_readv").contains(&format!("(os error {errno})")), "{doctor:#}");
+        assert!(value(&doctor, "process_vm_readv").contains("/proc/PID/mem serves"), "{doctor:#}");
+        assert_eq!(value(&doctor, "memory is read by"), "/proc/PID/mem");
+        assert!(value(&doctor, "seccomp").contains("filtered"), "{doctor:#}");
+    }
+    assert!(target.end().success());
+}
+
+fn refused_ptrace() {
+    let target = spinning(ordinary());
+    for errno in [EPERM, ENOSYS] {
+        let mut command = refusing(&["ptrace"], errno);
+        command.args(["record", "-r", "500", "-d", "0.5", "-f", "collapsed", "-o", "-"]);
+        let recorded = Recording::run(command.args(["--pid", &target.pid().to_string()])).end();
+        assert!(recorded.status.success(), "{}", recorded.told);
+        assert!(recorded.told.contains("does not let us stop threads"), "{}", recorded.told);
+        assert!(recorded.profile.contains("inner (spin.py:"), "{}", recorded.profile);
+        let doctor =
+            doctor(refusing(&["ptrace"], errno).args(["doctor", "--json", "--pid", &target.pid().to_string()]), 0);
+        assert_eq!(doctor["cost"]["may_pause"], false, "{doctor:#}");
+    }
+    assert!(target.end().success());
+}
+
+/// Calls that pysample makes beyond what every program does. None of them is one that it cannot do without.
+fn refused_calls() {
+    let target = spinning(ordinary());
+    let pid = target.pid().to_string();
+    let calls = ["pidfd_open", "openat2", "setpriority", "prlimit64", "prctl", "perf_event_open", "statx", "waitid"];
+    let cases = calls.iter().map(|call| vec![*call]).chain([vec!["process_vm_readv", "ptrace", "openat2"]]);
+    for refused in cases {
+        for errno in [EPERM, ENOSYS] {
+            let dump = refusing(&refused, errno).args(["dump", "--pid", &pid]).output().unwrap();
+            let printed = String::from_utf8_lossy(&dump.stdout);
+            assert!(dump.status.success() && printed.contains("in outer"), "{refused:?}: {printed} {}", stderr(&dump));
+            let mut record = refusing(&refused, errno);
+            record.args(["record", "-r", "500", "-d", "0.2", "-f", "collapsed", "-o", "-", "--pid", &pid]);
+            let recorded = Recording::run(&mut record).end();
+            assert!(recorded.profile.contains("inner (spin.py:"), "{refused:?}: {}", recorded.told);
+        }
+    }
+    assert!(target.end().success());
+}
+
+// ---- Seen from inside ----------------------------------------------------------------------------------------------
+
+/// `kubectl debug --target`: the PID namespace is shared, the root is not. What Python is hidden in is only to be found
+/// with the file.
+fn other_root() {
+    let kind = common::kind("3.11-embedded-hidden");
+    let target = spinning(kind);
+    let root = Root::new(&[]);
+    let output = root.run(&["/pysample", "dump", "--json", "--pid", &target.pid().to_string()]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let dump: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(dump["python"]["found"].as_str().unwrap().starts_with("section .PyRuntime"), "{dump:#}");
+    // The program lies in the target's root only.
+    assert!(threads(&dump).any(|thread| thread["frames"][0]["source"].is_string()), "{dump:#}");
+    assert!(target.end().success());
+}
+
+fn nothing_but_the_program() {
+    let target = spinning(ordinary());
+    let root = Root::new(&[]);
+    let pid = target.pid().to_string();
+    let mut command = root.run(&["/pysample", "record", "-r", "200", "-d", "0.5", "-f", "collapsed", "-o", "-", "--pid", &pid]);
+    let recorded = Recording::run(&mut command).end();
+    assert!(recorded.status.success(), "{}", recorded.told);
+    assert!(recorded.profile.contains("inner (spin.py:"), "{}", recorded.profile);
+    let svg = root.run(&["/pysample", "record", "-d", "0.3", "-f", "svg", "-o", "-", "--pid", &pid]).output().unwrap();
+    assert!(svg.stdout.starts_with(b"<?xml"), "{}", stderr(&svg));
+    let listed = root.run(&["/pysample", "ps"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("spin.py"), "{}", stderr(&listed));
+    assert!(target.end().success());
+}
+
+fn musl_and_busybox() {
+    let root = Root::new(&[("/bin/busybox", "bin/busybox"), ("/lib/ld-musl-x86_64.so.1", "lib/ld-musl-x86_64.so.1")]);
+    let shell = "busybox ls /; /pysample --version && /pysample doctor";
+    let output = root.run(&["/bin/busybox", "sh", "-c", shell]).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed} {}", stderr(&output));
+    assert!(printed.contains(concat!("pysample ", env!("CARGO_PKG_VERSION"))), "{printed}");
+    assert!(printed.contains("tried: works"), "{printed}");
+    assert!(fs::metadata(static_binary()).unwrap().len() < 10 << 20, "it is below 10 MB");
+    let Some(kind) = common::kinds().find(|kind| kind.kind == "3.13-musl") else {
+        return eprintln!("SKIPPED: there is no musl interpreter to read from that root");
+    };
+    let target = spinning(kind);
+    let output = root.run(&["/pysample", "dump", "--pid", &target.pid().to_string()]).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.contains("in outer"), "{printed} {}", stderr(&output));
+    assert!(target.end().success());
+}
+
+fn read_only_root() {
+    let target = spinning(ordinary());
+    let root = Root::new(&[]);
+    let pid = target.pid().to_string();
+    let output = root.run(&["/pysample", "record", "--pid", &pid]).output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("Read-only file system"), "{told}");
+    assert!(told.lines().any(|line| line.starts_with("  hint: ") && line.contains("-o -")), "{told}");
+    assert!(target.end().success());
+}
+
+// ---- Under pressure ------------------------------------------------------------------------------------------------
+
+fn told_stopped() {
+    let target = spinning(ordinary());
+    target.signal(Signal::SIGSTOP);
+    wait_until("it is stopped", || common::every_thread_is(target.pid(), b'T'));
+    let output = common::pysample(&["dump", "--pid", &target.pid().to_string()]);
+    assert!(output.status.success());
+    assert!(stderr(&output).contains("it is stopped by a signal"), "{}", stderr(&output));
+    target.signal(Signal::SIGCONT);
+    assert!(target.end().success());
+}
+
+fn frozen() {
+    let version_two = (&["unified", ""][..], "cgroup.freeze", "1", "0");
+    let version_one = (&["freezer"][..], "freezer.state", "FROZEN", "THAWED");
+    for (mounts, file, freeze, thaw) in [version_two, version_one] {
+        let name = format!("pysample-test-{}", std::process::id());
+        let Some(group) = Group::new(mounts, file, &name) else { continue };
+        let target = spinning(ordinary());
+        group.take(target.pid());
+        let frozen = Frozen { group: &group, file, thaw };
+        group.write(file, freeze);
+        wait_until("it is frozen", || group.is_frozen());
+        let output = common::pysample(&["dump", "--pid", &target.pid().to_string()]);
+        let (printed, told) = (String::from_utf8_lossy(&output.stdout), stderr(&output));
+        assert!(output.status.success() && printed.contains("in outer"), "{file}: {printed} {told}");
+        assert!(told.contains("its control group is frozen"), "{file}: {told}");
+        let recorded = Recording::start(target.pid(), &["-d", "0.3", "-i"]).end();
+        assert!(recorded.status.success() && recorded.account.taken > 0, "{file}: {}", recorded.told);
+        assert!(recorded.told.contains("its control group is frozen"), "{file}: {}", recorded.told);
+        let doctor = doctor(&mut doctor_of(PYSAMPLE, target.pid()), 0);
+        assert!(value(&doctor, "state").contains("frozen"), "{doctor:#}");
+        drop(frozen);
+        assert!(target.end().success());
+    }
+}
+
+/// Thaws a control group when it is dropped: what is frozen cannot be ended.
+struct Frozen<'a> {
+    group: &'a Group,
+    file: &'static str,
+    thaw: &'static str,
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = fs::write(self.group.path.join(self.file), self.thaw);
+    }
+}
+
+/// A process that has a child by `vfork` waits so until the child executes a program or ends.
+fn uninterruptible() {
+    let script = "import ctypes, os\nif ctypes.CDLL(None).vfork() == 0:\n    os.write(1, b'ready\\n')\n    os.read(0, 1)\n    os._exit(0)\n";
+    let mut command = Command::new(&ordinary().command[0]);
+    command.args(["-c", script]);
+    let mut target = Plain::start(command);
+    assert_eq!(target.line(), "ready");
+    let pid = target.child.id();
+    wait_until("it cannot be woken", || common::every_thread_is(pid, b'D'));
+    let output = common::pysample(&["dump", "--pid", &pid.to_string()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("uninterruptible sleep"), "{}", stderr(&output));
+    let child = child_of(pid).expect("it has a child");
+    let _ = kill(Pid::from_raw(child as i32), Signal::SIGKILL);
+    let _ = target.child.kill();
+    target.child.wait().unwrap();
+}
+
+fn target_without_descriptors() {
+    let script = "
+import os, sys
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    print('ready', flush=True)
+sys.stdin.read()";
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 32; exec \"$0\" -c \"$1\"", &ordinary().command[0], script]);
+    let mut target = Plain::start(command);
+    assert_eq!(target.line(), "ready");
+    let dump = common::dump(target.child.id());
+    assert!(threads(&dump).next().is_some_and(|thread| thread["frames"][0]["function"] == "<module>"), "{dump:#}");
+    target.end();
+}
+
+fn we_without_descriptors() {
+    let target = spinning(ordinary());
+    for limit in 3..16 {
+        for what in ["dump", "record -d 0.1 -f collapsed -o -"] {
+            let script = format!("ulimit -n {limit}; exec '{PYSAMPLE}' {what} --pid {}", target.pid());
+            let output = Command::new("bash").args(["-c", &script]).stdin(Stdio::null()).output().unwrap();
+            let told = stderr(&output);
+            let status = output.status.code().unwrap_or_else(|| panic!("{limit}: ended by a signal: {told}"));
+            assert!(!["panicked", "RUST_BACKTRACE"].iter().any(|word| told.contains(word)), "{limit}: {told}");
+            // With very few not even the loader can start a program.
+            let is_ours = !told.contains("shared libraries");
+            if status != 0 && is_ours {
+                assert!(told.starts_with("pysample: error: ") && told.contains("Too many open files"), "{limit}: {told}");
+            }
+        }
+    }
+    assert!(target.end().success());
+}
+
+fn max_cpu() {
+    let target = spinning(ordinary());
+    let recorded = Recording::start(target.pid(), &["-r", "2000", "-d", "2", "--max-cpu", "1", "--max-pause", "100"]).end();
+    assert!(recorded.status.success(), "{}", recorded.told);
+    assert!(recorded.told.contains("left out for --max-cpu"), "{}", recorded.told);
+    assert_eq!(recorded.lines_with("so as not to use more processor time"), 1, "{}", recorded.told);
+    assert!(recorded.account.taken > 0, "{}", recorded.told);
+    assert!(target.end().success());
+}
+
+fn cgroup_cpu_limit() {
+    let limits = [(&["unified", ""][..], "cpu.max", "20000 100000"), (&["cpu", "cpu,cpuacct"][..], "cpu.cfs_quota_us", "20000")];
+    let name = format!("pysample-test-cpu-{}", std::process::id());
+    let group = limits.iter().find_map(|(mounts, file, limit)| Some((Group::new(mounts, file, &name)?, *file, *limit)));
+    let Some((group, file, limit)) = group else { return };
+    let target = spinning(ordinary());
+    group.write(file, limit);
+    let script = format!(
+        "echo $$ > '{}'; exec '{PYSAMPLE}' record -r 2000 -d 2 --max-pause 100 -f collapsed -o - --pid {}",
+        group.path.join("cgroup.procs").display(),
+        target.pid()
+    );
+    let recorded = Recording::run(Command::new("sh").args(["-c", &script])).end();
+    assert!(recorded.status.success(), "{}", recorded.told);
+    assert!(recorded.told.contains("left out for --max-cpu"), "{}", recorded.told);
+    assert_eq!(recorded.lines_with("so as not to use more processor time"), 1, "{}", recorded.told);
+    assert!(target.end().success());
+}
+
+// ---- Stand-ins -----------------------------------------------------------------------------------------------------
+
+/// A process that ends when its standard input is closed.
+struct Plain {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Plain {
+    fn start(mut command: Command) -> Plain {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Plain { stdin: child.stdin.take(), stdout, child }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn end(mut self) {
+        drop(self.stdin.take());
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A Python in namespaces of its own, below a process of ours that made them.
+struct Contained {
+    outer: Plain,
+    /// The Python, or the shell that started it.
+    pid: u32,
+    _folder: Option<TempDir>,
+}
+
+impl Contained {
+    /// Runs a program in namespaces of its own, with the interpreter's root as its own root.
+    fn start(kind: &Kind, program: &str, arguments: &[&str]) -> Contained {
+        let root = kind.root.as_ref().expect("it has a root");
+        let (folder, inside) = kind.folder();
+        for name in [program, "moving.py", "oracle.py"] {
+            fs::copy(common::programs().join(name), folder.path().join(name)).unwrap();
+        }
+        let script = "mount --bind \"$1\" \"$1\" && cd \"$1\" && pivot_root . mnt && cd / && mount -t proc proc /proc && \
+                      umount -l /mnt && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation", "private"]);
+        command.args(["sh", "-c", script, "sh"]).arg(root).arg(kind.command.last().unwrap());
+        command.arg(inside.join(program)).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1");
+        Contained { _folder: Some(folder), ..Contained::of(command) }
+    }
+
+    fn of(command: Command) -> Contained {
+        let outer = Plain::start(command);
+        Contained { pid: outer.child.id(), outer, _folder: None }
+    }
+
+    /// The next line; whoever prints it is the innermost child by now.
+    fn line(&mut self) -> String {
+        let line = self.outer.line();
+        let is_outside = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == fs::read_link("/proc/self/ns/pid").ok();
+        while is_outside(self.pid) {
+            match child_of(self.pid) {
+                Some(child) => self.pid = child,
+                None => panic!("process {} has no child", self.pid),
+            }
+        }
+        // bwrap has a process of its own in the namespace, before the program.
+        if fs::read_to_string(format!("/proc/{}/comm", self.pid)).is_ok_and(|name| name == "bwrap\n") {
+            self.pid = child_of(self.pid).unwrap_or(self.pid);
+        }
+        line
+    }
+
+    fn json(&mut self) -> Value {
+        serde_json::from_str(&self.line()).unwrap()
+    }
+
+    fn end(self) {
+        self.outer.end();
+    }
+}
+
+/// A root that holds the static binary and what it is given, read-only, with a `/proc` that shows all processes.
+struct Root(TempDir);
+
+impl Root {
+    fn new(files: &[(&str, &str)]) -> Root {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("proc")).unwrap();
+        fs::copy(static_binary(), root.path().join("pysample")).unwrap();
+        for (from, to) in files {
+            let to = root.path().join(to);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(fs::canonicalize(from).unwrap_or_else(|_| panic!("there is no {from}")), to).unwrap();
+        }
+        Root(root)
+    }
+
+    fn run(&self, program: &[&str]) -> Command {
+        let mut command = Command::new("bwrap");
+        command.arg("--ro-bind").arg(self.0.path()).args(["/", "--proc", "/proc", "--cap-add", "ALL", "--chdir", "/"]);
+        command.arg("--").args(program).env("PATH", "/bin").stdin(Stdio::null());
+        command
+    }
+}
+
+/// A control group of the test's own.
+struct Group {
+    path: PathBuf,
+    /// How many folders of it are ours.
+    depth: usize,
+}
+
+impl Group {
+    /// Makes one in the first of some hierarchies that can have it, which has to have a file; `None`, loudly, if none can.
+    fn new(hierarchies: &[&str], file: &str, path: &str) -> Option<Group> {
+        let made = hierarchies.iter().find_map(|hierarchy| {
+            let group = Path::new("/sys/fs/cgroup").join(hierarchy).join(path);
+            fs::create_dir_all(&group).ok()?;
+            let group = Group { path: group, depth: path.split('/').count() };
+            group.path.join(file).exists().then_some(group)
+        });
+        if made.is_none() {
+            eprintln!("SKIPPED: no control group with {file} can be made here");
+        }
+        made
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.path.join(file), text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
+    fn take(&self, pid: u32) {
+        self.write("cgroup.procs", &pid.to_string());
+    }
+
+    fn is_frozen(&self) -> bool {
+        let says = |file: &str, line: &str| {
+            fs::read_to_string(self.path.join(file)).is_ok_and(|text| text.lines().any(|found| found == line))
+        };
+        says("cgroup.events", "frozen 1") || says("freezer.state", "FROZEN")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut path = self.path.clone();
+        // It may take a moment until those that were killed have left.
+        wait_until("the control group is empty", || {
+            fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|pids| pids.trim().is_empty())
+        });
+        for _ in 0..self.depth {
+            let _ = fs::remove_dir(&path);
+            path.pop();
+        }
+    }
+}
+
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
+
+/// Becomes the program of its later arguments, with the system calls of its second refused by the errno of its first.
+const REFUSES: &str = r#"
+import ctypes, os, platform, struct, sys
+numbers = {
+    "x86_64": {"process_vm_readv": 310, "ptrace": 101, "pidfd_open": 434, "openat2": 437, "setpriority": 141,
+               "prlimit64": 302, "prctl": 157, "perf_event_open": 298, "statx": 332, "waitid": 247},
+    "aarch64": {"process_vm_readv": 270, "ptrace": 117, "pidfd_open": 434, "openat2": 437, "setpriority": 140,
+                "prlimit64": 261, "prctl": 167, "perf_event_open": 241, "statx": 291, "waitid": 95},
+}[platform.machine()]
+refused = [numbers[name] for name in sys.argv[2].split(",")]
+load, equal, give = 0x20, 0x15, 0x06
+steps = [(load, 0, 0, 0)]
+steps += [(equal, len(refused) - at, 0, number) for at, number in enumerate(refused)]
+steps += [(give, 0, 0, 0x7fff0000), (give, 0, 0, 0x00050000 | int(sys.argv[1]))]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(code))
+libc = ctypes.CDLL(None, use_errno=True)
+for option, mode, argument in (38, 1, None), (22, 2, program):
+    if libc.prctl(option, mode, argument, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+os.execv(sys.argv[3], sys.argv[3:])
+"#;
+
+/// pysample with some system calls refused.
+fn refusing(calls: &[&str], errno: u32) -> Command {
+    let mut command = ordinary().command();
+    command.args(["-c", REFUSES, &errno.to_string(), &calls.join(","), PYSAMPLE]).stdin(Stdio::null());
+    command
+}
+
+fn without_ptrace() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]).stdin(Stdio::null());
+    command
+}
+
+fn as_nobody(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(program).current_dir("/");
+    command
+}
+
+/// An interpreter that another user may run, which is one that is installed.
+fn for_everybody() -> &'static Kind {
+    let public = common::kinds().find(|kind| kind.root.is_none() && kind.elf.starts_with("/usr"));
+    public.expect("there is an interpreter for everybody")
+}
+
+/// A folder that everybody may use, with pysample in it.
+fn public_folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("pysample-test-").tempdir_in("/tmp").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::copy(PYSAMPLE, folder.path().join("pysample")).unwrap();
+    folder
+}
+
+fn spinning(kind: &Kind) -> Running {
+    let mut target = kind.start("spin.py", &[]);
+    assert_eq!(target.line(), "ready");
+    target
+}
+
+// ---- What is told --------------------------------------------------------------------------------------------------
+
+fn doctor_of(program: &str, pid: u32) -> Command {
+    let mut command = Command::new(program);
+    command.args(["doctor", "--json", "--pid", &pid.to_string()]).stdin(Stdio::null());
+    command
+}
+
+/// What a doctor says, as JSON, having ended with a status.
+fn doctor(command: &mut Command, status: i32) -> Value {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(status), "{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!((&told["schema"], &told["verdict"]["exit_status"]), (&1.into(), &status.into()));
+    told
+}
+
+fn rule<'d>(doctor: &'d Value, name: &str) -> &'d Value {
+    let found = doctor["rules"].as_array().unwrap().iter().find(|rule| rule["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no rule {name}: {doctor:#}"))
+}
+
+fn outcome<'d>(doctor: &'d Value, name: &str) -> &'d str {
+    rule(doctor, name)["outcome"].as_str().unwrap()
+}
+
+fn value<'d>(doctor: &'d Value, name: &str) -> &'d str {
+    rule(doctor, name)["value"].as_str().unwrap()
+}
+
+/// What `ps` says of a process.
+fn listed(pid: u32) -> Value {
+    let told: Value = serde_json::from_str(&common::printed(&["ps", "--json"])).unwrap();
+    let found = told["processes"].as_array().unwrap().iter().find(|process| process["pid"] == pid).cloned();
+    found.unwrap_or_else(|| panic!("process {pid} is not listed: {told:#}"))
+}
+
+/// Name and frames of each thread.
+fn frames(dump: &Value) -> Vec<(&Value, &Value)> {
+    threads(dump).map(|thread| (&thread["name"], &thread["frames"])).collect()
+}
+
+fn threads(told: &Value) -> impl Iterator<Item = &Value> {
+    told["interpreters"].as_array().unwrap().iter().flat_map(|interpreter| interpreter["threads"].as_array().unwrap())
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A child of a process.
+fn child_of(pid: u32) -> Option<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+fn yama() -> u8 {
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    scope.trim().parse().unwrap_or(0)
+}
