@@ -1,5 +1,7 @@
 //! What was typed means this: every value checked, every choice an enum. Nothing below sees the raw arguments.
 
+mod choice;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,9 @@ use pysample::export::{Files, Lines, Threads};
 use pysample::sampler::{Pause, Settings, Wanted};
 
 use crate::cli;
+
+use choice::choice;
+pub use choice::{Choice, Reach};
 
 /// Samples a second, at least and at most.
 const RATES: std::ops::RangeInclusive<f64> = 1.0..=200_000.0;
@@ -53,6 +58,8 @@ pub struct Record {
     pub files: Files,
     /// Whether threads are told apart.
     pub threads: Threads,
+    /// Which processes, threads and stacks.
+    pub choice: Choice,
 }
 
 /// What to record.
@@ -107,6 +114,8 @@ pub struct Gil {
     pub shape: Shape,
     /// How much of file names.
     pub files: Files,
+    /// Which processes, threads and stacks.
+    pub choice: Choice,
 }
 
 /// A look at a process.
@@ -120,6 +129,8 @@ pub struct Dump {
     pub wanted: Wanted,
     /// Whether threads are stopped while they are read.
     pub pause: Pause,
+    /// Which processes, threads and stacks.
+    pub choice: Choice,
 }
 
 /// Whom a dump is for.
@@ -160,6 +171,7 @@ fn record(typed: cli::Record) -> Result<Record> {
         lines: if typed.function { Lines::First } else { Lines::Running },
         files: if typed.full_filenames { Files::Full } else { Files::Short },
         threads: if typed.threads { Threads::Apart } else { Threads::Merged },
+        choice: choice(&typed.choice)?,
     })
 }
 
@@ -169,6 +181,7 @@ fn dump(typed: &cli::Dump) -> Result<Dump> {
         shape: shape(typed.json),
         wanted: modes(&typed.mode, Wanted::All)?,
         pause: pause(typed.never_pause),
+        choice: choice(&typed.choice)?,
     })
 }
 
@@ -203,6 +216,7 @@ fn gil(typed: cli::Gil) -> Result<Gil> {
         output,
         shape: shape(typed.json),
         files: if typed.full_filenames { Files::Full } else { Files::Short },
+        choice: choice(&typed.choice)?,
     })
 }
 

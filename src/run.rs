@@ -1,6 +1,7 @@
 //! One short function per subcommand: source, aggregate, sink.
 
 mod described;
+mod family;
 mod follow;
 mod gil;
 mod notices;
@@ -15,12 +16,13 @@ use pysample::error::Result;
 use pysample::output::Output;
 use pysample::printable::printable;
 use pysample::python::{self, Interpreter};
+use pysample::sample::Snapshot;
 use pysample::sampler;
 use pysample::target::Target;
 use pysample::view::dump::{Colour, Process, Python, Report};
 
 use crate::cli::Cli;
-use crate::plan::{Dump, Plan, Shape};
+use crate::plan::{Dump, Plan, Reach, Shape};
 
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +46,21 @@ pub fn run(plan: Plan) -> Result<Exit> {
 }
 
 fn dump(plan: Dump) -> Result<Exit> {
+    if plan.choice.reach == Reach::Family {
+        return family::dump(&plan);
+    }
     let (target, interpreter) = attach(plan.pid)?;
     let snapshot = sampler::snapshot(&target, &interpreter, plan.wanted, plan.pause)?;
-    let report = Report::new(process(&target, &interpreter), snapshot, |file, line| target.source_line(file, line));
+    let report = report(&plan, &target, &interpreter, snapshot);
     print(|out| match plan.shape {
         Shape::Json => report.write_json(out),
         Shape::Text => report.write_text(colour(), out),
     })
+}
+
+fn report(plan: &Dump, target: &Target, interpreter: &Interpreter, snapshot: Snapshot) -> Report {
+    let source = |file: &str, line| target.source_line(file, line);
+    Report::new(process(target, interpreter), snapshot, source).of_wanted(&plan.choice.rules)
 }
 
 fn completions(shell: Shell) -> Result<Exit> {
@@ -67,9 +77,14 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit> {
 
 /// The process and its interpreter; what there is to say of it is said.
 fn attach(pid: u32) -> Result<(Target, Interpreter)> {
-    let (target, interpreter) = pysample::attach(pid)?;
+    let (target, interpreter) = pysample::attach(pid).map_err(family::offer)?;
     warn(&interpreter);
     Ok((target, interpreter))
+}
+
+/// The descendants of a process that are Python now, with their interpreters.
+fn python_below(pid: u32) -> Vec<(Target, Interpreter)> {
+    family::descendants(pid).into_iter().filter_map(|relative| look(relative.pid).ok()).collect()
 }
 
 fn look(pid: u32) -> Result<(Target, Interpreter)> {

@@ -1,23 +1,39 @@
 //! How often each thread was seen in each stack.
 //!
 //! The events already spell stacks as a tree (a stack is a frame and the stack of its caller), so the tree is kept as it
-//! comes and only its nodes are counted. Where threads need not be told apart they are not kept at all: a program that makes
-//! one for each request would fill the memory with them.
+//! comes and only its nodes are counted. Where threads need not be told apart they are not kept at all, but for which process
+//! each is of, if that matters: a program that makes one for each request would fill the memory with them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::sample::{Code, CodeId, Event, Frame, FrameId, Sample, StackId, Tally, Thread, ThreadId};
+use crate::sample::{
+    Code, CodeId, Event, Frame, FrameId, Process, ProcessId, Sample, StackId, Tally, Thread, ThreadId,
+};
 
 /// How often one thread was seen in one stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count {
-    /// Whose stack.
+    /// Of which process; 0 where they are not told apart.
+    pub process: ProcessId,
+    /// Whose stack; 0 where they are not told apart.
     pub thread: ThreadId,
     /// Which stack, down to its innermost frame.
     pub stack: StackId,
     /// In how many samples.
     pub samples: u64,
+}
+
+/// What is told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Apart {
+    /// Every thread.
+    #[default]
+    Threads,
+    /// Processes, but not their threads.
+    Processes,
+    /// Nothing.
+    Nothing,
 }
 
 /// A recording, summed up.
@@ -26,12 +42,14 @@ pub struct CallTree {
     codes: Vec<Code>,
     frames: Vec<Frame>,
     stacks: Vec<Node>,
+    processes: Vec<Process>,
     threads: Vec<Thread>,
+    /// The process of each thread, where those are told apart.
+    owners: Vec<ProcessId>,
     /// How many threads were heard of.
     thread_count: usize,
-    /// Whether threads are not told apart.
-    is_merged: bool,
-    counts: HashMap<(ThreadId, StackId), u64>,
+    apart: Apart,
+    counts: HashMap<(ProcessId, ThreadId, StackId), u64>,
     samples: u64,
     frameless: u64,
     progress: (Duration, Tally),
@@ -44,9 +62,14 @@ struct Node {
 }
 
 impl CallTree {
+    /// A recording in which so much is told apart. Where threads are not, no thread is known.
+    pub fn of(apart: Apart) -> CallTree {
+        CallTree { apart, ..CallTree::default() }
+    }
+
     /// A recording whose threads are not told apart: every count is of thread 0, and no thread is known.
     pub fn merged() -> CallTree {
-        CallTree { is_merged: true, ..CallTree::default() }
+        CallTree::of(Apart::Nothing)
     }
 
     /// Takes the next event of a recording.
@@ -61,21 +84,26 @@ impl CallTree {
             }
             Event::Thread(id, thread) => {
                 self.thread_count = self.thread_count.max(id.index() + 1);
-                if !self.is_merged {
+                if self.apart != Apart::Nothing {
+                    define(&mut self.owners, id.index(), thread.process);
+                }
+                if self.apart == Apart::Threads {
                     define(&mut self.threads, id.index(), thread);
                 }
             }
+            Event::Process(id, process) => define(&mut self.processes, id.index(), process),
             Event::Sample(sample) => self.count(&sample),
             Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
-            Event::Process(..) | Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
+            Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
         }
     }
 
     fn count(&mut self, sample: &Sample) {
         match sample.stack {
             Some(stack) => {
-                let thread = if self.is_merged { ThreadId(0) } else { sample.thread };
-                *self.counts.entry((thread, stack)).or_default() += 1;
+                let thread = if self.apart == Apart::Threads { sample.thread } else { ThreadId(0) };
+                let process = self.owners.get(sample.thread.index()).copied().unwrap_or(ProcessId(0));
+                *self.counts.entry((process, thread, stack)).or_default() += 1;
                 self.samples += 1;
             }
             None => self.frameless += 1,
@@ -83,15 +111,19 @@ impl CallTree {
     }
 
     /// The same threads, frames and stacks with other counts, threads not told apart.
-    pub fn weighed(&self, counts: impl IntoIterator<Item = (StackId, u64)>) -> CallTree {
-        let counts: HashMap<_, _> = counts.into_iter().map(|(stack, count)| ((ThreadId(0), stack), count)).collect();
-        CallTree { samples: counts.values().sum(), counts, is_merged: true, frameless: 0, ..self.clone() }
+    pub fn weighed(&self, counts: impl IntoIterator<Item = ((ProcessId, StackId), u64)>) -> CallTree {
+        let counts = counts.into_iter().map(|((process, stack), count)| ((process, ThreadId(0), stack), count));
+        let counts: HashMap<_, _> = counts.collect();
+        CallTree { samples: counts.values().sum(), counts, apart: Apart::Processes, frameless: 0, ..self.clone() }
     }
 
-    /// Every count, by thread, then by stack.
+    /// Every count, by process, then by thread, then by stack.
     pub fn counts(&self) -> Vec<Count> {
-        let mut counts: Vec<Count> =
-            self.counts.iter().map(|(&(thread, stack), &samples)| Count { thread, stack, samples }).collect();
+        let mut counts: Vec<Count> = self
+            .counts
+            .iter()
+            .map(|(&(process, thread, stack), &samples)| Count { process, thread, stack, samples })
+            .collect();
         counts.sort_unstable();
         counts
     }
@@ -108,7 +140,17 @@ impl CallTree {
 
     /// The stacks that were seen at least once, in whatever thread.
     pub fn distinct_stacks(&self) -> usize {
-        self.counts.keys().map(|(_, stack)| stack).collect::<HashSet<_>>().len()
+        self.counts.keys().map(|(_, _, stack)| stack).collect::<HashSet<_>>().len()
+    }
+
+    /// The processes heard of, by id.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// The process, if it was defined.
+    pub fn process(&self, id: ProcessId) -> Option<&Process> {
+        self.processes.get(id.index())
     }
 
     /// How many threads were heard of.
@@ -208,7 +250,21 @@ mod tests {
         let threads = (0..3).map(|id| Event::Thread(ThreadId(id), thread("request")));
         threads.chain([sample(0, Some(3)), sample(2, Some(3))]).for_each(|event| merged.take(event));
         assert_eq!((merged.thread_count(), merged.threads().len()), (3, 0));
-        assert_eq!(merged.counts(), [Count { thread: ThreadId(0), stack: StackId(3), samples: 2 }]);
+        assert_eq!(
+            merged.counts(),
+            [Count { process: ProcessId(0), thread: ThreadId(0), stack: StackId(3), samples: 2 }]
+        );
+    }
+
+    #[test]
+    fn processes_are_told_apart_without_keeping_their_threads() {
+        let mut tree = CallTree::of(Apart::Processes);
+        let of = |id, process| Event::Thread(ThreadId(id), Thread { process: ProcessId(process), ..thread("request") });
+        [of(0, 0), of(1, 1), of(2, 1), sample(0, Some(3)), sample(1, Some(3)), sample(2, Some(3))]
+            .into_iter()
+            .for_each(|event| tree.take(event));
+        let counts: Vec<_> = tree.counts().iter().map(|c| (c.process.0, c.thread.0, c.samples)).collect();
+        assert_eq!((counts, tree.threads().len()), (vec![(0, 0, 1), (1, 0, 2)], 0));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::{Labels, Threads};
+use super::{Labels, Processes, Threads};
 use crate::aggregate::CallTree;
-use crate::sample::{StackId, ThreadId};
+use crate::sample::{ProcessId, StackId, ThreadId};
 
 /// The root, which stands for no frame.
 const ROOT: u32 = 0;
@@ -38,7 +38,8 @@ impl Folded {
         let frames = folded.frame_labels(tree, labels);
         let mut placed = HashMap::new();
         for count in tree.counts() {
-            let root = folded.thread_root(tree, labels, count.thread);
+            let root = folded.process_root(tree, labels, count.process);
+            let root = folded.thread_root(tree, labels, root, count.thread);
             let node = folded.place(tree, &frames, &mut placed, root, count.stack);
             folded.nodes[node as usize].samples += count.samples;
         }
@@ -83,16 +84,28 @@ impl Folded {
         tree.frames().iter().map(|frame| self.labels.intern(label(frame))).collect()
     }
 
-    fn thread_root(&mut self, tree: &CallTree, labels: &Labels, thread: ThreadId) -> u32 {
-        if labels.threads == Threads::Merged {
+    fn process_root(&mut self, tree: &CallTree, labels: &Labels, process: ProcessId) -> u32 {
+        if labels.processes == Processes::Merged {
             return ROOT;
+        }
+        let label = match tree.process(process) {
+            Some(process) => labels.process(process),
+            None => "unknown (pid ?)".into(),
+        };
+        let label = self.labels.intern(label);
+        self.child(ROOT, label)
+    }
+
+    fn thread_root(&mut self, tree: &CallTree, labels: &Labels, root: u32, thread: ThreadId) -> u32 {
+        if labels.threads == Threads::Merged {
+            return root;
         }
         let label = match tree.thread(thread) {
             Some(thread) => labels.thread(thread),
             None => "unknown (thread ?)".into(),
         };
         let label = self.labels.intern(label);
-        self.child(ROOT, label)
+        self.child(root, label)
     }
 
     /// The node of `stack` below `root`. Goes outwards only as far as nothing is placed yet.
@@ -166,7 +179,8 @@ pub(super) mod tests {
     use super::*;
     use crate::export::{Files, Lines};
     use crate::sample::{
-        Code, CodeId, Event, Frame, FrameId, GilState, ProcessId, Sample, StackId, Thread, ThreadId, ThreadState, Tid,
+        Code, CodeId, Event, Frame, FrameId, GilState, Process, ProcessId, Sample, StackId, Thread, ThreadId,
+        ThreadState, Tid,
     };
 
     /// A thread, a stack outermost first as (function, line), how often it was seen.
@@ -242,6 +256,34 @@ pub(super) mod tests {
             lines(&tree, &labels),
             ["worker-0 (thread 100);f (app.py:2) 4", "worker-1 (thread 101);f (app.py:2) 3"]
         );
+    }
+
+    #[test]
+    fn processes_that_are_kept_apart_are_the_roots_of_their_threads() {
+        let mut tree = tree(&[(0, &[("f", 2)], 3)]);
+        let process = |pid| Process {
+            pid,
+            own_pid: pid,
+            parent: None,
+            command: vec!["python3".into(), format!("{pid}.py")],
+            python: "3.11.7".into(),
+        };
+        let Event::Thread(_, thread) = worker(1) else { unreachable!("it defines a thread") };
+        tree.take(Event::Process(ProcessId(0), process(40)));
+        tree.take(Event::Process(ProcessId(1), process(41)));
+        tree.take(Event::Thread(ThreadId(1), Thread { process: ProcessId(1), ..thread }));
+        (0..4).for_each(|_| tree.take(sample(ThreadId(1), Some(StackId(0)))));
+        let labels = Labels { processes: Processes::Apart, ..Labels::default() };
+        assert_eq!(lines(&tree, &labels), ["40.py (pid 40);f (app.py:2) 3", "41.py (pid 41);f (app.py:2) 4"]);
+        let labels = Labels { threads: Threads::Apart, ..labels };
+        assert_eq!(
+            lines(&tree, &labels),
+            [
+                "40.py (pid 40);worker-0 (thread 100);f (app.py:2) 3",
+                "41.py (pid 41);worker-1 (thread 101);f (app.py:2) 4"
+            ]
+        );
+        assert_eq!(lines(&tree, &Labels::default()), ["f (app.py:2) 7"]);
     }
 
     #[test]

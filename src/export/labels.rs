@@ -1,7 +1,7 @@
 //! What a frame and a thread are called in a profile. Where the label goes is the formats' business.
 
 use crate::printable::printable;
-use crate::sample::{Code, Thread};
+use crate::sample::{Code, Process, Thread};
 
 /// Which line a frame shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,16 @@ pub enum Threads {
     Apart,
 }
 
+/// Whether processes are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Processes {
+    /// Equal stacks of different processes are one.
+    #[default]
+    Merged,
+    /// The process is the root of its stacks.
+    Apart,
+}
+
 /// How frames and threads are called.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
@@ -42,6 +52,8 @@ pub struct Labels {
     pub files: Files,
     /// Whether a stack begins with its thread.
     pub threads: Threads,
+    /// Whether it begins with its process.
+    pub processes: Processes,
     /// The target's `sys.path`.
     pub search_path: Vec<String>,
 }
@@ -61,6 +73,15 @@ impl Labels {
         match line {
             Some(line) => format!("{function} ({file}:{line})"),
             None => format!("{function} ({file})"),
+        }
+    }
+
+    /// `program (pid id)`, with the id that it has in its own namespace where that is another.
+    pub fn process(&self, process: &Process) -> String {
+        let program = clean(&process.program());
+        match (process.pid, process.own_pid) {
+            (pid, own) if pid == own => format!("{program} (pid {pid})"),
+            (pid, own) => format!("{program} (pid {pid}, {own} inside)"),
         }
     }
 
@@ -183,6 +204,20 @@ mod tests {
     fn a_label_is_no_comment_and_begins_with_no_space() {
         assert_eq!(Labels::default().frame(&code("# f", "x.py"), Some(1)), "\\# f (x.py:1)");
         assert_eq!(Labels::default().frame(&code(" \u{a0}f ", ""), Some(1)), "f (?:1)");
+    }
+
+    #[test]
+    fn a_process_is_its_program_and_its_ids() {
+        let process = |own_pid, command: &[&str]| Process {
+            pid: 42,
+            own_pid,
+            parent: None,
+            command: path(command),
+            python: "3.11.7".into(),
+        };
+        let labels = Labels::default();
+        assert_eq!(labels.process(&process(42, &["/usr/bin/python3", "/srv/a;b.py"])), "a,b.py (pid 42)");
+        assert_eq!(labels.process(&process(7, &[])), "unknown (pid 42, 7 inside)");
     }
 
     #[test]

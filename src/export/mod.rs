@@ -7,4 +7,4 @@ mod folded;
 mod labels;
 
 pub use folded::Folded;
-pub use labels::{Files, Labels, Lines, Threads};
+pub use labels::{Files, Labels, Lines, Processes, Threads};

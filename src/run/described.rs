@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use pysample::python::Interpreter;
-use pysample::target::Target;
+use pysample::sample::program_of;
+use pysample::target::{Target, command_line};
 use pysample::view::dump::{Process, Python};
 
 use crate::plan::Format;
@@ -25,6 +26,14 @@ impl Described {
             process: super::process(target, interpreter),
             is_python: true,
         }
+    }
+
+    /// A process that need not run Python.
+    pub fn root(pid: u32) -> Described {
+        let command = command_line(pid);
+        let python = Python { version: String::new(), build: String::new(), found: String::new() };
+        let process = Process { pid, command: command.clone(), python };
+        Described { program: program_of(&command), process, is_python: false }
     }
 
     /// A program that was never seen running Python.
@@ -49,20 +58,6 @@ impl Described {
     }
 }
 
-/// What a person would call a program: the script or the module that Python runs, else the program's file.
-pub fn program_of(command: &[String]) -> String {
-    let file = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
-    let Some(program) = command.first().map(file) else { return "unknown".into() };
-    if !program.starts_with("python") {
-        return program;
-    }
-    match &command[1..] {
-        [flag, module, ..] if flag == "-m" => module.clone(),
-        [script, ..] if !script.starts_with('-') => file(script),
-        _ => program,
-    }
-}
-
 /// A name that says what was recorded and when (UTC), and that no shell needs quotes for.
 pub fn file_name(program: &str, pid: u32, now: SystemTime, format: Format) -> PathBuf {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
@@ -78,20 +73,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    fn program(command: &[&str]) -> String {
-        program_of(&command.iter().map(ToString::to_string).collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn a_program_is_called_after_the_script_that_python_runs() {
-        assert_eq!(program(&["/usr/bin/python3.11", "/srv/app.py", "-v"]), "app.py");
-        assert_eq!(program(&["python3", "-m", "http.server"]), "http.server");
-        assert_eq!(program(&["python", "-c", "pass"]), "python");
-        assert_eq!(program(&["python3"]), "python3");
-        assert_eq!(program(&["/usr/bin/gunicorn", "app:app"]), "gunicorn");
-        assert_eq!(program(&[]), "unknown");
-    }
 
     #[test]
     fn a_file_is_named_after_program_process_and_time() {

@@ -1,6 +1,6 @@
 //! Who holds the GIL and who waits for it: a recording that is told as text or JSON, and its waiting as a flame graph.
 
-use pysample::aggregate::GilAccount;
+use pysample::aggregate::{GilAccount, Rules};
 use pysample::error::Result;
 use pysample::export::flamegraph::Heading;
 use pysample::export::{Labels, Lines, Threads};
@@ -14,7 +14,7 @@ use super::described::Described;
 use super::follow::Recorded;
 use super::session::Purpose;
 use super::{Exit, colour, print, record, tell};
-use crate::plan::{Gil, Shape};
+use crate::plan::{Gil, Reach, Shape};
 
 impl Purpose for Gil {
     type Sum = GilAccount;
@@ -24,8 +24,16 @@ impl Purpose for Gil {
         self.sampling
     }
 
+    fn reach(&self) -> Reach {
+        self.choice.reach
+    }
+
+    fn rules(&self) -> Rules {
+        Rules::default()
+    }
+
     fn sum(&self) -> GilAccount {
-        GilAccount::default()
+        GilAccount::of(self.choice.rules.clone())
     }
 
     fn check(&self) -> Result<Option<Option<Output>>> {
@@ -49,12 +57,16 @@ impl Purpose for Gil {
         recorded.sum.finish();
         let Tally { taken, .. } = recorded.tally;
         let search_path = recorded.search_path.iter().cloned().collect();
-        let labels = Labels { lines: Lines::Running, files: self.files, threads: Threads::Merged, search_path };
+        let processes = record::processes(self.choice.reach);
+        let (lines, threads) = (Lines::Running, Threads::Merged);
+        let labels = Labels { lines, files: self.files, threads, processes, search_path };
         let mut summary = Summary {
             subject: subject.to_text(),
             elapsed: recorded.elapsed,
             rate: self.sampling.rate,
             tally: recorded.tally,
+            processes: (self.choice.reach == Reach::Family).then(|| recorded.processes.clone()),
+            left_out: recorded.sum.left_out(),
             profile: None,
             end: recorded.end,
             written: None,

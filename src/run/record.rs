@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use pysample::aggregate::CallTree;
+use pysample::aggregate::{Apart, CallTree, Rules};
 use pysample::error::Result;
 use pysample::export::flamegraph::Heading;
-use pysample::export::{Folded, Labels, Threads, collapsed, flamegraph};
+use pysample::export::{Folded, Labels, Processes, Threads, collapsed, flamegraph};
 use pysample::output::{Output, Written};
 use pysample::sample::Tally;
 use pysample::sampler::{Settings, Wanted};
@@ -16,7 +16,7 @@ use super::described::{Described, file_name};
 use super::follow::Recorded;
 use super::session::Purpose;
 use super::tell;
-use crate::plan::{Destination, Format, Record};
+use crate::plan::{Destination, Format, Reach, Record};
 
 impl Purpose for Record {
     type Sum = CallTree;
@@ -26,11 +26,20 @@ impl Purpose for Record {
         self.sampling
     }
 
+    fn reach(&self) -> Reach {
+        self.choice.reach
+    }
+
+    fn rules(&self) -> Rules {
+        self.choice.rules.clone()
+    }
+
     fn sum(&self) -> CallTree {
-        match self.threads {
-            Threads::Merged => CallTree::merged(),
-            Threads::Apart => CallTree::default(),
-        }
+        CallTree::of(match (self.threads, self.choice.reach) {
+            (Threads::Merged, Reach::Alone) => Apart::Nothing,
+            (Threads::Merged, Reach::Family) => Apart::Processes,
+            (Threads::Apart, _) => Apart::Threads,
+        })
     }
 
     fn check(&self) -> Result<Option<Output>> {
@@ -48,7 +57,8 @@ impl Purpose for Record {
     fn finish(&self, subject: &Described, recorded: Recorded<CallTree>, output: Output) -> Result<()> {
         let mut summary = summary(self, subject, &recorded);
         let search_path = recorded.search_path.into_iter().collect();
-        let labels = Labels { lines: self.lines, files: self.files, threads: self.threads, search_path };
+        let processes = processes(self.choice.reach);
+        let labels = Labels { lines: self.lines, files: self.files, threads: self.threads, processes, search_path };
         let heading = heading(subject, &summary, &recorded.sum);
         summary.written = Some(write(&recorded.sum, &labels, &heading, self.format, output)?);
         tell(summary.to_string().trim_end());
@@ -79,6 +89,14 @@ pub fn write(tree: &CallTree, labels: &Labels, heading: &Heading, format: Format
     })
 }
 
+/// Whether stacks begin with their process.
+pub fn processes(reach: Reach) -> Processes {
+    match reach {
+        Reach::Alone => Processes::Merged,
+        Reach::Family => Processes::Apart,
+    }
+}
+
 fn summary(plan: &Record, subject: &Described, recorded: &Recorded<CallTree>) -> Summary {
     let profile = Profile {
         stacks: recorded.sum.samples(),
@@ -91,6 +109,8 @@ fn summary(plan: &Record, subject: &Described, recorded: &Recorded<CallTree>) ->
         elapsed: recorded.elapsed,
         rate: plan.sampling.rate,
         tally: recorded.tally,
+        processes: (plan.choice.reach == Reach::Family).then(|| recorded.processes.clone()),
+        left_out: recorded.left_out,
         profile: Some(profile),
         end: recorded.end,
         written: None,

@@ -5,11 +5,13 @@
 //! would come before them are dropped instead.
 
 mod clock;
+mod family;
 mod held;
 mod intern;
 mod moment;
 mod names;
 mod os_threads;
+mod outlet;
 mod pausing;
 mod snapshot;
 
@@ -20,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Process, Remark, Stops, Tally};
+use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
 use crate::target::{Binary, Facts, Target};
 
 use clock::{Clock, Missed, Tick};
@@ -29,6 +31,7 @@ use moment::{Failure, Reader};
 use pausing::{Budget, Pausing};
 
 pub use crate::sample::Wanted;
+pub use family::family;
 pub use snapshot::snapshot;
 
 /// Events that the channel holds.
@@ -102,7 +105,7 @@ pub enum End {
 }
 
 /// The account of a recording.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// What was asked, taken and lost.
     pub tally: Tally,
@@ -110,6 +113,8 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Why it ended.
     pub end: End,
+    /// Of which processes it is.
+    pub processes: Processes,
 }
 
 /// A recording under way.
@@ -122,8 +127,14 @@ pub struct Recording {
 
 /// What a thread of the sampler ends with: the recording, or the thread that goes on in its place.
 enum Leg {
-    Last(Outcome),
+    Last(Box<Last>),
     Next(JoinHandle<Leg>),
+}
+
+/// What a recording ends with.
+struct Last {
+    outcome: Outcome,
+    stops: Stops,
 }
 
 /// Stops a recording when it is used or dropped together with the recording's own.
@@ -157,11 +168,15 @@ impl Recording {
 
     /// Waits for the end and returns the account. Events not yet received are lost.
     pub fn finish(self) -> Outcome {
+        self.last().outcome
+    }
+
+    fn last(self) -> Last {
         drop(self.events);
         let mut thread = self.thread;
         loop {
             match thread.join() {
-                Ok(Leg::Last(outcome)) => return outcome,
+                Ok(Leg::Last(last)) => return *last,
                 Ok(Leg::Next(next)) => thread = next,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
@@ -198,6 +213,8 @@ struct Sampler {
     stops: Stops,
     budget: Budget,
     is_stretched: bool,
+    /// Among how many samplers the files that this process may have open are shared.
+    shares: usize,
     /// Closes a channel when the recording ends.
     _end: Sender<()>,
 }
@@ -226,6 +243,7 @@ impl Sampler {
             stops: Stops::default(),
             budget: Budget::new(settings.max_pause),
             is_stretched: false,
+            shares: 1,
             _end: end,
             target,
             settings,
@@ -241,7 +259,7 @@ impl Sampler {
 
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
-        self.target.expect_many_looks();
+        self.target.expect_many_looks(self.shares);
         self.stops.add(self.pausing.arrive());
         let end = loop {
             match self.clock.next() {
@@ -265,12 +283,12 @@ impl Sampler {
             if self.told.elapsed() >= PROGRESS_EVERY {
                 self.told = Instant::now();
                 self.add_up();
-                self.interner.progress(self.clock.elapsed(), &mut self.tally);
+                self.interner.progress(self.clock.elapsed(), &self.tally);
             }
             if self.pausing.must_leave() {
                 self.tell();
                 self.add_up();
-                let so_far = Outcome { tally: self.tally, elapsed: self.clock.elapsed(), end: End::Stopped };
+                let so_far = self.last(self.clock.elapsed(), End::Stopped);
                 // Either way the thread of the target goes on as this one ends.
                 return self.spawn().map_or(Leg::Last(so_far), Leg::Next);
             }
@@ -278,9 +296,15 @@ impl Sampler {
         self.tell();
         let elapsed = self.clock.elapsed();
         self.add_up();
-        self.interner.finish(elapsed, &mut self.tally);
+        self.interner.finish(elapsed, &self.tally);
         self.pausing.leave();
-        Leg::Last(Outcome { tally: self.tally, elapsed, end })
+        Leg::Last(self.last(elapsed, end))
+    }
+
+    fn last(&self, elapsed: Duration, end: End) -> Box<Last> {
+        let processes = Processes { sampled: 1, time: elapsed, ..Processes::default() };
+        let outcome = Outcome { tally: self.tally, elapsed, end, processes };
+        Box::new(Last { outcome, stops: self.stops.clone() })
     }
 
     /// Leaves out samples where the target was stopped for more of its time than it may be.

@@ -108,7 +108,7 @@ impl Live {
         Ok(Facts {
             pid: self.pid,
             own_pid: self.own_tid(Tid(self.pid)).unwrap_or(self.pid.into()) as u32,
-            command: self.command(),
+            command: proc::command_line(self.pid),
             mappings: proc::mappings(self.pid).map_err(|e| failed(self.pid, e))?,
             tasks: self.tasks_now(),
         })
@@ -117,15 +117,6 @@ impl Live {
     /// System calls made to read its memory so far.
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
-    }
-
-    fn command(&self) -> Vec<String> {
-        let bytes = fs::read(self.path("cmdline")).unwrap_or_default();
-        let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
-        match bytes {
-            [] => Stat::read(self.pid).map(|stat| vec![stat.name]).unwrap_or_default(),
-            _ => bytes.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect(),
-        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -254,10 +245,11 @@ impl Live {
         }
     }
 
-    /// From now on files of so many threads may be kept open as the kernel allows this process, whose limit is raised.
-    pub fn keep_more_open(&self) {
+    /// From now on files of so many threads may be kept open as the kernel allows this process, whose limit is raised; among
+    /// so many targets.
+    pub fn keep_more_open(&self, targets: usize) {
         let limit = raise_limit_of_open_files().unwrap_or(0);
-        lock(&self.tasks).kept = (limit / 4).clamp(FEWEST_KEPT_OPEN, MOST_KEPT_OPEN);
+        lock(&self.tasks).kept = (limit / 4).clamp(FEWEST_KEPT_OPEN, MOST_KEPT_OPEN) / targets.max(1);
     }
 
     /// Whether the process is there and not a zombie.

@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod elf;
+pub mod family;
 mod image;
 mod live;
 pub mod pause;
@@ -30,6 +31,7 @@ use crate::sample::Tid;
 pub use elf::Binary;
 use image::{Image, Recorder};
 use live::Live;
+pub use proc::command_line;
 use source::SourceFiles;
 use system_call::{Descriptor, InKernel};
 
@@ -266,10 +268,11 @@ impl Target {
         }
     }
 
-    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised.
-    pub fn expect_many_looks(&self) {
+    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised. So
+    /// many targets share it.
+    pub fn expect_many_looks(&self, targets: usize) {
         if let Some(live) = self.live() {
-            live.keep_more_open();
+            live.keep_more_open(targets);
         }
     }
 

@@ -18,6 +18,12 @@ pub struct Stat {
     pub state: u8,
     /// Whether it is a thread of the kernel.
     pub is_kernel_thread: bool,
+    /// The process that it is a child of; 0 for none.
+    pub parent: u32,
+    /// How many threads it has.
+    pub threads: u64,
+    /// When it started, in ticks since the machine did: two processes of one id differ in it.
+    pub started: u64,
 }
 
 impl Stat {
@@ -35,8 +41,11 @@ impl Stat {
         let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.bytes().next()?;
-        let flags: u64 = fields.nth(5)?.parse().ok()?;
-        Some(Stat { name, state, is_kernel_thread: flags & KERNEL_THREAD != 0 })
+        let parent = fields.next()?.parse().ok()?;
+        let flags: u64 = fields.nth(4)?.parse().ok()?;
+        let threads = fields.nth(10).and_then(|field| field.parse().ok()).unwrap_or(0);
+        let started = fields.nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
+        Some(Stat { name, state, is_kernel_thread: flags & KERNEL_THREAD != 0, parent, threads, started })
     }
 }
 
@@ -90,6 +99,16 @@ impl Status {
             }
         }
         status
+    }
+}
+
+/// Reads `/proc/PID/cmdline`, one string an argument; where it is empty, the name of the program.
+pub fn command_line(pid: u32) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
+    match bytes {
+        [] => Stat::read(pid).map(|stat| vec![stat.name]).unwrap_or_default(),
+        _ => bytes.split(|&b| b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect(),
     }
 }
 
@@ -147,8 +166,9 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_anything() {
-        let stat = Stat::parse(b"12 (a) R \xff(b)) S 1 2 3 4 5 2129984 7").unwrap();
+        let stat = Stat::parse(b"12 (a) R \xff(b)) S 1 2 3 4 5 2129984 7 8 9 10 11 12 13 14 15 16 17 18 19").unwrap();
         assert_eq!((stat.name.as_str(), stat.state, stat.is_kernel_thread), ("a) R \u{fffd}(b)", b'S', true));
+        assert_eq!((stat.parent, stat.threads, stat.started), (1, 17, 19));
         let status = Status::parse(
             b"Name:\t\xff\nState:\tS (sleeping)\nNSpid:\t40\t7\nUid:\t1\t2\t3\t4\nCapEff:\t00000000a8\nTracerPid:\t9\n\
               voluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t2\n",
