@@ -173,8 +173,8 @@ pub fn locate(target: &Target) -> Result<Interpreter> {
         for candidate in find(&search) {
             match search.recognise(&candidate) {
                 Ok(interpreter) => return Ok(interpreter),
-                // What only looked like one, and is none, proves nothing.
-                Err(Refusal::Wrong(_)) if candidate.by == FoundBy::Search => {}
+                // What only looked like one, and is none that runs, proves nothing.
+                Err(_) if candidate.by == FoundBy::Search => {}
                 Err(refusal) => worst = Some(graver(worst, refusal)),
             }
         }

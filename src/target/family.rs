@@ -105,7 +105,7 @@ impl Family {
     }
 
     /// Goes from each that is known to its children, and on from those that are new.
-    fn walk(&mut self, mut children: impl FnMut(u32, u64) -> Vec<u32>) -> Found {
+    fn walk(&mut self, mut children: impl FnMut(u32, u32) -> Vec<u32>) -> Found {
         let mut found = Found::default();
         let mut todo: Vec<Relative> = self.living.values().copied().collect();
         let mut next = 0;
@@ -147,7 +147,7 @@ fn has_ended(stat: &Stat) -> bool {
 }
 
 /// The children of every thread of a process.
-fn children_of(pid: u32, threads: u64) -> Vec<u32> {
+fn children_of(pid: u32, threads: u32) -> Vec<u32> {
     let of = |thread: &str| numbers(&fs::read(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default());
     if threads == 1 {
         return of(&pid.to_string());

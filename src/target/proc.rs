@@ -21,8 +21,8 @@ pub struct Stat {
     /// The process that it is a child of; 0 for none.
     pub parent: u32,
     /// How many threads it has.
-    pub threads: u64,
-    /// When it started, in ticks since the machine did: two processes of one id differ in it.
+    pub threads: u32,
+    /// When it started, in ticks since the machine did: with its id, what tells it from one that has its id later.
     pub started: u64,
 }
 
