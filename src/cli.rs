@@ -1,5 +1,6 @@
 //! What was typed. What it means, and whether it can be, is [`crate::plan`]'s business.
 
+mod choice;
 pub mod diff;
 mod doctor;
 mod ps;
@@ -13,6 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use choice::Choice;
 pub use doctor::Doctor;
 pub use ps::Ps;
 pub use top::Top;
@@ -51,6 +53,8 @@ Examples:
       pysample convert run.pysample -o run.svg --mode cpu
   A program from its start to its end:
       pysample record -o profile.svg -- python3 app.py
+  A server and all of its workers, but not where they wait for requests:
+      pysample record -s --pid 4242 -i --exclude selectors -o workers.svg
 
 The target is never changed and never killed. With `-- COMMAND` the command's
 exit status becomes pysample's; when -d is over, the command runs on.";
@@ -160,6 +164,9 @@ pub struct Record {
     #[command(flatten)]
     pub mode: Modes,
 
+    #[command(flatten)]
+    pub choice: Choice,
+
     /// Never stop a thread, not even the one that holds the GIL for some tens of microseconds a sample: stacks may be mixtures
     #[arg(long, visible_alias = "nonblocking")]
     pub never_pause: bool,
@@ -199,6 +206,9 @@ pub struct Dump {
 
     #[command(flatten)]
     pub mode: Modes,
+
+    #[command(flatten)]
+    pub choice: Choice,
 
     /// Never stop a thread, not even the one that holds the GIL for a moment: its stack may be a mixture
     #[arg(long, visible_alias = "nonblocking")]
@@ -252,6 +262,9 @@ pub struct Gil {
     /// Show file names in full, not from their entry of sys.path on
     #[arg(long)]
     pub full_filenames: bool,
+
+    #[command(flatten)]
+    pub choice: Choice,
 
     /// Never stop a thread, not even the one that holds the GIL for some tens of microseconds a look: stacks may be mixtures
     #[arg(long, visible_alias = "nonblocking")]

@@ -45,6 +45,16 @@ pub enum Error {
         /// What was looked for, or what the process is instead.
         why: String,
     },
+    /// No CPython is mapped in the process, but in some of its descendants.
+    #[error("process {pid} is not a Python process: {why}")]
+    PythonBelow {
+        /// The id.
+        pid: u32,
+        /// What the process is instead.
+        why: String,
+        /// Descendants that are Python: their ids, and what they are called.
+        descendants: Vec<(u32, String)>,
+    },
     /// The kernel refuses to let us read.
     #[error("not permitted to read the memory of process {pid}: {rule}")]
     NotPermitted {
@@ -132,17 +142,35 @@ impl Error {
             Error::Usage { hint, .. } => hint.clone(),
             Error::NotPermitted { hint, .. } => Some(hint.clone()),
             Error::NoSuchProcess { .. } => Some("`pysample ps` lists the Python processes".into()),
+            Error::PythonBelow { descendants, .. } => Some(below(descendants)),
             Error::NotPython { pid, .. } => {
                 Some(format!("if it started Python as a child, `pgrep -aP {pid}` shows the child's id"))
             }
             Error::Output { source, .. } => match source.kind() {
-                io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("`-o -` writes to standard output, as in `kubectl exec POD -- pysample record ... -o - > FILE`".into())
-                }
+                io::ErrorKind::ReadOnlyFilesystem => Some(
+                    "`-o -` writes to standard output, as in `kubectl exec POD -- pysample record ... -o - > FILE`"
+                        .into(),
+                ),
                 _ => None,
             },
             _ => None,
         }
+    }
+}
+
+/// What to do about a process some descendants of which are Python.
+fn below(descendants: &[(u32, String)]) -> String {
+    /// So many are named.
+    const NAMED: usize = 5;
+    let named = descendants.iter().take(NAMED).map(|(pid, program)| format!("{pid} ({program})"));
+    let more = match descendants.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (named, first) = (named.collect::<Vec<_>>().join(", "), descendants.first().map_or(0, |(pid, _)| *pid));
+    match descendants.len() {
+        1 => format!("its descendant {named} is: --pid {first}, or -s for the whole family"),
+        _ => format!("its descendants {named}{more} are: --pid {first} for one, -s for all"),
     }
 }
 

@@ -75,7 +75,7 @@ fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage { .. } => USAGE,
         Error::NoSuchProcess { .. } | Error::Zombie { .. } | Error::Ended { .. } => 3,
-        Error::NotPython { .. } => 4,
+        Error::NotPython { .. } | Error::PythonBelow { .. } => 4,
         Error::NotPermitted { .. } => 5,
         Error::Unsupported { .. } | Error::Unrecognised { .. } => 6,
         _ => 1,
@@ -95,6 +95,7 @@ mod tests {
             (Error::Zombie { pid: 1 }, 3),
             (Error::Ended { pid: 1 }, 3),
             (Error::NotPython { pid: 1, why: why() }, 4),
+            (Error::PythonBelow { pid: 1, why: why(), descendants: vec![(2, why())] }, 4),
             (Error::NotPermitted { pid: 1, rule: why(), hint: why() }, 5),
             (Error::Unsupported { pid: 1, version: version() }, 6),
             (Error::Unrecognised { pid: 1, version: version(), why: why() }, 6),

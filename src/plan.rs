@@ -1,5 +1,6 @@
 //! What was typed means this: every value checked, every choice an enum. Nothing below sees the raw arguments.
 
+mod choice;
 pub mod diff;
 mod format;
 pub mod recordings;
@@ -18,6 +19,8 @@ use pysample::target::cgroup::{self, Groups, Mounts};
 
 use crate::cli;
 
+use choice::choice;
+pub use choice::{Choice, Reach};
 pub use format::{Format, FromSamples, FromStacks, Way};
 pub use top::{Form, Top};
 
@@ -73,6 +76,8 @@ pub struct Record {
     pub files: Files,
     /// Whether threads are told apart.
     pub threads: Threads,
+    /// Which processes, threads and stacks.
+    pub choice: Choice,
 }
 
 /// What to record.
@@ -108,6 +113,8 @@ pub struct Gil {
     pub shape: Shape,
     /// How much of file names.
     pub files: Files,
+    /// Which processes, threads and stacks.
+    pub choice: Choice,
 }
 
 /// A look at a process.
@@ -121,6 +128,8 @@ pub struct Dump {
     pub wanted: Wanted,
     /// Whether threads are stopped while they are read.
     pub pause: Pause,
+    /// Which processes, threads and stacks.
+    pub choice: Choice,
 }
 
 /// Whom a dump is for.
@@ -172,6 +181,7 @@ fn record(typed: cli::Record) -> Result<Record> {
         lines: if typed.function { Lines::First } else { Lines::Running },
         files: if typed.full_filenames { Files::Full } else { Files::Short },
         threads: if typed.threads { Threads::Apart } else { Threads::Merged },
+        choice: choice(&typed.choice)?,
     })
 }
 
@@ -181,6 +191,7 @@ fn dump(typed: &cli::Dump) -> Result<Dump> {
         shape: shape(typed.json),
         wanted: modes(&typed.mode, Wanted::All)?,
         pause: pause(typed.never_pause),
+        choice: choice(&typed.choice)?,
     })
 }
 
@@ -219,6 +230,7 @@ fn gil(typed: cli::Gil) -> Result<Gil> {
         output,
         shape: shape(typed.json),
         files: if typed.full_filenames { Files::Full } else { Files::Short },
+        choice: choice(&typed.choice)?,
     })
 }
 

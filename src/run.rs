@@ -4,6 +4,7 @@ mod advice;
 mod described;
 mod diff;
 mod doctor;
+mod family;
 mod follow;
 mod gil;
 mod kept;
@@ -24,12 +25,13 @@ use pysample::error::Result;
 use pysample::output::Output;
 use pysample::printable::printable;
 use pysample::python::{self, Interpreter};
+use pysample::sample::Snapshot;
 use pysample::sampler;
 use pysample::target::Target;
 use pysample::view::dump::{Colour, Process, Python, Report};
 
 use crate::cli::Cli;
-use crate::plan::{Dump, Plan, Shape};
+use crate::plan::{Dump, Plan, Reach, Shape};
 
 pub use advice::hint;
 
@@ -67,14 +69,21 @@ pub fn run(plan: Plan) -> Result<Exit> {
 }
 
 fn dump(plan: Dump) -> Result<Exit> {
+    if plan.choice.reach == Reach::Family {
+        return family::dump(&plan);
+    }
     let (target, interpreter) = attach(plan.pid)?;
     let snapshot = sampler::snapshot(&target, &interpreter, plan.wanted, plan.pause)?;
-    let report = Report::new(process(&target, &interpreter), snapshot, |file, line| target.source_line(file, line))
-        .with_ids_inside(|tid| target.id_inside(tid));
+    let report = report(&plan, &target, &interpreter, snapshot);
     print(|out| match plan.shape {
         Shape::Json => report.write_json(out),
         Shape::Text => report.write_text(colour(), out),
     })
+}
+
+fn report(plan: &Dump, target: &Target, interpreter: &Interpreter, snapshot: Snapshot) -> Report {
+    let source = |file: &str, line| target.source_line(file, line);
+    Report::new(process(target, interpreter), snapshot, source).of_wanted(&plan.choice.rules)
 }
 
 fn completions(shell: Shell) -> Result<Exit> {
@@ -91,12 +100,17 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit> {
 
 /// The process and its interpreter; what there is to say of it is said.
 fn attach(pid: u32) -> Result<(Target, Interpreter)> {
-    let (target, interpreter) = pysample::attach(pid)?;
+    let (target, interpreter) = pysample::attach(pid).map_err(family::offer)?;
     warn(&interpreter);
     if let Some(plight) = target.plight() {
         tell(&format!("pysample: process {pid}: {plight}"));
     }
     Ok((target, interpreter))
+}
+
+/// The descendants of a process that are Python now, with their interpreters.
+fn python_below(pid: u32) -> Vec<(Target, Interpreter)> {
+    family::descendants(pid).into_iter().filter_map(|relative| look(relative.pid).ok()).collect()
 }
 
 fn look(pid: u32) -> Result<(Target, Interpreter)> {

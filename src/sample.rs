@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use ending::Ending;
 pub use files::{module, short_file};
 pub use mixing::Mixing;
-pub use process::{Process, program_of};
+pub use process::{Lost, Process, Processes, program_of};
 pub use replay::{Header, Literal, Replay};
 pub use state::ThreadState;
 pub use stops::{Stopped, Stops};
@@ -308,6 +308,23 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds the account of another process, but for the processor time, which is all of ours already.
+    pub fn add(&mut self, other: &Tally) {
+        self.asked += other.asked;
+        self.taken += other.taken;
+        self.late += other.late;
+        self.failed += other.failed;
+        self.dropped += other.dropped;
+        self.torn += other.torn;
+        self.unmapped += other.unmapped;
+        self.invalid += other.invalid;
+        self.truncated += other.truncated;
+        self.reads += other.reads;
+        self.stretched += other.stretched;
+        self.stopped.add(&other.stopped);
+        self.mixing.add(&other.mixing);
+    }
+
     /// Counts a thread that could not be read.
     pub fn unreadable(&mut self, reason: Unreadable) {
         match reason {

@@ -1,8 +1,8 @@
 //! How often each thread was seen in each stack.
 //!
 //! The events already spell stacks as a tree (a stack is a frame and the stack of its caller), so the tree is kept as it
-//! comes and only its nodes are counted. Where threads need not be told apart they are not kept at all: a program that makes
-//! one for each request would fill the memory with them.
+//! comes and only its nodes are counted. Where threads need not be told apart they are not kept at all, but for which process
+//! each is of, if that matters: a program that makes one for each request would fill the memory with them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -77,9 +77,9 @@ impl CallTree {
                     define(&mut self.threads, id.index(), thread);
                 }
             }
+            Event::Process(id, process) => define(&mut self.processes, id.index(), process),
             Event::Sample(sample) => self.count(&sample),
             Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
-            Event::Process(id, process) => define(&mut self.processes, id.index(), process),
             Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
         }
     }
@@ -96,12 +96,11 @@ impl CallTree {
         }
     }
 
-    /// The same threads, frames and stacks with other counts, processes and threads not told apart.
-    pub fn weighed(&self, counts: impl IntoIterator<Item = (StackId, u64)>) -> CallTree {
-        let key = |stack| (ProcessId(0), ThreadId(0), stack);
-        let counts: FxHashMap<_, _> = counts.into_iter().map(|(stack, count)| (key(stack), count)).collect();
-        let (samples, processes) = (counts.values().sum(), Vec::new());
-        CallTree { samples, counts, processes, is_merged: true, frameless: 0, ..self.clone() }
+    /// The same threads, frames and stacks with other counts, threads not told apart.
+    pub fn weighed(&self, counts: impl IntoIterator<Item = ((ProcessId, StackId), u64)>) -> CallTree {
+        let counts = counts.into_iter().map(|((process, stack), count)| ((process, ThreadId(0), stack), count));
+        let counts: FxHashMap<_, _> = counts.collect();
+        CallTree { samples: counts.values().sum(), counts, is_merged: true, frameless: 0, ..self.clone() }
     }
 
     /// Every count, by process, thread and stack.
@@ -140,6 +139,11 @@ impl CallTree {
     /// The processes heard of, by id.
     pub fn processes(&self) -> &[Process] {
         &self.processes
+    }
+
+    /// The process, if it was defined.
+    pub fn process(&self, id: ProcessId) -> Option<&Process> {
+        self.processes.get(id.index())
     }
 
     /// The time and the account as last told by the sampler.

@@ -7,24 +7,41 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::CallTree;
+use super::filter::{Filter, LeftOut, Rules};
 use super::share::{Looks, Share};
-use crate::sample::{Event, FrameId, GilHeld, GilSample, Sample, StackId, ThreadId, ThreadState};
+use crate::sample::{Event, FrameId, GilHeld, GilSample, ProcessId, Sample, StackId, ThreadId, ThreadState};
 
 /// What was seen of the GILs and of the threads that want them.
 #[derive(Clone, Debug, Default)]
 pub struct GilAccount {
     tree: CallTree,
-    /// By the first of the interpreters that share it.
-    gils: BTreeMap<i64, Gil>,
-    /// Which GIL each interpreter has.
-    owners: HashMap<i64, i64>,
+    filter: Filter,
+    gils: BTreeMap<GilId, Gil>,
+    /// Which GIL each interpreter of each process has.
+    owners: HashMap<(ProcessId, i64), GilId>,
     threads: BTreeMap<ThreadId, ThreadAccount>,
     moment: Moment,
 }
 
-/// What belongs to one moment.
+/// Which GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GilId {
+    /// Of which process.
+    pub process: ProcessId,
+    /// The first of the interpreters that share it.
+    pub owner: i64,
+}
+
+impl GilId {
+    fn of(sample: &GilSample) -> GilId {
+        GilId { process: sample.process, owner: sample.owner }
+    }
+}
+
+/// What belongs to one moment of one process.
 #[derive(Clone, Debug, Default)]
 struct Moment {
+    of: Option<(ProcessId, Duration)>,
     gils: Vec<GilSample>,
     samples: Vec<Sample>,
 }
@@ -278,19 +295,28 @@ impl Gil {
 }
 
 impl GilAccount {
+    /// An account of the threads and stacks that are wanted: of these it tells what they did and whom they waited for. Whom
+    /// that was is told of all.
+    pub fn of(rules: Rules) -> GilAccount {
+        GilAccount { filter: Filter::new(rules), ..GilAccount::default() }
+    }
+
+    /// What was left out.
+    pub fn left_out(&self) -> LeftOut {
+        self.filter.left_out
+    }
+
     /// Takes the next event of a recording.
     pub fn take(&mut self, event: Event) {
+        self.filter.pass(&event);
         match event {
             Event::Gil(sample) => {
-                if self.moment.at().is_some_and(|at| at != sample.at) {
-                    self.end_moment();
-                }
+                self.begin_moment((sample.process, sample.at));
                 self.moment.gils.push(sample);
             }
             Event::Sample(sample) => {
-                if self.moment.at().is_some_and(|at| at != sample.at) {
-                    self.end_moment();
-                }
+                let process = self.tree.thread(sample.thread).map_or(ProcessId(0), |thread| thread.process);
+                self.begin_moment((process, sample.at));
                 self.moment.samples.push(sample);
             }
             other => self.tree.take(other),
@@ -307,8 +333,8 @@ impl GilAccount {
         &self.tree
     }
 
-    /// Every GIL, by the first of the interpreters that share it.
-    pub fn gils(&self) -> &BTreeMap<i64, Gil> {
+    /// Every GIL.
+    pub fn gils(&self) -> &BTreeMap<GilId, Gil> {
         &self.gils
     }
 
@@ -318,8 +344,9 @@ impl GilAccount {
     }
 
     /// Which GIL a thread uses.
-    pub fn owner(&self, thread: ThreadId) -> Option<i64> {
-        self.owners.get(&self.tree.thread(thread)?.interpreter).copied()
+    pub fn owner(&self, thread: ThreadId) -> Option<GilId> {
+        let thread = self.tree.thread(thread)?;
+        self.owners.get(&(thread.process, thread.interpreter)).copied()
     }
 
     /// Whether there is a GIL.
@@ -330,32 +357,42 @@ impl GilAccount {
     /// The time that threads waited for the GIL, as stacks of those who held it; without one, the time that they waited for
     /// locks, as their own stacks. One sample is one thread that waits at one moment.
     pub fn blame(&self) -> CallTree {
-        let mut counts: HashMap<StackId, u64> = HashMap::new();
-        if !self.has_gil() {
-            for (stack, waits) in self.threads.values().flat_map(|thread| &thread.waits_in) {
-                stack.iter().for_each(|stack| *counts.entry(*stack).or_default() += waits);
-            }
+        let mut counts: HashMap<(ProcessId, StackId), u64> = HashMap::new();
+        let locks = self.threads.iter().filter(|_| !self.has_gil());
+        for (thread, stack, waits) in locks.flat_map(|(id, it)| it.waits_in.iter().map(move |(s, n)| (*id, *s, *n))) {
+            let process = self.tree.thread(thread).map_or(ProcessId(0), |thread| thread.process);
+            stack.iter().for_each(|stack| *counts.entry((process, *stack)).or_default() += waits);
         }
-        for (stack, held) in self.gils.values().flat_map(|gil| &gil.held_in) {
+        for (id, stack, held) in self.gils.iter().flat_map(|(id, gil)| gil.held_in.iter().map(move |(s, h)| (id, s, h)))
+        {
             if let Some(stack) = stack.filter(|_| held.blame > 0) {
-                *counts.entry(stack).or_default() += held.blame;
+                *counts.entry((id.process, stack)).or_default() += held.blame;
             }
         }
         self.tree.weighed(counts)
     }
 
+    /// Ends the moment at hand if another one begins.
+    fn begin_moment(&mut self, moment: (ProcessId, Duration)) {
+        if self.moment.of.replace(moment).is_some_and(|of| of != moment) {
+            self.end_moment();
+            self.moment.of = Some(moment);
+        }
+    }
+
     fn end_moment(&mut self) {
-        let Moment { gils, samples } = std::mem::take(&mut self.moment);
+        let Moment { gils, samples, .. } = std::mem::take(&mut self.moment);
         for gil in &gils {
-            self.owners.insert(gil.interpreter, gil.owner);
-            self.gils.entry(gil.owner).or_default().interpreters.insert(gil.interpreter);
+            self.owners.insert((gil.process, gil.interpreter), GilId::of(gil));
+            self.gils.entry(GilId::of(gil)).or_default().interpreters.insert(gil.interpreter);
         }
         for gil in gils.iter().filter(|gil| gil.interpreter == gil.owner) {
-            let own: Vec<&Sample> =
-                samples.iter().filter(|sample| self.owner(sample.thread) == Some(gil.owner)).collect();
+            let own = samples.iter().filter(|sample| self.owner(sample.thread) == Some(GilId::of(gil)));
+            let is_holder = |sample: &Sample| gil.holder == GilHeld::By(sample.thread);
+            let own: Vec<&Sample> = own.filter(|sample| is_holder(sample) || self.filter.wants(sample)).collect();
             let tree = &self.tree;
             let leaf = |stack| tree.stack(stack).map(|(frame, _)| frame);
-            self.gils.entry(gil.owner).or_default().take(gil, &own, leaf);
+            self.gils.entry(GilId::of(gil)).or_default().take(gil, &own, leaf);
             let holder = match gil.holder {
                 GilHeld::By(holder) => {
                     let of = samples.iter().find(|sample| sample.thread == holder);
@@ -364,6 +401,9 @@ impl GilAccount {
                 _ => None,
             };
             for sample in own {
+                if !self.filter.wants(sample) {
+                    continue;
+                }
                 self.take_thread(gil, sample, holder);
             }
         }
@@ -392,17 +432,11 @@ impl GilAccount {
         let first = thread.wait.as_ref().filter(|wait| cannot_have_had_it(wait)).map_or(sample.at, |wait| wait.first);
         let (last, stack, switches) = (sample.at, sample.stack, gil.switches);
         let wait = Wait { thread: sample.thread, first, last, stack, holder, switches };
-        let longest = &mut self.gils.entry(gil.owner).or_default().longest_wait;
+        let longest = &mut self.gils.entry(GilId::of(gil)).or_default().longest_wait;
         if longest.as_ref().is_none_or(|longest| wait.seen() > longest.seen()) {
             *longest = Some(wait.clone());
         }
         thread.wait = Some(wait);
-    }
-}
-
-impl Moment {
-    fn at(&self) -> Option<Duration> {
-        self.gils.first().map(|gil| gil.at).or(self.samples.first().map(|sample| sample.at))
     }
 }
 
@@ -424,9 +458,15 @@ pub(crate) mod tests {
     pub(crate) const WAITS: ThreadState = ThreadState::WaitsForGil;
     pub(crate) const SLEEPS: ThreadState = ThreadState::Sleeps;
 
+    pub(crate) const FIRST: GilId = GilId { process: ProcessId(0), owner: 0 };
+
     impl Script {
         pub(crate) fn new() -> Script {
-            let mut script = Script::default();
+            Script::of(GilAccount::default())
+        }
+
+        pub(crate) fn of(account: GilAccount) -> Script {
+            let mut script = Script { account, at: Duration::ZERO };
             for (id, name) in ["a", "b"].into_iter().enumerate() {
                 let id = id as u32;
                 let code = Code { function: name.into(), file: format!("{name}.py").into(), first_line: 1 };
@@ -486,7 +526,7 @@ pub(crate) mod tests {
         }
         script.look(GilHeld::Free, 2, [SLEEPS, SLEEPS]);
         let account = script.end();
-        let gil = &account.gils()[&0];
+        let gil = &account.gils()[&FIRST];
         assert_eq!((gil.moments(), gil.held_moments(), gil.waited, gil.waited_for_nobody), (9, 8, 8, 0));
         assert_eq!(gil.held_in[&Some(StackId(0))], Held { moments: 6, native: 0, blame: 6 });
         assert_eq!(gil.held_in[&Some(StackId(1))], Held { moments: 2, native: 0, blame: 2 });
@@ -506,7 +546,7 @@ pub(crate) mod tests {
         script.look(A, 1, [PYTHON, WAITS]);
         script.look(A, 3, [PYTHON, WAITS]);
         let account = script.end();
-        let hold = account.gils()[&0].longest_hold.clone().unwrap();
+        let hold = account.gils()[&FIRST].longest_hold.clone().unwrap();
         assert_eq!((hold.thread, hold.seen()), (ThreadId(0), Duration::from_millis(30)));
         assert_eq!(hold.waiters, [(ThreadId(1), Some(StackId(1)))]);
     }
@@ -525,7 +565,7 @@ pub(crate) mod tests {
             script.look(A, 4, [PYTHON, WAITS]);
         }
         let account = script.end();
-        let native = &account.gils()[&0].native;
+        let native = &account.gils()[&FIRST].native;
         assert_eq!(native[&FrameId(1)], Native { moments: 4, longest: Duration::from_millis(20) });
         // 10 ms: that may be Python.
         assert_eq!(native.get(&FrameId(0)), None);
@@ -534,7 +574,7 @@ pub(crate) mod tests {
             script.look(A, 1, [PYTHON, WAITS]);
         }
         let account = script.end();
-        let native = account.gils()[&0].native[&FrameId(0)];
+        let native = account.gils()[&FIRST].native[&FrameId(0)];
         assert_eq!(native, Native { moments: 3, longest: Duration::from_millis(20) });
     }
 
@@ -545,7 +585,7 @@ pub(crate) mod tests {
             script.look(A, 1, [NATIVE, SLEEPS]);
         }
         let account = script.end();
-        assert_eq!(account.gils()[&0].native[&FrameId(0)], Native { moments: 9, longest: Duration::ZERO });
+        assert_eq!(account.gils()[&FIRST].native[&FrameId(0)], Native { moments: 9, longest: Duration::ZERO });
     }
 
     #[test]
@@ -554,7 +594,7 @@ pub(crate) mod tests {
         for switches in [1, 2, 3, 5, 6] {
             script.look(A, switches, [PYTHON, WAITS]);
         }
-        let wait = script.end().gils()[&0].longest_wait.clone().unwrap();
+        let wait = script.end().gils()[&FIRST].longest_wait.clone().unwrap();
         assert_eq!((wait.thread, wait.seen()), (ThreadId(1), Duration::from_millis(20)));
         assert_eq!(wait.holder, Some((ThreadId(0), Some(StackId(0)))));
     }
@@ -566,8 +606,57 @@ pub(crate) mod tests {
         script.look(GilHeld::Unknown, 1, [PYTHON, SLEEPS]);
         script.look(GilHeld::BySomeone, 1, [WAITS, SLEEPS]);
         let account = script.end();
-        let gil = &account.gils()[&0];
+        let gil = &account.gils()[&FIRST];
         assert_eq!((gil.moments(), gil.held_moments(), gil.unknown), (2, 2, 1));
         assert_eq!(gil.held_in[&None], Held { moments: 1, native: 0, blame: 1 });
+    }
+
+    #[test]
+    fn the_gils_of_two_processes_are_two() {
+        let mut account = GilAccount::default();
+        for id in 0..2 {
+            let thread = Thread {
+                process: ProcessId(id),
+                interpreter: 0,
+                os_thread_id: Some(Tid(100 + id)),
+                python_thread_id: 1,
+                name: None,
+            };
+            account.take(Event::Thread(ThreadId(id), thread));
+        }
+        // Both were looked at in the very same moment.
+        for (at, id) in [(1, 0), (1, 1), (2, 1), (3, 1), (3, 0)] {
+            let (at, thread) = (Duration::from_millis(at), ThreadId(id));
+            let gil = GilSample {
+                at,
+                process: ProcessId(id),
+                interpreter: 0,
+                owner: 0,
+                holder: GilHeld::By(thread),
+                switches: None,
+                interval: None,
+                is_collecting: false,
+            };
+            account.take(Event::Gil(gil));
+            account.take(Event::Sample(Sample { at, thread, state: PYTHON, gil: GilState::Held, stack: None }));
+        }
+        account.finish();
+        let looks = |process| account.gils()[&GilId { process: ProcessId(process), owner: 0 }].moments();
+        assert_eq!((looks(0), looks(1)), (2, 3));
+        assert_eq!(account.threads()[&ThreadId(1)].held.hits(), 3);
+    }
+
+    #[test]
+    fn threads_that_are_not_wanted_are_blamed_and_not_told_of() {
+        let rules = Rules { threads: vec![super::super::ThreadRule::Numbered(101)], ..Rules::default() };
+        let mut script = Script::of(GilAccount::of(rules));
+        script.look(A, 1, [PYTHON, WAITS]);
+        script.look(B, 2, [WAITS, PYTHON]);
+        let account = script.end();
+        let gil = &account.gils()[&FIRST];
+        assert_eq!((gil.moments(), gil.held_moments(), gil.waited), (2, 2, 1));
+        assert_eq!(gil.held_in[&Some(StackId(0))].blame, 1);
+        assert_eq!(account.threads().keys().collect::<Vec<_>>(), [&ThreadId(1)]);
+        assert_eq!(account.left_out().threads, 2);
     }
 }

@@ -4,6 +4,7 @@
 pub mod activity;
 mod call_tree;
 pub mod diff;
+mod filter;
 pub mod gil;
 pub mod hot;
 pub mod live;
@@ -11,6 +12,7 @@ mod share;
 mod synopsis;
 
 pub use call_tree::{CallTree, Count};
-pub use gil::GilAccount;
+pub use filter::{Filter, LeftOut, Rules, ThreadRule, Who};
+pub use gil::{GilAccount, GilId};
 pub use share::{Looks, Share};
 pub use synopsis::Synopsis;

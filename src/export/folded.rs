@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::{Labels, Threads};
+use super::{Labels, Processes, Threads};
 use crate::aggregate::{CallTree, Count};
 use crate::sample::StackId;
 
@@ -86,8 +86,8 @@ impl Folded {
     /// Where stacks begin: with the process where there are several, then with the thread if threads are told apart.
     fn root(&mut self, tree: &CallTree, labels: &Labels, count: &Count) -> u32 {
         let mut root = ROOT;
-        if tree.processes().len() > 1 {
-            let process = tree.processes().get(count.process.index());
+        if labels.processes == Processes::Apart || tree.processes().len() > 1 {
+            let process = tree.process(count.process);
             let label = process.map_or("unknown (pid ?)".into(), |process| labels.process(process));
             let label = self.labels.intern(label);
             root = self.child(root, label);
@@ -268,7 +268,34 @@ pub(crate) mod tests {
         [0, 1, 1].into_iter().for_each(|thread| tree.take(sample(ThreadId(thread), Some(StackId(0)))));
         assert_eq!(
             lines(&tree, &Labels::default()),
-            ["app.py (pid 40);f (app.py:8) 1", "worker.py (pid 41);f (app.py:8) 2"]
+            ["app.py (pid 40, 1 inside);f (app.py:8) 1", "worker.py (pid 41, 1 inside);f (app.py:8) 2"]
+        );
+    }
+
+    #[test]
+    fn processes_that_are_kept_apart_are_the_roots_of_their_threads() {
+        let mut tree = tree(&[(0, &[("f", 2)], 3)]);
+        let process = |pid| Process {
+            pid,
+            own_pid: pid,
+            parent: None,
+            command: vec!["python3".into(), format!("{pid}.py")],
+            python: "3.11.7".into(),
+        };
+        let Event::Thread(_, thread) = worker(1) else { unreachable!("it defines a thread") };
+        tree.take(Event::Process(ProcessId(0), process(40)));
+        tree.take(Event::Process(ProcessId(1), process(41)));
+        tree.take(Event::Thread(ThreadId(1), Thread { process: ProcessId(1), ..thread }));
+        (0..4).for_each(|_| tree.take(sample(ThreadId(1), Some(StackId(0)))));
+        let labels = Labels { processes: Processes::Apart, ..Labels::default() };
+        assert_eq!(lines(&tree, &labels), ["40.py (pid 40);f (app.py:2) 3", "41.py (pid 41);f (app.py:2) 4"]);
+        let labels = Labels { threads: Threads::Apart, ..labels };
+        assert_eq!(
+            lines(&tree, &labels),
+            [
+                "40.py (pid 40);worker-0 (thread 100);f (app.py:2) 3",
+                "41.py (pid 41);worker-1 (thread 101);f (app.py:2) 4"
+            ]
         );
     }
 

@@ -33,6 +33,16 @@ pub enum Threads {
     Apart,
 }
 
+/// Whether processes are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Processes {
+    /// Equal stacks of different processes are one.
+    #[default]
+    Merged,
+    /// The process is the root of its stacks.
+    Apart,
+}
+
 /// How frames and threads are called.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
@@ -42,6 +52,8 @@ pub struct Labels {
     pub files: Files,
     /// Whether a stack begins with its thread.
     pub threads: Threads,
+    /// Whether it begins with its process.
+    pub processes: Processes,
     /// The target's `sys.path`.
     pub search_path: Vec<String>,
 }
@@ -62,9 +74,13 @@ impl Labels {
         }
     }
 
-    /// `program (pid id)`: the root of stacks where a recording is of several processes.
+    /// `program (pid id)`, with the id that it has in its own namespace where that is another.
     pub fn process(&self, process: &Process) -> String {
-        format!("{} (pid {})", clean(&process.program()), process.pid)
+        let program = clean(&process.program());
+        match (process.pid, process.own_pid) {
+            (pid, own) if pid == own => format!("{program} (pid {pid})"),
+            (pid, own) => format!("{program} (pid {pid}, {own} inside)"),
+        }
     }
 
     /// As much of a file's name as is shown.
@@ -185,10 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_its_program_and_its_id() {
-        let command = ["python3", "/srv/wor;ker.py"].map(String::from).into();
-        let process = Process { pid: 42, own_pid: 1, parent: None, command, python: "3.13.0".into() };
-        assert_eq!(Labels::default().process(&process), "wor,ker.py (pid 42)");
+    fn a_process_is_its_program_and_its_ids() {
+        let process = |own_pid, command: &[&str]| Process {
+            pid: 42,
+            own_pid,
+            parent: None,
+            command: path(command),
+            python: "3.11.7".into(),
+        };
+        let labels = Labels::default();
+        assert_eq!(labels.process(&process(42, &["/usr/bin/python3", "/srv/a;b.py"])), "a,b.py (pid 42)");
+        assert_eq!(labels.process(&process(7, &[])), "unknown (pid 42, 7 inside)");
     }
 
     #[test]

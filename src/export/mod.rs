@@ -25,4 +25,4 @@ mod steady;
 mod tables;
 
 pub use folded::Folded;
-pub use labels::{Files, Labels, Lines, Threads};
+pub use labels::{Files, Labels, Lines, Processes, Threads};

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use pysample::python::Interpreter;
 use pysample::sample::program_of;
-use pysample::target::Target;
+use pysample::target::{Target, command_line};
 use pysample::view::dump::{Process, Python};
 
 use crate::plan::Format;
@@ -26,6 +26,14 @@ impl Described {
             process: super::process(target, interpreter),
             is_python: true,
         }
+    }
+
+    /// A process that need not run Python.
+    pub fn root(pid: u32) -> Described {
+        let command = command_line(pid);
+        let python = Python { version: String::new(), build: String::new(), found: String::new() };
+        let process = Process { pid, pid_inside: None, command: command.clone(), python };
+        Described { program: program_of(&command), process, is_python: false }
     }
 
     /// A program that was never seen running Python.

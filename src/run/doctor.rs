@@ -81,7 +81,7 @@ fn subject(pid: u32) -> Subject {
         pid,
         pid_inside: own.filter(|&own| own != pid),
         container: machine::container(pid).map(|container| container.to_text()),
-        command: proc::command(pid),
+        command: proc::command_line(pid),
     }
 }
 

@@ -5,17 +5,16 @@ use std::io::{self, IsTerminal, stdout};
 use std::time::Duration;
 
 use crossbeam_channel::{TryRecvError, select};
-use pysample::error::Result;
-use pysample::python::Interpreter;
-use pysample::sample::{Event, Remark, Tally};
-use pysample::sampler::{self, End, Recording, Settings};
-use pysample::target::Target;
+use pysample::aggregate::{Filter, LeftOut, Rules};
+use pysample::sample::{Event, Processes, Remark, Tally};
+use pysample::sampler::{End, Recording};
 use pysample::target::command::Command;
 use pysample::view::progress::{Progress, Terminal};
 use pysample::view::summary::Ending;
 
 use super::notices::{Notice, Notices};
 use super::tell;
+use crate::plan::Reach;
 
 /// After so many events in a row, look for signals.
 const EVENTS_IN_A_ROW: usize = 1024;
@@ -37,34 +36,49 @@ pub trait Sum {
     }
 }
 
-/// Records until it is over. `command` is what signals are handed on to.
-pub fn follow<S: Sum>(
-    settings: Settings,
-    sum: S,
-    target: Target,
-    interpreter: Interpreter,
-    notices: &Notices,
-    command: Option<&Command>,
-) -> Result<Recorded<S>> {
+/// How a recording is followed.
+pub struct Following<'a> {
+    /// For how long it is to be.
+    pub duration: Option<Duration>,
+    /// Of which processes it is.
+    pub reach: Reach,
+    /// Which samples are added up.
+    pub rules: Rules,
+    /// What happens beside it.
+    pub notices: &'a Notices,
+    /// What signals are handed on to.
+    pub command: Option<&'a Command>,
+}
+
+/// Adds a recording up until it is over.
+pub fn follow<S: Sum>(recording: Recording, sum: S, how: Following) -> Recorded<S> {
+    let Following { duration, reach, rules, notices, command } = how;
     let mut follower = Follower {
-        recording: sampler::start(target, interpreter, settings)?,
+        recording,
         notices,
         command,
-        progress: Progress::new(settings.duration, terminal(command)),
+        reach,
+        progress: Progress::new(duration, terminal(command)),
+        filter: Filter::new(rules),
         sum,
         search_path: BTreeSet::new(),
         exited: false,
         failure: None,
     };
+    if reach == Reach::Family {
+        follower.progress.searching();
+    }
     while follower.step() == More::MayCome {}
-    Ok(follower.finish())
+    follower.finish()
 }
 
 struct Follower<'a, S> {
     recording: Recording,
     notices: &'a Notices,
     command: Option<&'a Command>,
+    reach: Reach,
     progress: Progress,
+    filter: Filter,
     sum: S,
     /// Every entry that `sys.path` was seen to have: it is empty in a Python that has just started, and programs add to it.
     search_path: BTreeSet<String>,
@@ -115,11 +129,11 @@ impl<S: Sum> Follower<'_, S> {
     fn take(&mut self, event: Event) {
         match &event {
             Event::SearchPath(entries) => self.search_path.extend(entries.iter().cloned()),
-            Event::Progress(elapsed, tally) => self.progress.show(*elapsed, tally),
+            Event::Progress(elapsed, tally) if tally.asked > 0 => self.progress.show(*elapsed, tally),
             Event::Remark(remark) => self.progress.above(|| tell(&format!("pysample: {}", what(*remark)))),
             _ => {}
         }
-        if self.failure.is_none() {
+        if self.failure.is_none() && self.filter.pass(&event) {
             let taken = self.sum.take(event);
             self.note(taken);
         }
@@ -143,6 +157,8 @@ impl<S: Sum> Follower<'_, S> {
                     self.recording.stopper().stop();
                 }
             }
+            // What it has started may live on.
+            Notice::CommandEnded if self.reach == Reach::Family => {}
             Notice::CommandEnded => {
                 self.exited = true;
                 self.recording.stopper().stop();
@@ -153,9 +169,16 @@ impl<S: Sum> Follower<'_, S> {
     fn finish(self) -> Recorded<S> {
         drop(self.progress);
         let outcome = self.recording.finish();
-        let end = if self.exited { Ending::TargetExited } else { ending(outcome.end) };
-        let (sum, search_path, failure) = (self.sum, self.search_path, self.failure);
-        Recorded { sum, search_path, tally: outcome.tally, elapsed: outcome.elapsed, end, failure }
+        let end = match (self.reach, outcome.end) {
+            (Reach::Alone, _) if self.exited => Ending::TargetExited,
+            (Reach::Alone, end) => ending(end),
+            (Reach::Family, _) if outcome.processes.sampled == 0 => Ending::NeverPython,
+            (Reach::Family, End::TargetExited) => Ending::FamilyEnded,
+            (Reach::Family, end) => ending(end),
+        };
+        let (sum, search_path, failure, left_out) = (self.sum, self.search_path, self.failure, self.filter.left_out);
+        let (tally, elapsed, processes) = (outcome.tally, outcome.elapsed, outcome.processes);
+        Recorded { sum, search_path, tally, elapsed, end, failure, processes, left_out }
     }
 }
 
@@ -189,6 +212,10 @@ pub struct Recorded<S> {
     pub end: Ending,
     /// Why not all of it could be kept, if that is so.
     pub failure: Option<io::Error>,
+    /// Of which processes it is.
+    pub processes: Processes,
+    /// What was not added up because it was not wanted.
+    pub left_out: LeftOut,
 }
 
 impl<S> Recorded<S> {
@@ -201,6 +228,8 @@ impl<S> Recorded<S> {
             elapsed: Duration::ZERO,
             end: Ending::NeverPython,
             failure: None,
+            processes: Processes::default(),
+            left_out: LeftOut::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use pysample::aggregate::GilAccount;
+use pysample::aggregate::{GilAccount, Rules};
 use pysample::error::Result;
 use pysample::export::flamegraph::{Drawing, Heading};
 use pysample::export::{Folded, Labels, Lines, Threads};
@@ -16,7 +16,7 @@ use super::described::Described;
 use super::follow::{Recorded, Sum};
 use super::session::Purpose;
 use super::{Exit, colour, print, record, tell};
-use crate::plan::{Gil, Shape, Way};
+use crate::plan::{Gil, Reach, Shape, Way};
 
 /// What was seen, and where the waiting goes by stacks.
 pub struct Seen {
@@ -39,6 +39,14 @@ impl Purpose for Gil {
         self.sampling
     }
 
+    fn reach(&self) -> Reach {
+        self.choice.reach
+    }
+
+    fn rules(&self) -> Rules {
+        Rules::default()
+    }
+
     fn check(&self) -> Result<Option<Option<Output>>> {
         match &self.output {
             Some((destination, _)) => Ok(record::check(destination)?.map(Some)),
@@ -52,7 +60,7 @@ impl Purpose for Gil {
     }
 
     fn begin(&self, _: &Described, output: Option<Output>) -> Result<Seen> {
-        Ok(Seen { account: GilAccount::default(), output })
+        Ok(Seen { account: GilAccount::of(self.choice.rules.clone()), output })
     }
 
     fn may_wait(_: &Seen) -> bool {
@@ -65,12 +73,16 @@ impl Purpose for Gil {
         account.finish();
         let Tally { taken, .. } = recorded.tally;
         let search_path = recorded.search_path.iter().cloned().collect();
-        let labels = Labels { lines: Lines::Running, files: self.files, threads: Threads::Merged, search_path };
+        let processes = record::processes(self.choice.reach);
+        let (lines, threads) = (Lines::Running, Threads::Merged);
+        let labels = Labels { lines, files: self.files, threads, processes, search_path };
         let mut summary = Summary {
             subject: subject.to_text(),
             elapsed: recorded.elapsed,
             rate: self.sampling.rate,
             tally: recorded.tally,
+            processes: (self.choice.reach == Reach::Family).then(|| recorded.processes.clone()),
+            left_out: account.left_out(),
             profile: None,
             end: recorded.end,
             written: None,

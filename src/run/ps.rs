@@ -108,7 +108,7 @@ fn percent(before: Usage, now: Usage, elapsed: Duration) -> Option<f64> {
 
 /// Whether a process is called as Python usually is. Of one that cannot be read that is all there is to go by.
 fn is_called_python(pid: u32) -> bool {
-    let program = proc::command(pid).into_iter().next().unwrap_or_default();
+    let program = proc::command_line(pid).into_iter().next().unwrap_or_default();
     let file = program.rsplit('/').next().unwrap_or_default();
     file.starts_with("python") || machine::name_of(pid).is_some_and(|name| name.starts_with("python"))
 }

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
-use pysample::aggregate::CallTree;
+use pysample::aggregate::{CallTree, Rules};
 use pysample::error::{Error, Result};
 use pysample::export::flamegraph::Heading;
-use pysample::export::{Folded, Labels, Threads};
+use pysample::export::{Folded, Labels, Processes, Threads};
 use pysample::output::{Output, Written};
 use pysample::sample::{Ending, Header, Tally};
 use pysample::sampler::{Settings, Wanted};
@@ -20,7 +20,7 @@ use super::kept::{Kept, Samples};
 use super::session::Purpose;
 use super::spool::Spool;
 use super::tell;
-use crate::plan::{Destination, Format, Record};
+use crate::plan::{Destination, Format, Reach, Record};
 
 impl Purpose for Record {
     type Sum = Kept;
@@ -28,6 +28,14 @@ impl Purpose for Record {
 
     fn sampling(&self) -> Settings {
         self.sampling
+    }
+
+    fn reach(&self) -> Reach {
+        self.choice.reach
+    }
+
+    fn rules(&self) -> Rules {
+        self.choice.rules.clone()
     }
 
     fn check(&self) -> Result<Option<Output>> {
@@ -64,12 +72,15 @@ impl Purpose for Record {
             elapsed: recorded.elapsed,
             rate: self.sampling.rate,
             tally: recorded.tally,
+            processes: (self.choice.reach == Reach::Family).then(|| recorded.processes.clone()),
+            left_out: recorded.left_out,
             profile: Some(profile),
             end: recorded.end,
             written: None,
         };
         let search_path = recorded.search_path.into_iter().collect();
-        let labels = Labels { lines: self.lines, files: self.files, threads: self.threads, search_path };
+        let processes = processes(self.choice.reach);
+        let labels = Labels { lines: self.lines, files: self.files, threads: self.threads, processes, search_path };
         let written = match recorded.sum {
             Kept::Stacks(tree, write_stacks, output) => {
                 let (folded, heading) = (Folded::new(&tree, &labels), heading(&summary, &profile));
@@ -130,6 +141,14 @@ pub fn write(output: Output, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>
         Written::Whole => path,
         Written::UntilClosed => format!("{path}, until its reader closed it"),
     })
+}
+
+/// Whether stacks begin with their process.
+pub fn processes(reach: Reach) -> Processes {
+    match reach {
+        Reach::Alone => Processes::Merged,
+        Reach::Family => Processes::Apart,
+    }
 }
 
 /// What is written above a flame graph.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use pysample::aggregate::{CallTree, Synopsis};
+use pysample::aggregate::{CallTree, LeftOut, Synopsis};
 use pysample::error::{Error, Result};
-use pysample::export::{Files, Folded, Labels, Lines, Threads};
+use pysample::export::{Files, Folded, Labels, Lines, Processes, Threads};
 use pysample::recording::{Filter, Filtered, Merged, Opened, Writer};
 use pysample::sample::{Code, Ending, Replay};
 use pysample::view::report::{About, Report, Seen, mode, subject};
@@ -26,6 +26,7 @@ pub fn convert(plan: &plan::Convert) -> Result<Exit> {
         lines: plan.lines,
         files: files(&opened, plan.files),
         threads: plan.threads,
+        processes: Processes::Merged,
         search_path: whole.search_path(),
     };
     let output = open(&plan.destination, plan.format, &opened.header().program, 0)?;
@@ -101,6 +102,7 @@ pub fn report(plan: &plan::Report) -> Result<Exit> {
         lines,
         files: files(&opened, plan.files),
         threads: Threads::Merged,
+        processes: Processes::Merged,
         search_path: whole.search_path(),
     };
     let (functions, lines) = (labels(Lines::First), labels(Lines::Running));
@@ -178,6 +180,8 @@ fn summary(opened: &Opened, synopsis: &Synopsis) -> Summary {
         elapsed: synopsis.elapsed(),
         rate: opened.header().rate,
         tally: synopsis.tally().unwrap_or_default(),
+        processes: None,
+        left_out: LeftOut::default(),
         profile: None,
         end: opened.ending().unwrap_or(Ending::Stopped),
         written: None,

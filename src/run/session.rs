@@ -4,20 +4,21 @@
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
+use pysample::aggregate::Rules;
 use pysample::error::{Error, Result};
 use pysample::python::Interpreter;
 use pysample::sample::program_of;
-use pysample::sampler::Settings;
+use pysample::sampler::{self, Settings};
 use pysample::target::Target;
 use pysample::target::command::Command;
 use pysample::view::progress::Progress;
 use pysample::view::summary::Ending;
 
 use super::described::Described;
-use super::follow::{Recorded, Sum, follow, terminal};
+use super::follow::{Following, Recorded, Sum, follow, terminal};
 use super::notices::{Listen, Notice, Notices};
-use super::{Exit, attach, look, warn};
-use crate::plan::Subject;
+use super::{Exit, attach, look, tell, warn};
+use crate::plan::{Reach, Subject};
 
 /// The longest time between two looks at a command that does not run Python yet.
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
@@ -33,6 +34,10 @@ pub trait Purpose {
 
     /// How it is sampled.
     fn sampling(&self) -> Settings;
+    /// Of which processes it is.
+    fn reach(&self) -> Reach;
+    /// Which samples are added up; those of all, where the sum itself leaves out what is not wanted.
+    fn rules(&self) -> Rules;
     /// Checks the output before anything is run. `None` where its name is not known yet.
     fn check(&self) -> Result<Option<Self::Output>>;
     /// Checks the output, by whatever name.
@@ -54,12 +59,21 @@ pub fn record<P: Purpose>(purpose: &P, subject: &Subject) -> Result<Exit> {
 }
 
 fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
-    let (target, interpreter) = attach(pid)?;
-    let subject = Described::new(&target, &interpreter);
+    let (subject, found) = match purpose.reach() {
+        Reach::Alone => {
+            let (target, interpreter) = attach(pid)?;
+            (Described::new(&target, &interpreter), Some((target, interpreter)))
+        }
+        Reach::Family => (root(pid)?, None),
+    };
     let output = purpose.open(&subject.program, pid)?;
     let notices = Notices::listen(Listen::Ourselves)?;
     let sum = purpose.begin(&subject, output)?;
-    let recorded = follow(purpose.sampling(), sum, target, interpreter, &notices, None)?;
+    let recording = match found {
+        Some((target, interpreter)) => sampler::start(target, interpreter, purpose.sampling())?,
+        None => sampler::family(pid, purpose.sampling())?,
+    };
+    let recorded = follow(recording, sum, following(purpose, &notices, None));
     let exit = match (recorded.end, recorded.tally.taken) {
         (Ending::Stopped, 0) => Exit::Interrupted,
         _ => Exit::Done,
@@ -69,6 +83,28 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
     }
     purpose.finish(&subject, recorded)?;
     Ok(exit)
+}
+
+fn following<'a, P: Purpose>(purpose: &P, notices: &'a Notices, command: Option<&'a Command>) -> Following<'a> {
+    let (duration, reach, rules) = (purpose.sampling().duration, purpose.reach(), purpose.rules());
+    Following { duration, reach, rules, notices, command }
+}
+
+/// The process whose family is recorded, which need not run Python itself. Where nobody of it does yet, that is said.
+fn root(pid: u32) -> Result<Described> {
+    match look(pid) {
+        Ok((target, interpreter)) => Ok(Described::new(&target, &interpreter)),
+        Err(Error::NotPython { .. }) => {
+            if super::python_below(pid).is_empty() {
+                tell(&format!("pysample: process {pid} runs no Python, nor does a descendant of it: waiting for one"));
+            }
+            Ok(Described::root(pid))
+        }
+        Err(Error::NotRunning { .. } | Error::Unrecognised { .. } | Error::Unsupported { .. }) => {
+            Ok(Described::root(pid))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Whatever becomes of the recording, the command runs on to its own end, and its exit status is ours. Where the command
@@ -102,11 +138,18 @@ fn record_spawned<P: Purpose>(
     notices: &Notices,
     output: P::Output,
 ) -> Result<()> {
+    let how = following(purpose, notices, Some(command));
+    if purpose.reach() == Reach::Family {
+        let subject = Described::unseen(program, command.pid());
+        let sum = purpose.begin(&subject, output)?;
+        let recorded = follow(sampler::family(command.pid(), purpose.sampling())?, sum, how);
+        return purpose.finish(&subject, recorded);
+    }
     let (subject, recorded) = match search(command, notices)? {
         Search::Found(target, interpreter) => {
             let subject = Described::new(&target, &interpreter);
             let sum = purpose.begin(&subject, output)?;
-            (subject, follow(purpose.sampling(), sum, *target, *interpreter, notices, Some(command))?)
+            (subject, follow(sampler::start(*target, *interpreter, purpose.sampling())?, sum, how))
         }
         Search::Over => {
             let subject = Described::unseen(program, command.pid());

@@ -12,6 +12,8 @@ pub enum Ending {
     Stopped,
     /// The target ended.
     TargetExited,
+    /// The target ended, and all of its descendants that ran Python.
+    FamilyEnded,
     /// The target became another program, which is not Python.
     TargetReplaced,
     /// There never was a Python to record.

@@ -21,6 +21,15 @@ pub struct Mixing {
 }
 
 impl Mixing {
+    /// Adds what is known of the stacks of another process.
+    pub fn add(&mut self, other: &Mixing) {
+        self.kept += other.kept;
+        self.found += other.found;
+        self.proved += other.proved;
+        self.open += other.open;
+        self.doubtful += other.doubtful;
+    }
+
     /// How many of the stacks kept are mixtures, estimated: those that are doubtful, and among the calls of which nothing is
     /// known as many as were found among the others. `None` where nothing can be proved.
     pub fn estimate(&self) -> Option<f64> {

@@ -1,5 +1,7 @@
 //! Whose samples they are: a recording may be of several processes.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::ProcessId;
@@ -26,7 +28,45 @@ impl Process {
     }
 }
 
-/// What a person would call the program of a command line.
+/// The processes of a recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// How many were sampled.
+    pub sampled: usize,
+    /// For how long each was, added up.
+    pub time: Duration,
+    /// Python processes, or such as may be, that could not be sampled: the first of them.
+    pub lost: Vec<Lost>,
+    /// How many of these there were.
+    pub lost_count: usize,
+    /// What the user should know before trusting what was read.
+    pub warnings: Vec<String>,
+    /// Processes that ended before it was known whether they run Python.
+    pub missed: u64,
+}
+
+/// Why a Python process is not in a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Its id.
+    pub pid: u32,
+    /// Why.
+    pub why: String,
+}
+
+impl Processes {
+    /// Counts one that could not be sampled.
+    pub fn lose(&mut self, lost: Lost) {
+        /// So many are named.
+        const NAMED: usize = 20;
+        self.lost_count += 1;
+        if self.lost.len() < NAMED {
+            self.lost.push(lost);
+        }
+    }
+}
+
+/// What a person would call a program: the script or the module that Python runs, else the program's file.
 pub fn program_of(command: &[String]) -> String {
     let file = |path: &String| path.rsplit('/').next().unwrap_or(path).to_owned();
     let Some(program) = command.first().map(file) else { return "unknown".into() };

@@ -38,6 +38,21 @@ pub struct Stopped {
     pub longest: Duration,
 }
 
+impl Stopped {
+    /// Adds the stops of another target. The median is then about right only; [`Stops::merge`] has it exactly.
+    pub fn add(&mut self, other: &Stopped) {
+        let count = self.count + other.count;
+        let weighed = |stopped: &Stopped| stopped.median.as_secs_f64() * stopped.count as f64;
+        let median = (weighed(self) + weighed(other)) / count.max(1) as f64;
+        *self = Stopped {
+            count,
+            total: self.total + other.total,
+            median: Duration::from_secs_f64(median),
+            longest: self.longest.max(other.longest),
+        };
+    }
+}
+
 impl Default for Stops {
     fn default() -> Stops {
         Stops { count: 0, total: Duration::ZERO, longest: Duration::ZERO, lengths: [0; BUCKETS] }
@@ -53,6 +68,14 @@ impl Stops {
             self.longest = self.longest.max(stopped);
             self.lengths[bucket_of(stopped)] += 1;
         }
+    }
+
+    /// Adds those of another target.
+    pub fn merge(&mut self, other: &Stops) {
+        self.count += other.count;
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
+        self.lengths.iter_mut().zip(other.lengths).for_each(|(length, other)| *length += other);
     }
 
     /// For how long somebody was stopped so far.
@@ -131,6 +154,17 @@ mod tests {
             prop_assert!(bucket <= next);
             prop_assert!(middle(bucket).as_nanos().abs_diff(u128::from(nanos)) <= u128::from(nanos / 31 + 32));
         }
+    }
+
+    #[test]
+    fn the_stops_of_two_targets_are_as_those_of_one() {
+        let lengths = [3, 700, 40, 40, 9].map(Duration::from_micros);
+        let [mut one, mut other, mut both] = [(); 3].map(|()| Stops::default());
+        lengths.iter().for_each(|length| both.add(Some(*length)));
+        lengths[..2].iter().for_each(|length| one.add(Some(*length)));
+        lengths[2..].iter().for_each(|length| other.add(Some(*length)));
+        one.merge(&other);
+        assert_eq!(one, both);
     }
 
     #[test]

@@ -62,6 +62,12 @@ impl Clock {
         self.start = Instant::now();
     }
 
+    /// Joins a recording that started before: what was due by now was never asked of this clock.
+    pub fn join(&mut self, start: Instant) {
+        self.start = start;
+        self.slots.skip_to(self.elapsed());
+    }
+
     /// Time since the start.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()

@@ -1,36 +1,36 @@
 //! A gate that the sampler passes for each sample, so that somebody else can hold it back: while it waits there, no thread
 //! of the target is stopped. A process that is itself about to be stopped must do so, or the target would stand still with it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Holds a recording back.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<Mutex<()>>);
+pub struct Gate(Arc<RwLock<()>>);
 
-/// The sampler's side of it.
+/// The sampler's side of it. Several samplers may pass at once.
 #[derive(Clone, Debug)]
-pub struct Passage(Arc<Mutex<()>>);
+pub struct Passage(Arc<RwLock<()>>);
 
 /// A recording is held back until this is dropped. Moments that pass meanwhile are late.
 #[derive(Debug)]
-pub struct Closed<'a>(#[allow(dead_code)] MutexGuard<'a, ()>);
+pub struct Closed<'a>(#[allow(dead_code)] RwLockWriteGuard<'a, ()>);
 
 impl Gate {
     pub(super) fn new() -> (Gate, Passage) {
-        let lock = Arc::new(Mutex::new(()));
+        let lock = Arc::new(RwLock::new(()));
         (Gate(lock.clone()), Passage(lock))
     }
 
-    /// Waits for the sample that is being taken, and lets no other begin.
+    /// Waits for the samples that are being taken, and lets no other begin.
     pub fn close(&self) -> Closed<'_> {
-        Closed(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Closed(self.0.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Passage {
     /// Waits until the gate is open; it stays so until what is returned is dropped.
-    pub fn pass(&self) -> MutexGuard<'_, ()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn pass(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

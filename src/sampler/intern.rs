@@ -2,15 +2,15 @@
 //!
 //! Stacks are kept as a tree that shares its trunk, so memory grows with the number of distinct stacks, not with time.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::held::{self, Held, Who};
 use super::moment::{Interp, Reader, Told};
 use super::names::Names;
+use super::outlet::Outlet;
 use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
 use crate::python::code::{Codes, Resolved};
@@ -35,9 +35,7 @@ const PROCESS: ProcessId = ProcessId(0);
 
 /// Gives out ids and sends events.
 pub struct Interner {
-    sender: Sender<Event>,
-    /// Definitions that wait for room in the channel.
-    pending: VecDeque<Event>,
+    outlet: Outlet,
     interpreter: Interpreter,
     stacks: FxHashMap<(Option<StackId>, FrameId), StackId>,
     threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
@@ -60,9 +58,9 @@ pub struct Interner {
 impl Interner {
     /// Sends to `sender`.
     pub fn new(sender: Sender<Event>, interpreter: Interpreter, process: Process) -> Interner {
+        let first = [Event::Process(PROCESS, process), Event::SearchPath(interpreter.search_path())];
         Interner {
-            sender,
-            pending: [Event::Process(PROCESS, process), Event::SearchPath(interpreter.search_path())].into(),
+            outlet: Outlet::new(sender, first),
             interpreter,
             stacks: FxHashMap::default(),
             threads: FxHashMap::default(),
@@ -80,7 +78,7 @@ impl Interner {
 
     /// The target executed another Python.
     pub fn change_interpreter(&mut self, interpreter: Interpreter, process: Process) {
-        self.pending.push_back(Event::Process(PROCESS, process));
+        self.outlet.define(Event::Process(PROCESS, process));
         self.interpreter = interpreter;
         self.functions = Functions::default();
         self.names_read = None;
@@ -128,7 +126,7 @@ impl Interner {
             interval,
             is_collecting,
         };
-        self.send(Event::Gil(sample), tally);
+        self.outlet.send(Event::Gil(sample), tally);
     }
 
     fn tell_stack(&mut self, held: &held::Stack, view: &mut View, tally: &mut Tally) {
@@ -152,7 +150,7 @@ impl Interner {
         }
         let thread = self.thread(&held.who);
         let state = held.state.refined(self.has_called);
-        self.send(Event::Sample(Sample { at: held.at, thread, state, gil: held.gil, stack }), tally);
+        self.outlet.send(Event::Sample(Sample { at: held.at, thread, state, gil: held.gil, stack }), tally);
     }
 
     /// The id of a thread's stack; `None` for one without frames.
@@ -202,7 +200,7 @@ impl Interner {
     fn push(&mut self, caller: Option<StackId>, frame: FrameId) -> StackId {
         let next = StackId(self.stacks.len() as u32);
         *self.stacks.entry((caller, frame)).or_insert_with(|| {
-            self.pending.push_back(Event::Stack { id: next, caller, frame });
+            self.outlet.define(Event::Stack { id: next, caller, frame });
             next
         })
     }
@@ -217,7 +215,7 @@ impl Interner {
                 return *id;
             }
             known.name = name;
-            self.pending.push_back(Event::Thread(*id, known.clone()));
+            self.outlet.define(Event::Thread(*id, known.clone()));
             return *id;
         }
         let id = ThreadId(self.thread_count);
@@ -229,7 +227,7 @@ impl Interner {
             python_thread_id: thread.identity.thread_id,
             name: self.names.get(thread.interpreter, thread.identity.thread_id),
         };
-        self.pending.push_back(Event::Thread(id, known.clone()));
+        self.outlet.define(Event::Thread(id, known.clone()));
         self.threads.insert(key, (id, known));
         id
     }
@@ -264,52 +262,29 @@ impl Interner {
         let Some(read) = self.interpreter.read_search_path(memory) else { return };
         if read != self.interpreter.search_path {
             self.interpreter.search_path.clone_from(&read);
-            self.pending.push_back(Event::SearchPath(read));
+            self.outlet.define(Event::SearchPath(read));
         }
     }
 
     /// Puts new definitions in line: code objects, then frames, before the stacks that use them.
     fn define(&mut self, codes: &mut Codes) {
-        self.pending.extend(codes.new_codes().map(|(id, code)| Event::Code(id, code)));
-        self.pending.extend(codes.new_frames().map(|(id, frame)| Event::Frame(id, frame)));
-    }
-
-    /// Sends as many pending definitions as there is room for; true if that was all.
-    fn flush(&mut self) -> bool {
-        while let Some(event) = self.pending.pop_front() {
-            if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
-                self.pending.push_front(event);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn send(&mut self, event: Event, tally: &mut Tally) {
-        if !self.flush() || matches!(self.sender.try_send(event), Err(TrySendError::Full(_))) {
-            tally.dropped += 1;
-        }
+        codes.new_codes().for_each(|(id, code)| self.outlet.define(Event::Code(id, code)));
+        codes.new_frames().for_each(|(id, frame)| self.outlet.define(Event::Frame(id, frame)));
     }
 
     /// Tells something that the user should know.
     pub fn remark(&mut self, remark: Remark) {
-        self.pending.push_back(Event::Remark(remark));
-        self.flush();
+        self.outlet.remark(remark);
     }
 
     /// Tells how far the recording is, if there is room.
-    pub fn progress(&mut self, at: Duration, tally: &mut Tally) {
-        if self.flush() {
-            let _ = self.sender.try_send(Event::Progress(at, *tally));
-        }
+    pub fn progress(&mut self, at: Duration, tally: &Tally) {
+        self.outlet.progress(at, tally);
     }
 
-    /// Sends what is left. The receiver is still there or it has chosen not to be: this may wait for it.
-    pub fn finish(&mut self, at: Duration, tally: &mut Tally) {
-        for event in self.pending.drain(..) {
-            let _ = self.sender.send(event);
-        }
-        let _ = self.sender.send(Event::Progress(at, *tally));
+    /// Sends what is left, see [`Outlet::finish`].
+    pub fn finish(&mut self, at: Duration, tally: &Tally) {
+        self.outlet.finish(at, tally);
     }
 }
 

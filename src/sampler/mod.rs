@@ -5,12 +5,14 @@
 //! would come before them are dropped instead.
 
 mod clock;
+mod family;
 mod gate;
 mod held;
 mod intern;
 mod moment;
 mod names;
 mod os_threads;
+mod outlet;
 mod pausing;
 mod snapshot;
 
@@ -21,7 +23,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Process, Remark, Stops, Tally};
+use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
 use crate::target::{Binary, Facts, Target};
 
 use clock::{Clock, Missed, Tick};
@@ -31,6 +33,7 @@ use moment::{Failure, Reader};
 use pausing::{Budget, Pausing};
 
 pub use crate::sample::Wanted;
+pub use family::family;
 pub use gate::Gate;
 pub use snapshot::snapshot;
 
@@ -108,7 +111,7 @@ pub enum End {
 }
 
 /// The account of a recording.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// What was asked, taken and lost.
     pub tally: Tally,
@@ -116,6 +119,8 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Why it ended.
     pub end: End,
+    /// Of which processes it is.
+    pub processes: Processes,
 }
 
 /// A recording under way.
@@ -129,8 +134,14 @@ pub struct Recording {
 
 /// What a thread of the sampler ends with: the recording, or the thread that goes on in its place.
 enum Leg {
-    Last(Outcome),
+    Last(Box<Last>),
     Next(JoinHandle<Leg>),
+}
+
+/// What a recording ends with.
+struct Last {
+    outcome: Outcome,
+    stops: Stops,
 }
 
 /// Stops a recording when it is used or dropped together with the recording's own.
@@ -169,11 +180,15 @@ impl Recording {
 
     /// Waits for the end and returns the account. Events not yet received are lost.
     pub fn finish(self) -> Outcome {
+        self.last().outcome
+    }
+
+    fn last(self) -> Last {
         drop(self.events);
         let mut thread = self.thread;
         loop {
             match thread.join() {
-                Ok(Leg::Last(outcome)) => return outcome,
+                Ok(Leg::Last(last)) => return *last,
                 Ok(Leg::Next(next)) => thread = next,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
@@ -218,6 +233,8 @@ struct Sampler {
     is_stretched: bool,
     is_spared: bool,
     passage: Passage,
+    /// Among how many samplers the files that this process may have open are shared.
+    shares: usize,
     /// Closes a channel when the recording ends.
     _end: Sender<()>,
 }
@@ -252,6 +269,7 @@ impl Sampler {
             is_stretched: false,
             is_spared: false,
             passage,
+            shares: 1,
             _end: end,
             target,
             settings,
@@ -267,7 +285,7 @@ impl Sampler {
 
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
-        self.target.expect_many_looks();
+        self.target.expect_many_looks(self.shares);
         self.stops.add(self.pausing.arrive());
         let end = loop {
             match self.clock.next() {
@@ -293,12 +311,12 @@ impl Sampler {
             if self.told.elapsed() >= PROGRESS_EVERY {
                 self.told = Instant::now();
                 self.add_up();
-                self.interner.progress(self.clock.elapsed(), &mut self.tally);
+                self.interner.progress(self.clock.elapsed(), &self.tally);
             }
             if self.pausing.must_leave() {
                 self.tell();
                 self.add_up();
-                let so_far = Outcome { tally: self.tally, elapsed: self.clock.elapsed(), end: End::Stopped };
+                let so_far = self.last(self.clock.elapsed(), End::Stopped);
                 // Either way the thread of the target goes on as this one ends.
                 return self.spawn().map_or(Leg::Last(so_far), Leg::Next);
             }
@@ -306,9 +324,15 @@ impl Sampler {
         self.tell();
         let elapsed = self.clock.elapsed();
         self.add_up();
-        self.interner.finish(elapsed, &mut self.tally);
+        self.interner.finish(elapsed, &self.tally);
         self.pausing.leave();
-        Leg::Last(Outcome { tally: self.tally, elapsed, end })
+        Leg::Last(self.last(elapsed, end))
+    }
+
+    fn last(&self, elapsed: Duration, end: End) -> Box<Last> {
+        let processes = Processes { sampled: 1, time: elapsed, ..Processes::default() };
+        let outcome = Outcome { tally: self.tally, elapsed, end, processes };
+        Box::new(Last { outcome, stops: self.stops.clone() })
     }
 
     /// Leaves out samples where the target was stopped for more of its time than it may be, or more processor time was

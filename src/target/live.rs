@@ -136,7 +136,7 @@ impl Live {
         Ok(Facts {
             pid: self.pid,
             own_pid: self.own_tid(Tid(self.pid)).unwrap_or(self.pid.into()) as u32,
-            command: proc::command(self.pid),
+            command: proc::command_line(self.pid),
             mappings: proc::mappings(self.pid).map_err(|e| failed(self.pid, e))?,
             tasks: self.tasks_now(),
         })
@@ -273,10 +273,11 @@ impl Live {
         }
     }
 
-    /// From now on files of so many threads may be kept open as the kernel allows this process, whose limit is raised.
-    pub fn keep_more_open(&self) {
+    /// From now on files of so many threads may be kept open as the kernel allows this process, whose limit is raised; among
+    /// so many targets.
+    pub fn keep_more_open(&self, targets: usize) {
         let limit = raise_limit_of_open_files().unwrap_or(0);
-        lock(&self.tasks).kept = (limit / 4).clamp(FEWEST_KEPT_OPEN, MOST_KEPT_OPEN);
+        lock(&self.tasks).kept = (limit / 4).clamp(FEWEST_KEPT_OPEN, MOST_KEPT_OPEN) / targets.max(1);
     }
 
     /// Whether the process is there and not a zombie.

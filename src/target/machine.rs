@@ -20,7 +20,7 @@ pub fn known_inside_as(pid: u32) -> Vec<Contained> {
     let is_meant = |status: &Status| matches!(status.namespaced_pids.as_slice(), [_, .., own] if *own == pid);
     let contained = |id: u32| {
         Status::read(&id.to_string()).filter(is_meant)?;
-        Some(Contained { pid: id, command: proc::command(id), container: container(id) })
+        Some(Contained { pid: id, command: proc::command_line(id), container: container(id) })
     };
     proc::processes().into_iter().filter_map(contained).collect()
 }

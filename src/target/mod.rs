@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod command;
 pub mod elf;
+pub mod family;
 mod image;
 mod live;
 pub mod machine;
@@ -36,6 +37,7 @@ use image::{Image, Recorder};
 use live::Live;
 pub use live::{ReadsBy, try_file, try_vectors};
 pub use plight::Plight;
+pub use proc::command_line;
 use source::SourceFiles;
 use system_call::{Descriptor, InKernel};
 
@@ -291,10 +293,11 @@ impl Target {
         }
     }
 
-    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised.
-    pub fn expect_many_looks(&self) {
+    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised. So
+    /// many targets share it.
+    pub fn expect_many_looks(&self, targets: usize) {
         if let Some(live) = self.live() {
-            live.keep_more_open();
+            live.keep_more_open(targets);
         }
     }
 

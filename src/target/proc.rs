@@ -20,6 +20,8 @@ pub struct Stat {
     pub is_kernel_thread: bool,
     /// Processor time that it has used, user's and system's, in ticks of 10 ms.
     pub ticks: u64,
+    /// The process that it is a child of; 0 for none.
+    pub parent: u32,
     /// How many threads it has.
     pub threads: u32,
     /// When it started, in ticks since the machine did: with its id, what tells it from one that has its id later.
@@ -41,7 +43,8 @@ impl Stat {
         let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.bytes().next()?;
-        let flags: u64 = fields.nth(5)?.parse().ok()?;
+        let parent = fields.next()?.parse().ok()?;
+        let flags: u64 = fields.nth(4)?.parse().ok()?;
         let mut number_after = |skipped| fields.nth(skipped).and_then(|field| field.parse::<u64>().ok());
         let user = number_after(4)?;
         let system = number_after(0)?;
@@ -52,6 +55,7 @@ impl Stat {
             state,
             is_kernel_thread: flags & KERNEL_THREAD != 0,
             ticks: user.saturating_add(system),
+            parent,
             threads: u32::try_from(threads).unwrap_or(u32::MAX),
             started,
         })
@@ -123,7 +127,7 @@ pub fn processes() -> Vec<u32> {
 }
 
 /// The command line of a process, one string an argument. A process without one is called by its name.
-pub fn command(pid: u32) -> Vec<String> {
+pub fn command_line(pid: u32) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
     match bytes {
@@ -189,7 +193,7 @@ mod tests {
         let line = b"12 (a) R \xff(b)) S 1 2 3 4 5 2129984 7 8 9 10 11 12 13 14 15 16 17 18 19 20";
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.name.as_str(), stat.state, stat.is_kernel_thread), ("a) R \u{fffd}(b)", b'S', true));
-        assert_eq!((stat.ticks, stat.threads, stat.started), (11 + 12, 17, 19));
+        assert_eq!((stat.parent, stat.ticks, stat.threads, stat.started), (1, 11 + 12, 17, 19));
         let status = Status::parse(
             b"Name:\t\xff\nState:\tS (sleeping)\nNSpid:\t40\t7\nUid:\t1\t2\t3\t4\nCapEff:\t00000000a8\nTracerPid:\t9\n\
               voluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t2\n",

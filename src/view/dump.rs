@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use crate::aggregate::{Rules, Who};
 use crate::printable::printable;
 use crate::sample::{
-    FrameSnapshot, GilHolder, GilState, Incomplete, InterpreterSnapshot, Snapshot, ThreadSnapshot, ThreadState, Tid,
-    Unreadable,
+    FrameSnapshot, GilHolder, GilState, Incomplete, InterpreterSnapshot, Lost, Snapshot, ThreadSnapshot, ThreadState,
+    Tid, Unreadable,
 };
 
 /// The version of the JSON's shape. It grows when a reader of the old one would be misled.
@@ -26,7 +27,33 @@ pub struct Report {
     pysample: &'static str,
     #[serde(flatten)]
     process: Process,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<u32>,
+    /// Threads that are not in it because they are not wanted.
+    #[serde(skip_serializing_if = "is_zero")]
+    left_out: usize,
     interpreters: Vec<Interpreter>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// A process and its descendants, each at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Family {
+    schema: u32,
+    pysample: &'static str,
+    root: u32,
+    processes: Vec<Report>,
+    unreadable: Vec<Unread>,
+}
+
+/// A process that could not be read.
+#[derive(Clone, Debug, Serialize)]
+struct Unread {
+    pid: u32,
+    why: String,
 }
 
 /// Which process, and what runs in it.
@@ -89,7 +116,28 @@ impl Report {
     pub fn new(process: Process, snapshot: Snapshot, source: impl Fn(&str, u32) -> Option<String>) -> Report {
         let mut sources = Sources { read: source, known: HashMap::new() };
         let interpreters = snapshot.interpreters.into_iter().map(|it| Interpreter::new(it, &mut sources)).collect();
-        Report { schema: SCHEMA, pysample: env!("CARGO_PKG_VERSION"), process, interpreters }
+        let (schema, pysample) = (SCHEMA, env!("CARGO_PKG_VERSION"));
+        Report { schema, pysample, process, parent: None, left_out: 0, interpreters }
+    }
+
+    /// Leaves out the threads that are not wanted, and those with code in them that is not.
+    pub fn of_wanted(mut self, wanted: &Rules) -> Report {
+        let pid = Some(self.process.pid);
+        for interpreter in &mut self.interpreters {
+            let before = interpreter.threads.len();
+            interpreter.threads.retain(|thread| {
+                let (os_thread_id, name) = (thread.os_thread_id, thread.name.as_deref());
+                let is_excluded = thread.frames.iter().any(|frame| wanted.exclude(&frame.function, &frame.file));
+                wanted.pick(Who { pid, os_thread_id, name }) && !is_excluded
+            });
+            self.left_out += before - interpreter.threads.len();
+        }
+        self
+    }
+
+    /// Whose child the process is.
+    pub fn of_parent(self, parent: Option<u32>) -> Report {
+        Report { parent, ..self }
     }
 
     /// Adds by which id each thread is known in the process's own PID namespace, where that is another than ours.
@@ -112,6 +160,38 @@ impl Report {
         page.process(&self.process)?;
         for interpreter in &self.interpreters {
             page.interpreter(interpreter, self.interpreters.len())?;
+        }
+        match self.left_out {
+            0 => Ok(()),
+            1 => writeln!(page.out, "\n1 thread that is not wanted is left out."),
+            more => writeln!(page.out, "\n{more} threads that are not wanted are left out."),
+        }
+    }
+}
+
+impl Family {
+    /// Puts together the processes of a family, its root first, and those that could not be read.
+    pub fn new(root: u32, processes: Vec<Report>, unreadable: Vec<Lost>) -> Family {
+        let unreadable = unreadable.into_iter().map(|Lost { pid, why }| Unread { pid, why }).collect();
+        Family { schema: SCHEMA, pysample: env!("CARGO_PKG_VERSION"), root, processes, unreadable }
+    }
+
+    /// Writes the family for a program: each process as it is written alone.
+    pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, self)?;
+        writeln!(out)
+    }
+
+    /// Writes the family for a person: one process after the other.
+    pub fn write_text(&self, colour: Colour, out: &mut dyn Write) -> io::Result<()> {
+        for (index, process) in self.processes.iter().enumerate() {
+            if index > 0 {
+                writeln!(out, "\n")?;
+            }
+            process.write_text(colour, out)?;
+        }
+        for Unread { why, .. } in &self.unreadable {
+            writeln!(out, "\nNot read: {}", printable(why))?;
         }
         Ok(())
     }
@@ -382,6 +462,12 @@ mod tests {
         Report::new(process(), Snapshot { interpreters }, source)
     }
 
+    fn main_and_wait() -> Report {
+        let frames = |function| vec![frame(function, "/srv/app.py", Some(3))];
+        let threads = vec![thread(Some("a"), 42, frames("main")), thread(Some("b"), 43, frames("wait"))];
+        report(vec![interpreter(0, GilHolder::Free, threads)])
+    }
+
     fn text(report: &Report, colour: Colour) -> String {
         let mut out = Vec::new();
         report.write_text(colour, &mut out).unwrap();
@@ -405,6 +491,37 @@ mod tests {
         main.off_for = None;
         let worker = thread(None, 4243, vec![frame("wait", "/usr/lib/threading.py", None)]);
         report(vec![interpreter(0, GilHolder::Held { os_thread_id: Some(Tid(4242)) }, vec![main, worker])])
+    }
+
+    #[test]
+    fn threads_that_are_not_wanted_are_left_out_and_counted() {
+        let rules = Rules { threads: vec![crate::aggregate::ThreadRule::Numbered(43)], ..Rules::default() };
+        let told = json(&main_and_wait().of_wanted(&rules));
+        assert_eq!(told["interpreters"][0]["threads"].as_array().map(Vec::len), Some(1));
+        assert_eq!((&told["interpreters"][0]["threads"][0]["name"], &told["left_out"]), (&json!("b"), &json!(1)));
+        let exclude = vec!["wait".parse().unwrap()];
+        let told = text(&main_and_wait().of_wanted(&Rules { exclude, ..Rules::default() }), Colour::None);
+        assert!(!told.contains("\"b\"") && told.ends_with("\n1 thread that is not wanted is left out.\n"), "{told}");
+        assert_eq!(json(&main_and_wait().of_wanted(&Rules::default())), json(&main_and_wait()));
+    }
+
+    #[test]
+    fn a_family_is_its_processes_as_they_are_alone() {
+        let lost = Lost { pid: 44, why: "not permitted".into() };
+        let family = Family::new(42, vec![main_and_wait(), main_and_wait().of_parent(Some(42))], vec![lost]);
+        let mut out = Vec::new();
+        family.write_json(&mut out).unwrap();
+        let told: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&told["schema"], &told["root"]), (&json!(SCHEMA), &json!(42)));
+        let alone = serde_json::to_value(main_and_wait()).unwrap();
+        assert_eq!(told["processes"][0], alone);
+        assert_eq!(told["processes"][1]["parent"], 42);
+        assert_eq!(told["unreadable"], json!([{ "pid": 44, "why": "not permitted" }]));
+        let mut text = Vec::new();
+        family.write_text(Colour::None, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.matches("\nProcess ").count() + usize::from(text.starts_with("Process ")), 2);
+        assert!(text.ends_with("\nNot read: not permitted\n"), "{text}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::dump::{Colour, Process, for_how_long, thread_name};
 use super::summary::threads;
 use crate::aggregate::gil::{Gil, Held, Hold, ThreadAccount, Wait};
-use crate::aggregate::{CallTree, GilAccount, Share};
+use crate::aggregate::{CallTree, GilAccount, GilId, Share};
 use crate::printable::printable;
 use crate::sample::{Code, CodeId, FrameId, GilState, StackId, Tally, ThreadId, ThreadState, Tid};
 
@@ -58,6 +58,10 @@ struct Samples {
 /// One GIL, or an interpreter without one.
 #[derive(Clone, Debug, Serialize)]
 struct Part {
+    /// The process, where it was told.
+    pid: Option<u32>,
+    #[serde(skip)]
+    program: String,
     interpreters: Vec<i64>,
     exists: bool,
     verdict: Vec<String>,
@@ -208,7 +212,8 @@ impl Report {
             if index > 0 {
                 writeln!(page.out)?;
             }
-            page.part(part, self.gils.len())?;
+            page.title(part, &self.gils)?;
+            page.part(part)?;
         }
         Ok(())
     }
@@ -223,13 +228,16 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn part(&self, owner: i64, gil: &Gil) -> Part {
+    fn part(&self, owner: GilId, gil: &Gil) -> Part {
         let moments = gil.moments().max(1) as f64;
         // Those at which it was not known who held it included.
         let looks = (gil.moments() + gil.unknown).max(1) as f64;
         let threads = self.threads(owner, gil.exists);
         let functions = self.functions(gil);
+        let process = self.tree.process(owner.process);
         let mut part = Part {
+            pid: process.map(|process| process.pid),
+            program: process.map(|process| process.program()).unwrap_or_default(),
             interpreters: gil.interpreters.iter().copied().collect(),
             exists: gil.exists,
             verdict: Vec::new(),
@@ -256,7 +264,7 @@ impl Teller<'_> {
     }
 
     /// Those first that held the GIL or wanted it most; without one, those that ran most.
-    fn threads(&self, owner: i64, has_gil: bool) -> Vec<ThreadPart> {
+    fn threads(&self, owner: GilId, has_gil: bool) -> Vec<ThreadPart> {
         let own = self.account.threads().iter().filter(|(id, _)| self.account.owner(**id) == Some(owner));
         let mut parts: Vec<(u64, ThreadPart)> = own
             .filter_map(|(id, account)| {
@@ -357,7 +365,7 @@ impl Teller<'_> {
         parts.collect()
     }
 
-    fn lock_waits(&self, owner: i64, moments: u64) -> Vec<PathPart> {
+    fn lock_waits(&self, owner: GilId, moments: u64) -> Vec<PathPart> {
         let own = self.account.threads().iter().filter(|(id, _)| self.account.owner(**id) == Some(owner));
         let mut waits: HashMap<Option<StackId>, u64> = HashMap::new();
         for (stack, count) in own.flat_map(|(_, account)| &account.waits_in) {
@@ -542,12 +550,25 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn part(&mut self, part: &Part, of: usize) -> io::Result<()> {
-        if of > 1 {
-            let ids: Vec<String> = part.interpreters.iter().map(i64::to_string).collect();
-            let title = if ids.len() == 1 { "Interpreter" } else { "Interpreters" };
-            writeln!(self.out, "{}", self.bold(&format!("{title} {}", ids.join(", "))))?;
+    /// Whose GIL it is, where there are several.
+    fn title(&mut self, part: &Part, all: &[Part]) -> io::Result<()> {
+        let mut titles = Vec::new();
+        if all.iter().any(|other| other.pid != part.pid) {
+            let pid = part.pid.map_or("?".into(), |pid| pid.to_string());
+            titles.push(format!("{} (pid {pid})", printable(&part.program)));
         }
+        if all.iter().filter(|other| other.pid == part.pid).count() > 1 {
+            let ids: Vec<String> = part.interpreters.iter().map(i64::to_string).collect();
+            let interpreters = if ids.len() == 1 { "Interpreter" } else { "Interpreters" };
+            titles.push(format!("{interpreters} {}", ids.join(", ")));
+        }
+        match titles.is_empty() {
+            true => Ok(()),
+            false => writeln!(self.out, "{}", self.bold(&titles.join(", "))),
+        }
+    }
+
+    fn part(&mut self, part: &Part) -> io::Result<()> {
         for line in &part.verdict {
             writeln!(self.out, "{}", self.bold(&printable(line)))?;
         }

@@ -10,7 +10,7 @@ use super::dump::Colour;
 use super::summary::{Profile, Summary, hertz};
 use crate::aggregate::activity::{Activity, OfGil, OfThread};
 use crate::aggregate::hot::{Hot, hottest};
-use crate::aggregate::{CallTree, Synopsis};
+use crate::aggregate::{CallTree, LeftOut, Synopsis};
 use crate::printable::printable;
 use crate::sample::{Code, Ending, Event, Header, Process, ProcessId, Tally, ThreadState, Wanted};
 
@@ -164,6 +164,8 @@ impl Report {
             elapsed: synopsis.elapsed(),
             rate: about.header.rate,
             tally,
+            processes: None,
+            left_out: LeftOut::default(),
             profile: Some(Profile {
                 stacks,
                 distinct: synopsis.distinct_stacks(),

@@ -3,8 +3,9 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use crate::aggregate::LeftOut;
 use crate::printable::printable;
-use crate::sample::{Mixing, Stopped, Tally};
+use crate::sample::{Mixing, Processes, Stopped, Tally};
 
 pub use crate::sample::Ending;
 
@@ -19,6 +20,10 @@ pub struct Summary {
     pub rate: f64,
     /// What became of them.
     pub tally: Tally,
+    /// Which processes it is of, if that may be more than one.
+    pub processes: Option<Processes>,
+    /// What was not wanted.
+    pub left_out: LeftOut,
     /// What is in the profile, if that is what was made.
     pub profile: Option<Profile>,
     /// Why it ended.
@@ -45,11 +50,16 @@ impl Display for Summary {
         self.headline(f)?;
         if self.end != Ending::NeverPython {
             self.moments(f)?;
+            self.processes.iter().try_for_each(|processes| told(processes, f))?;
             self.profile.iter().try_for_each(|profile| profile.write(f))?;
+            self.left_out(f)?;
             self.losses(f)?;
             self.mixing(f)?;
             self.stops(f)?;
             self.own_cpu(f)?;
+        }
+        if let (Some(processes), Ending::NeverPython) = (&self.processes, self.end) {
+            told(processes, f)?;
         }
         match &self.written {
             Some(written) => writeln!(f, "  written     {}", printable(written)),
@@ -76,6 +86,7 @@ impl Summary {
             Ending::Duration => "the time was up",
             Ending::Stopped => "it was stopped",
             Ending::TargetExited => "the process ended",
+            Ending::FamilyEnded => "it and its Python descendants had ended",
             Ending::TargetReplaced => "the process became a program that is not Python",
             Ending::NeverPython => return writeln!(f, "No sample was taken: {subject} was never seen running Python"),
         };
@@ -93,6 +104,13 @@ impl Summary {
         let stretched = if stretched > 0 { format!(", {stretched} left out for --max-pause") } else { String::new() };
         let spared = if spared > 0 { format!(", {spared} left out for --max-cpu") } else { String::new() };
         let asked_rate = hertz(self.rate);
+        if self.processes.is_some() {
+            // What each achieved is not known; all together achieve what their number makes of it.
+            return writeln!(
+                f,
+                "  samples     {asked} asked, {taken} taken, {late} late{stretched}{failed} ({asked_rate} asked of each process)"
+            );
+        }
         writeln!(
             f,
             "  samples     {asked} asked, {taken} taken, {late} late{stretched}{spared}{failed} ({asked_rate} asked, {achieved} achieved)"
@@ -101,7 +119,12 @@ impl Summary {
 
     fn stops(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Stopped { count, total, median, longest } = self.tally.stopped;
-        let (share, median, longest) = (self.percent(total), micros(median), micros(longest));
+        let (median, longest) = (micros(median), micros(longest));
+        // With several processes it is a share of the time of each.
+        let share = match &self.processes {
+            Some(processes) => percent(total, processes.time),
+            None => self.percent(total),
+        };
         write!(f, "  stopped     ")?;
         match count {
             0 => writeln!(f, "never"),
@@ -120,9 +143,16 @@ impl Summary {
 
     /// How much of the recording's time that is.
     fn percent(&self, time: Duration) -> f64 {
-        match self.elapsed.is_zero() {
-            true => 0.0,
-            false => 100.0 * time.as_secs_f64() / self.elapsed.as_secs_f64(),
+        percent(time, self.elapsed)
+    }
+
+    fn left_out(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let LeftOut { threads, excluded } = self.left_out;
+        match (threads, excluded) {
+            (0, 0) => Ok(()),
+            (threads, 0) => writeln!(f, "  left out    {threads} stacks of other threads"),
+            (0, excluded) => writeln!(f, "  left out    {excluded} stacks for --exclude"),
+            _ => writeln!(f, "  left out    {threads} stacks of other threads, {excluded} for --exclude"),
         }
     }
 
@@ -163,6 +193,27 @@ impl Summary {
     }
 }
 
+/// Which processes were sampled, and which were not.
+fn told(processes: &Processes, f: &mut Formatter<'_>) -> fmt::Result {
+    let Processes { sampled, time, lost, lost_count, warnings, missed } = processes;
+    writeln!(f, "  processes   {sampled}, for {:.1} s in all", time.as_secs_f64())?;
+    for lost in lost {
+        writeln!(f, "  not read    {}", printable(&lost.why))?;
+    }
+    match lost_count - lost.len() {
+        0 => {}
+        more => writeln!(f, "  not read    {more} more")?,
+    }
+    if *missed > 0 {
+        writeln!(f, "  missed      {missed} that ended before it was known whether they run Python")?;
+    }
+    warnings.iter().try_for_each(|warning| writeln!(f, "  warning     {}", printable(warning)))
+}
+
+fn percent(time: Duration, of: Duration) -> f64 {
+    if of.is_zero() { 0.0 } else { 100.0 * time.as_secs_f64() / of.as_secs_f64() }
+}
+
 fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
@@ -187,7 +238,7 @@ pub fn hertz(rate: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Stops;
+    use crate::sample::{Lost, Stops};
 
     fn summary() -> Summary {
         let [total, median, longest] = [12_500, 23, 90].map(Duration::from_micros);
@@ -198,6 +249,8 @@ mod tests {
             elapsed: Duration::from_millis(5040),
             rate: 100.0,
             tally: Tally { asked: 504, taken: 502, late: 2, stopped, own_cpu, ..Tally::default() },
+            processes: None,
+            left_out: LeftOut::default(),
             profile: Some(Profile { stacks: 1000, distinct: 14, frameless: 0, threads: 2 }),
             end: Ending::Duration,
             written: Some("profile.svg".into()),
@@ -295,6 +348,29 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
         let summary = Summary { subject: "\x1b]0;x\x07".into(), written: Some("a\nb.svg".into()), ..summary() };
         assert!(summary.to_string().chars().all(|c| c == '\n' || !c.is_control()));
         assert!(summary.to_string().ends_with("  written     a\\nb.svg\n"));
+    }
+
+    #[test]
+    fn a_family_tells_its_processes_and_those_that_were_not_read() {
+        let lost = vec![Lost { pid: 44, why: "not permitted".into() }];
+        let time = Duration::from_millis(40_000);
+        let processes = Processes { sampled: 8, time, lost, lost_count: 3, missed: 2, warnings: vec!["new".into()] };
+        let left_out = LeftOut { threads: 5, excluded: 6 };
+        let told = Summary { processes: Some(processes), left_out, end: Ending::FamilyEnded, ..summary() }.to_string();
+        assert!(told.contains("until it and its Python descendants had ended\n"), "{told}");
+        let lines: Vec<&str> = told.lines().map(str::trim).collect();
+        for line in [
+            "samples     504 asked, 502 taken, 2 late (100 Hz asked of each process)",
+            "processes   8, for 40.0 s in all",
+            "not read    not permitted",
+            "not read    2 more",
+            "missed      2 that ended before it was known whether they run Python",
+            "warning     new",
+            "left out    5 stacks of other threads, 6 for --exclude",
+            "stopped     0.03 % of the time: 500 times, 23 us in the median, 90 us at worst",
+        ] {
+            assert!(lines.contains(&line), "{line}: {told}");
+        }
     }
 
     #[test]

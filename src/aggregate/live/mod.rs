@@ -419,9 +419,12 @@ impl Live {
 
     /// A profile of what was seen since it began, or was reset.
     pub fn profile(&self, mode: Mode) -> CallTree {
-        let stacks = self.stacks(&self.totals, Of::default());
-        let weigh = |(stack, counts): (StackId, Counts)| Some((stack, mode.of(&counts))).filter(|(_, n)| *n > 0);
-        self.tree.weighed(stacks.into_iter().filter_map(weigh))
+        let stacks = |process| {
+            let of = Of { thread: None, process: Some(process) };
+            self.stacks(&self.totals, of).into_iter().map(move |(stack, counts)| ((process, stack), mode.of(&counts)))
+        };
+        let processes = (0..self.tree.processes().len() as u32).map(ProcessId);
+        self.tree.weighed(processes.flat_map(stacks).filter(|(_, count)| *count > 0))
     }
 
     /// How many entries are kept of what was seen: what memory grows with, beside definitions.

@@ -335,14 +335,15 @@ impl App<'_> {
     fn end(&mut self) {
         let Some(collector) = self.collector.take() else { return };
         let (_, outcome) = collector.finish();
-        self.outcome = Some(outcome);
         self.is_dirty = true;
         self.ended = Some(match self.end_of(&outcome) {
             Ending::Duration => "the time is up".into(),
             Ending::TargetReplaced => "it became a program that is not Python".into(),
             Ending::Stopped => "the recording was stopped".into(),
             Ending::TargetExited | Ending::NeverPython => "the process has ended".into(),
+            Ending::FamilyEnded => "it and its Python descendants have ended".into(),
         });
+        self.outcome = Some(outcome);
     }
 
     fn end_of(&self, outcome: &Outcome) -> Ending {
@@ -355,7 +356,7 @@ impl App<'_> {
             collector.stopper().stop();
         }
         self.end();
-        let outcome = self.outcome.expect("the recording is over");
+        let outcome = self.outcome.take().expect("the recording is over");
         Left { end: self.end_of(&outcome), outcome, saved: self.saved, is_interrupted: go == Go::Interrupted }
     }
 }

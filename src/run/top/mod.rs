@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{select, tick};
+use pysample::aggregate::LeftOut;
 use pysample::aggregate::live::Live;
 use pysample::error::Result;
 use pysample::export::Files;
@@ -115,6 +116,8 @@ fn watch(
         elapsed: outcome.elapsed,
         rate: plan.sampling.rate,
         tally,
+        processes: None,
+        left_out: LeftOut::default(),
         profile: None,
         end,
         written: None,
@@ -163,6 +166,7 @@ fn refresh(
     live.remarks().iter().for_each(|remark| tell(&format!("pysample: {}", what(*remark))));
     let ended = match end {
         Ending::TargetExited => Some("the process has ended"),
+        Ending::FamilyEnded => Some("it and its Python descendants have ended"),
         Ending::TargetReplaced => Some("it became a program that is not Python"),
         Ending::Duration | Ending::Stopped | Ending::NeverPython => None,
     };

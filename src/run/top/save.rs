@@ -7,7 +7,7 @@ use pysample::aggregate::CallTree;
 use pysample::aggregate::live::{Live, Mode};
 use pysample::error::Result;
 use pysample::export::flamegraph::{self, Drawing, Heading};
-use pysample::export::{Files, Folded, Labels, Lines, Threads, collapsed};
+use pysample::export::{Files, Folded, Labels, collapsed};
 use pysample::output::Output;
 use pysample::sample::Process;
 use pysample::view::dump::{Colour, Process as Dumped, Report};
@@ -37,7 +37,7 @@ impl Profile {
             hertz(rate),
         );
         let search_path = live.search_path();
-        let labels = Labels { lines: Lines::Running, files, threads: Threads::Merged, search_path };
+        let labels = Labels { files, search_path, ..Labels::default() };
         Profile { tree, labels, heading: Heading { title: subject.to_text(), subtitle } }
     }
 

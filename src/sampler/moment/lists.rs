@@ -249,16 +249,14 @@ impl Reader {
         let mut pthread_tid = self.pthread_tid;
         let place = OnceCell::new();
         for thread in self.threads.iter_mut().filter(|thread| thread.tid.is_none()) {
-            let own = match thread.identity.native_thread_id {
-                Some(own) => Some(own),
-                None => {
-                    let find = || PthreadTid::find(memory, &distinct(&ids), |id| target.task(id).is_some());
-                    let place = pthread_tid.or_else(|| *place.get_or_init(find));
-                    pthread_tid = place;
-                    place.and_then(|place| place.read(memory, thread.identity.thread_id))
-                }
-            };
-            thread.tid = own.and_then(|own| target.task(own));
+            // The id that it keeps itself is its parent's in a process that was forked behind Python's back, as uWSGI does.
+            let kept = thread.identity.native_thread_id.and_then(|own| target.task(own));
+            thread.tid = kept.or_else(|| {
+                let find = || PthreadTid::find(memory, &distinct(&ids), |id| target.task(id).is_some());
+                let place = pthread_tid.or_else(|| *place.get_or_init(find));
+                pthread_tid = place;
+                place.and_then(|place| place.read(memory, thread.identity.thread_id)).and_then(|own| target.task(own))
+            });
         }
         self.pthread_tid = pthread_tid;
     }

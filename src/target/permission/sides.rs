@@ -84,7 +84,7 @@ impl Sides {
             yama: yama_scope(),
             modules: fs::read_to_string("/sys/kernel/security/lsm").ok().map(|list| list.trim().to_owned()),
             undumpable: owner.zip(theirs.status.as_ref()).and_then(|(owner, status)| undumpable(owner, status)),
-            tracer: tracer.map(|tracer| (tracer, proc::command(tracer).into_iter().next().unwrap_or_default())),
+            tracer: tracer.map(|tracer| (tracer, proc::command_line(tracer).into_iter().next().unwrap_or_default())),
             sandbox: fs::read_to_string("/proc/version").ok().and_then(|version| sandbox(&version)),
             theirs,
         }

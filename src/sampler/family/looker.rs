@@ -1,0 +1,76 @@
+//! Looks at processes on a thread of its own: is it Python? One that is large and is not takes as long as reading it does,
+//! and nobody who watches for children can wait for that.
+
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::candidates::Answer;
+use crate::error::{Error, Result};
+use crate::python::{Interpreter, locate};
+use crate::target::Target;
+use crate::target::family::{Relative, program};
+
+/// Questions that wait.
+const MOST: usize = 1 << 14;
+
+/// The thread. It ends when this is dropped.
+pub struct Looker {
+    questions: Option<Sender<Relative>>,
+    answers: Receiver<(Answer, Result<Box<(Target, Interpreter)>>)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Looker {
+    /// Starts the thread.
+    pub fn new() -> Result<Looker> {
+        let (questions, asked) = bounded::<Relative>(MOST);
+        let (sender, answers) = bounded(MOST);
+        let thread = thread::Builder::new()
+            .name("looker".into())
+            .spawn(move || {
+                // Whoever no longer wants to know has dropped the receiver.
+                asked.into_iter().map(look).try_for_each(|answer| sender.send(answer)).unwrap_or_default();
+            })
+            .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+        Ok(Looker { questions: Some(questions), answers, thread: Some(thread) })
+    }
+
+    /// Asks about a process.
+    pub fn ask(&self, relative: Relative) {
+        if let Some(questions) = &self.questions
+            && let Err(TrySendError::Full(_)) = questions.try_send(relative)
+        {
+            debug_assert!(false, "there are no more processes than questions");
+        }
+    }
+
+    /// What has been found out.
+    pub fn answers(&self) -> impl Iterator<Item = (Answer, Result<Box<(Target, Interpreter)>>)> {
+        self.answers.try_iter()
+    }
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        drop(self.questions.take());
+        // What it has found out by now is not wanted, and must not keep it.
+        self.answers = bounded(0).1;
+        // A look that panicked has said so.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn look(relative: Relative) -> (Answer, Result<Box<(Target, Interpreter)>>) {
+    let (begun, program): (_, Option<PathBuf>) = (Instant::now(), program(relative.pid));
+    let found = attach(relative.pid);
+    (Answer { relative, program, cost: begun.elapsed() }, found)
+}
+
+fn attach(pid: u32) -> Result<Box<(Target, Interpreter)>> {
+    let target = Target::attach(pid)?;
+    let interpreter = locate(&target)?;
+    Ok(Box::new((target, interpreter)))
+}
