@@ -14,6 +14,7 @@ mod ps;
 mod record;
 mod recordings;
 mod session;
+mod sources;
 mod spool;
 mod top;
 

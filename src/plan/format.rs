@@ -6,7 +6,8 @@ use std::path::Path;
 
 use pysample::error::Result;
 use pysample::export::flamegraph::{self, Drawing, Heading};
-use pysample::export::{Folded, Labels, collapsed};
+use pysample::export::html::{self, Sources};
+use pysample::export::{Folded, Labels, chrome_trace, collapsed, firefox, json_lines, pprof, pstats, speedscope};
 use pysample::sample::Replay;
 
 use super::wrong;
@@ -20,6 +21,20 @@ pub enum Format {
     Flamegraph,
     /// An own recording.
     Pysample,
+    /// A page with a flame graph, a timeline and the source.
+    Html,
+    /// For speedscope.
+    Speedscope,
+    /// For pprof.
+    Pprof,
+    /// For the Firefox profiler.
+    Firefox,
+    /// For Python's own pstats.
+    Pstats,
+    /// Trace events, for Perfetto.
+    ChromeTrace,
+    /// One JSON object a line.
+    JsonLines,
 }
 
 /// What there is to know of a format.
@@ -37,7 +52,7 @@ pub struct Row {
 /// Writes stacks and how often each was seen.
 pub type FromStacks = fn(&Folded, &Heading, Drawing, &mut dyn Write) -> io::Result<()>;
 /// Writes what is made of every sample.
-pub type FromSamples = fn(&dyn Replay, &Labels, &mut dyn Write) -> io::Result<()>;
+pub type FromSamples = fn(&dyn Replay, &Labels, &Sources<'_>, &mut dyn Write) -> io::Result<()>;
 
 /// What a format is made from, and by whom.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +60,6 @@ pub enum Way {
     /// Stacks and how often each was seen: while recording nothing else is kept.
     Stacks(FromStacks),
     /// Every sample.
-    #[allow(dead_code)] // Until the first such format has its row.
     Samples(FromSamples),
     /// It is an own recording.
     Own,
@@ -65,6 +79,48 @@ const FORMATS: &[Row] = &[
         way: Way::Stacks(|stacks, _, _, out| collapsed::write(stacks, out)),
     },
     Row { format: Format::Pysample, names: &["pysample"], endings: &["pysample"], way: Way::Own },
+    Row {
+        format: Format::Html,
+        names: &["html"],
+        endings: &["html", "htm"],
+        way: Way::Samples(|recording, labels, sources, out| html::write(recording, labels, sources, out)),
+    },
+    Row {
+        format: Format::Speedscope,
+        names: &["speedscope"],
+        endings: &["speedscope.json"],
+        way: Way::Samples(|recording, labels, _, out| speedscope::write(recording, labels, out)),
+    },
+    Row {
+        format: Format::Pprof,
+        names: &["pprof"],
+        endings: &["pb.gz", "pprof"],
+        way: Way::Samples(|recording, labels, _, out| pprof::write(recording, labels, out)),
+    },
+    Row {
+        format: Format::Firefox,
+        names: &["firefox"],
+        endings: &["firefox.json", "profile.json"],
+        way: Way::Samples(|recording, labels, _, out| firefox::write(recording, labels, out)),
+    },
+    Row {
+        format: Format::Pstats,
+        names: &["pstats", "prof"],
+        endings: &["pstats", "prof"],
+        way: Way::Samples(|recording, labels, _, out| pstats::write(recording, labels, out)),
+    },
+    Row {
+        format: Format::ChromeTrace,
+        names: &["chrome-trace", "chrome", "perfetto"],
+        endings: &["trace.json", "perfetto.json"],
+        way: Way::Samples(|recording, labels, _, out| chrome_trace::write(recording, labels, out)),
+    },
+    Row {
+        format: Format::JsonLines,
+        names: &["jsonl", "json-lines"],
+        endings: &["jsonl"],
+        way: Way::Samples(|recording, labels, _, out| json_lines::write(recording, labels, out)),
+    },
 ];
 
 impl Format {

@@ -13,6 +13,7 @@ use pysample::sample::{Event, Header};
 use pysample::view::summary::Profile;
 
 use super::follow::Sum;
+use super::sources::Sources;
 use super::spool::Spool;
 use crate::plan::{FromSamples, FromStacks, Way};
 
@@ -27,7 +28,7 @@ pub enum Kept {
     Own(Samples<File>, PathBuf),
     /// Every sample, to be written as another format in the end, or to somebody who may not read as fast as it comes: then
     /// as it is.
-    Spooled(Samples<Spool>, Option<FromSamples>, Output),
+    Spooled(Samples<Spool>, Option<FromSamples>, Sources, Output),
 }
 
 /// Every sample, on its way to a file.
@@ -46,11 +47,11 @@ impl Kept {
     /// # Errors
     ///
     /// The file of an own recording cannot be written.
-    pub fn new(way: Way, tree: CallTree, header: &Header, output: Output) -> Result<Kept> {
+    pub fn new(way: Way, tree: CallTree, header: &Header, sources: Sources, output: Output) -> Result<Kept> {
         let spooled = |from, output: Output| {
             let samples = Samples::new(Spool::new(output.folder()), header);
             let samples = samples.map_err(|source| output.failed(source))?;
-            Ok(Kept::Spooled(samples, from, output))
+            Ok(Kept::Spooled(samples, from, sources, output))
         };
         match way {
             Way::Stacks(write) => Ok(Kept::Stacks(tree, write, output)),

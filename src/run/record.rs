@@ -18,9 +18,10 @@ use super::described::{Described, file_name};
 use super::follow::Recorded;
 use super::kept::{Kept, Samples};
 use super::session::Purpose;
+use super::sources::Sources;
 use super::spool::Spool;
 use super::tell;
-use crate::plan::{Destination, Format, Reach, Record};
+use crate::plan::{Destination, Format, Reach, Record, Subject};
 
 impl Purpose for Record {
     type Sum = Kept;
@@ -58,7 +59,11 @@ impl Purpose for Record {
             rate: self.sampling.rate,
             wanted: self.sampling.wanted,
         };
-        Kept::new(self.format.way(), tree, &header, output)
+        let sources = match self.subject {
+            Subject::Process(pid) => Sources::of(pid),
+            Subject::Command(_) => Sources::Ours,
+        };
+        Kept::new(self.format.way(), tree, &header, sources, output)
     }
 
     fn may_wait(kept: &Kept) -> bool {
@@ -94,11 +99,11 @@ impl Purpose for Record {
                     Error::Output { path, source }
                 })
             }
-            Kept::Spooled(samples, write_samples, output) => {
+            Kept::Spooled(samples, write_samples, sources, output) => {
                 let finished = samples.writer.finish(recorded.end).and_then(Spool::into_reader);
                 let reader = finished.map_err(|source| output.failed(source))?;
                 let written = write(output, |out| match write_samples {
-                    Some(write_samples) => write_samples(&reader, &labels, out),
+                    Some(write_samples) => write_samples(&reader, &labels, &|file| sources.text(file), out),
                     None => reader.copy(out),
                 });
                 match recorded.failure {

@@ -12,6 +12,7 @@ use pysample::view::summary::Summary;
 
 use super::kept::profile;
 use super::record::{heading, open, write};
+use super::sources::Sources;
 use super::{Exit, colour, print, tell};
 use crate::plan::recordings as plan;
 use crate::plan::{Format, Shape, Way};
@@ -31,7 +32,9 @@ pub fn convert(plan: &plan::Convert) -> Result<Exit> {
     };
     let output = open(&plan.destination, plan.format, &opened.header().program, 0)?;
     let written = match plan.format.way() {
-        Way::Samples(write_samples) => write(output, |out| write_samples(&filtered, &labels, out))?,
+        Way::Samples(write_samples) => {
+            write(output, |out| write_samples(&filtered, &labels, &|file| Sources::Ours.text(file), out))?
+        }
         Way::Own => {
             let ending = opened.ending().unwrap_or(Ending::Stopped);
             write(output, |out| {

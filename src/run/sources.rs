@@ -1,0 +1,70 @@
+//! The text of source files, for formats that show it: as the process that was recorded has them.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+
+use pysample::target::Target;
+
+/// Files larger than this are not read: a source file is not, and the name came from somebody else.
+const LARGEST: u64 = 4 << 20;
+
+/// Where the files of a process are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// Where ours are.
+    Ours,
+    /// Where it has them, as long as it lives.
+    Of(u32),
+}
+
+impl Sources {
+    /// Those of a process that lives.
+    pub fn of(pid: u32) -> Sources {
+        let root = |pid: &str| {
+            let namespace = fs::read_link(format!("/proc/{pid}/ns/mnt")).ok()?;
+            let root = fs::metadata(format!("/proc/{pid}/root/")).ok()?;
+            Some((namespace, root.dev(), root.ino()))
+        };
+        match root("self").is_some_and(|ours| root(&pid.to_string()) == Some(ours)) {
+            true => Sources::Ours,
+            false => Sources::Of(pid),
+        }
+    }
+
+    /// The text of a file, by `co_filename`; `None` where it cannot be had.
+    pub fn text(self, file: &str) -> Option<String> {
+        match self {
+            Sources::Ours if file.starts_with('/') => read(file),
+            Sources::Ours => None,
+            Sources::Of(pid) => Some(Target::attach(pid).ok()?.source_lines(file)?.join("\n")),
+        }
+    }
+}
+
+fn read(file: &str) -> Option<String> {
+    // To open what is no file may block, or do something.
+    let is_file = fs::metadata(file).is_ok_and(|there| there.is_file() && there.len() <= LARGEST);
+    let mut bytes = Vec::new();
+    File::open(file).ok().filter(|_| is_file)?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_files_are_ours() {
+        assert_eq!(Sources::of(std::process::id()), Sources::Ours);
+    }
+
+    #[test]
+    fn only_files_by_their_whole_name_are_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "x = 1\n").unwrap();
+        assert_eq!(Sources::Ours.text(file.path().to_str().unwrap()).as_deref(), Some("x = 1\n"));
+        assert_eq!(Sources::Ours.text("/dev/zero"), None);
+        assert_eq!(Sources::Ours.text("Cargo.toml"), None);
+    }
+}
