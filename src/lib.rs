@@ -17,12 +17,12 @@
 //! ```
 //!
 //! A recording is a stream of [`sample::Event`]s that [`sampler::start`] sends, [`aggregate`] adds up and [`export`]
-//! writes. The folder `examples` of the repository has short programs for both.
+//! writes; [`recording`] keeps one in a file and reads it back. The folder `examples` of the repository has short programs for both.
 //!
 //! How the parts know each other, from the bottom up: [`memory`] reads many ranges at a time; [`target`] is a process
 //! or a recorded image of one; [`python`] turns bytes into threads, frames and names by the numbers of
-//! [`python_offsets`]; [`sampler`] owns the clock and puts moments into [`sample`]'s plain data; [`aggregate`] counts;
-//! [`export`] and [`view`] write for programs and for people.
+//! [`python_offsets`]; [`sampler`] owns the clock and puts moments into [`sample`]'s plain data; [`recording`] keeps
+//! those; [`aggregate`] counts; [`export`] and [`view`] write for programs and for people.
 
 // What tests inside and outside of the library share calls it by its name.
 #[cfg(test)]

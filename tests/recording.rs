@@ -149,6 +149,17 @@ fn what_a_recording_has_is_what_its_account_says() {
 }
 
 #[test]
+fn a_command_that_is_no_python_makes_a_recording_of_nothing() {
+    let folder = folder();
+    let path = folder.path().join("run.pysample");
+    let output = pysample(&["record", "-o", spelled(&path), "--", "true"]);
+    assert!(output.status.success(), "{}", complaint(&output));
+    let told = report(&path);
+    assert_eq!((&told["stacks"], &told["ending"]), (&0.into(), &"never_python".into()));
+    assert!(printed(&["report", spelled(&path)]).contains("No stacks are in it."));
+}
+
+#[test]
 fn a_recording_goes_through_pipes() {
     let (target, folder) = (spinning(), folder());
     let pid = target.pid().to_string();
@@ -252,7 +263,10 @@ fn collapsed_stacks_of_others_are_drawn_and_told() {
     assert!(fs::read_to_string(&svg).expect("a file").contains("total_samples=\"8\""));
     let text = printed(&["report", spelled(&path)]);
     assert!(text.contains("62.5") && text.contains("work (app.py:7)"), "{text}");
-    let refused = pysample(&["convert", spelled(&path), "-o", "-", "--mode", "cpu"]);
+    // It stays known that they were never sampled.
+    let recording = folder.path().join("perf.pysample");
+    printed(&["convert", spelled(&path), "-o", spelled(&recording)]);
+    let refused = pysample(&["convert", spelled(&recording), "-o", "-", "--mode", "cpu"]);
     assert!(complaint(&refused).contains("collapsed stacks do not tell"), "{}", complaint(&refused));
 }
 

@@ -40,8 +40,10 @@ impl Merged {
         let mut programs: Vec<&str> = headers.iter().map(|header| header.program.as_str()).collect();
         programs.dedup();
         let started = headers.iter().map(|header| header.started).min().unwrap_or(first.started);
+        // A recording of what was not sampled has no version.
+        let is_sampled = headers.iter().all(|header| !header.pysample.is_empty());
         let header = Header {
-            pysample: env!("CARGO_PKG_VERSION").into(),
+            pysample: if is_sampled { env!("CARGO_PKG_VERSION").into() } else { String::new() },
             program: programs.join(" + "),
             started,
             ..(*first).clone()

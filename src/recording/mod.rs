@@ -2,6 +2,19 @@
 //! it, several of them together, and collapsed stacks of others can be gone through in the same way. Other formats are made
 //! from it by [`crate::export`]; what is recorded and when it is to be safe is left to the program.
 //!
+//! ```no_run
+//! use pysample::recording::Reader;
+//! use pysample::sample::Event;
+//!
+//! let reader = Reader::open("run.pysample".as_ref())?;
+//! for event in reader.events() {
+//!     if let Event::Sample(sample) = event? {
+//!         println!("{:?} {:?}", sample.at, sample.state);
+//!     }
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! # The file, byte by byte
 //!
 //! A file is `89 50 59 53 4d 50 4c 0a` (`\x89PYSMPL\n`), the version of the format (4 bytes, now 1), then blocks. Numbers

@@ -70,6 +70,12 @@ impl Opened {
         }
     }
 
+    /// Whether pysample recorded it, and so times, states of threads and GILs are known: not so in collapsed stacks, nor in a
+    /// recording that was made of them.
+    pub fn is_sampled(&self) -> bool {
+        !self.header().pysample.is_empty()
+    }
+
     /// Why it ended; `None` where that is not known.
     pub fn ending(&self) -> Option<Ending> {
         match self {

@@ -113,7 +113,7 @@ pub fn report(plan: &plan::Report) -> Result<Exit> {
         file: plan.input.display().to_string(),
         header: filtered.header(),
         ending: opened.ending(),
-        has_states: matches!(opened, Opened::Own(_)),
+        has_states: opened.is_sampled(),
         notes: notes(&opened),
     };
     let report =
@@ -139,13 +139,13 @@ fn unreadable(path: &Path, source: std::io::Error) -> Error {
 fn filtered<'a>(opened: &'a Opened, filter: &Filter, whole: &Synopsis) -> Result<Filtered<'a>> {
     if let Some(wanted) = filter.wanted {
         let recorded = opened.header().wanted;
-        let refused = match opened {
-            Opened::Collapsed(_) => Some("collapsed stacks do not tell what threads were doing".to_owned()),
-            Opened::Own(_) if !Filter::can_narrow(recorded, wanted) => {
+        let refused = match (opened.is_sampled(), Filter::can_narrow(recorded, wanted)) {
+            (false, _) => Some("collapsed stacks do not tell what threads were doing".to_owned()),
+            (true, true) => None,
+            (true, false) => {
                 let (has, wants) = (mode(recorded), mode(wanted));
                 Some(format!("it was recorded with --mode {has}, and not all that --mode {wants} has is in it"))
             }
-            Opened::Own(_) => None,
         };
         if let Some(what) = refused {
             let hint = "what is recorded with --mode wall can be narrowed to any";

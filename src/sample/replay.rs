@@ -10,7 +10,7 @@ use super::{Event, Wanted};
 /// What is said of a recording as a whole. How long it took and what was lost is in its last [`Event::Progress`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
-    /// The version of pysample that made it.
+    /// The version of pysample that sampled it; empty for what was not sampled, but read from collapsed stacks.
     pub pysample: String,
     /// What a person would call the program: the script, the module, the file.
     pub program: String,

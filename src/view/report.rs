@@ -238,13 +238,11 @@ impl Report {
             }
         }
         match self.mode {
-            Some(mode) => writeln!(
-                out,
-                "  recorded    {}, --mode {mode}, by pysample {}",
-                self.started,
-                printable(&self.recorded_by)
-            ),
-            None => Ok(()),
+            Some(mode) => {
+                let by = printable(&self.recorded_by);
+                writeln!(out, "  recorded    {}, --mode {mode}, by pysample {by}", self.started)
+            }
+            None => writeln!(out, "  recorded    by another tool, as collapsed stacks: times are made up"),
         }
     }
 
