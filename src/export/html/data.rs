@@ -17,7 +17,7 @@ use crate::export::{Labels, Lines};
 use crate::printable::printable;
 use crate::sample::{
     Code, CodeId, Event, Frame, FrameId, GilState, Header, Process, Replay, Sample, StackId, Tally, Thread, ThreadId,
-    ThreadState, Wanted,
+    ThreadState, Wanted, define,
 };
 
 /// More rows than this are made fewer, by rounding times.
@@ -382,15 +382,6 @@ const GIL_STATES: [GilState; 4] = [GilState::Held, GilState::NotHeld, GilState::
 
 fn state_index(state: ThreadState) -> u8 {
     ThreadState::ALL.iter().position(|&one| one == state).expect("all are there") as u8
-}
-
-/// Defines an entry of a dense table, or replaces it; an id beyond the table's end is not known.
-fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
-    if index == table.len() {
-        table.push(value);
-    } else if let Some(entry) = table.get_mut(index) {
-        *entry = value;
-    }
 }
 
 impl About {
