@@ -21,7 +21,7 @@ use crate::sample::{
 };
 
 /// More rows than this are made fewer, by rounding times.
-const MOST_ROWS: usize = 250_000;
+const MOST_ROWS: usize = 1_000_000;
 /// To how much times are rounded at least, in microseconds.
 const FINEST: u64 = 1000;
 /// More source text than this, in bytes, is not embedded.
@@ -480,10 +480,10 @@ impl Rounded {
         }
     }
 
-    /// Rounds more, until there are half as many rows as there may be, or all of them are of one time. Where that is not
+    /// Rounds more, until there are three quarters of the rows that there may be, or all of them are of one time. Where that is not
     /// enough, because so many are distinct, there may be more.
     fn round(&mut self) {
-        while self.rows.len() > self.limit / 2 && self.rows.iter().any(|row| row.at > 0) {
+        while self.rows.len() > self.limit / 4 * 3 && self.rows.iter().any(|row| row.at > 0) {
             self.unit *= 2;
             self.rows.iter_mut().for_each(|row| row.at /= 2);
             self.rows.sort_unstable();
@@ -495,7 +495,9 @@ impl Rounded {
                 same
             });
         }
-        self.limit = self.limit.max(self.rows.len() * 2);
+        if self.rows.len() > self.limit / 4 * 3 {
+            self.limit = self.rows.len() * 2;
+        }
         self.reopen();
     }
 
@@ -520,5 +522,68 @@ impl Rounded {
             kind: self.rows.iter().map(|row| row.kind).collect(),
             count: self.rows.iter().map(|row| row.count).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounded(limit: usize, samples: impl IntoIterator<Item = (u64, u32)>) -> Rounded {
+        let mut rounded = Rounded { limit, ..Rounded::default() };
+        rounded.begin();
+        samples.into_iter().for_each(|(milliseconds, kind)| rounded.take(Duration::from_millis(milliseconds), kind));
+        rounded
+    }
+
+    fn shown(rounded: &Rounded) -> Vec<(u64, u32, u32)> {
+        rounded.rows.iter().map(|row| (row.at, row.kind, row.count)).collect()
+    }
+
+    #[test]
+    fn samples_that_are_few_keep_their_times() {
+        let rounded = rounded(100, [(0, 1), (0, 2), (0, 1), (7, 1), (8, 1)]);
+        assert_eq!(rounded.unit, 1000);
+        assert_eq!(shown(&rounded), [(0, 1, 2), (0, 2, 1), (7, 1, 1), (8, 1, 1)]);
+    }
+
+    #[test]
+    fn times_are_rounded_as_far_as_is_needed_and_no_sample_is_lost() {
+        // Two kinds in turn, each millisecond: 1024 rows become 8 or fewer, of 256 ms and two kinds.
+        let rounded = rounded(8, (0..1024).map(|at| (at, at as u32 % 2)));
+        assert_eq!(rounded.unit, 256_000);
+        let expected: Vec<_> = (0..4).flat_map(|at| [(at, 0, 128), (at, 1, 128)]).collect();
+        assert_eq!(shown(&rounded), expected);
+    }
+
+    #[test]
+    fn more_kinds_than_rows_are_all_there() {
+        let rounded = rounded(8, (0..100).map(|at| (at, at as u32)));
+        let mut kinds: Vec<u32> = rounded.rows.iter().map(|row| row.kind).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, (0..100).collect::<Vec<_>>());
+        assert!(rounded.rows.iter().all(|row| row.count == 1));
+    }
+
+    #[test]
+    fn rows_are_told_by_their_differences_and_a_second_recording_begins_anew() {
+        let mut rounded = rounded(100, [(5, 0), (9, 0)]);
+        rounded.begin();
+        rounded.take(Duration::from_millis(2), 1);
+        let rows = rounded.rows();
+        assert_eq!(
+            (rows.unit, rows.after, rows.kind, rows.count),
+            (1000, vec![5, 4, -7], vec![0, 0, 1], vec![1, 1, 1])
+        );
+    }
+
+    #[test]
+    fn times_of_two_recordings_are_rounded_alike() {
+        let mut rounded = rounded(4, [(1, 0), (3, 0), (5, 0), (7, 0)]);
+        rounded.begin();
+        rounded.take(Duration::from_millis(6), 1);
+        assert_eq!(rounded.unit, 4000);
+        let rows: Vec<_> = rounded.rows.iter().map(|row| (row.recording, row.at, row.count)).collect();
+        assert_eq!(rows, [(1, 0, 2), (1, 1, 2), (2, 1, 1)]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The page is whole in itself. Its content security policy forbids it to load anything and to run anything but its own
 //! script, which is named by its hash. The recording is data in it: JSON in which nothing can end the element that it
-//! stands in. What the page does with it is in the JavaScript files of this folder; [`data`] says what they get.
+//! stands in. What the page does with it is in the JavaScript files of this folder; `data.rs` says what they get.
 
 mod data;
 mod json;
