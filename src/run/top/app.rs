@@ -10,7 +10,7 @@ use pysample::error::{Error, Result};
 use pysample::sampler::Outcome;
 use pysample::view::summary::Ending;
 use pysample::view::top::{Action, Look, Paint, Scene, State, View, draw};
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::{self, Event, KeyCode, MouseEventKind};
 
 use super::super::described::Described;
 use super::super::follow::{ending, what};
@@ -144,6 +144,8 @@ impl App<'_> {
         if self.until_drawn().is_zero() && !self.draw() {
             return Go::Away;
         }
+        // A key means what the picture shows, so that has to be the newest.
+        let keys = if self.is_dirty { &never() } else { keys };
         let over = self.collector.as_ref().map_or_else(never, |collector| collector.over().clone());
         select! {
             recv(keys) -> event => match event {
@@ -227,7 +229,7 @@ impl App<'_> {
         }
     }
 
-    /// Takes a key, and those that have come meanwhile.
+    /// Takes a key, and what is typed or scrolled that has come meanwhile.
     fn take_all(&mut self, first: Event, keys: &Receiver<Event>) -> Go {
         let mut next = Some(first);
         while let Some(event) = next {
@@ -237,7 +239,8 @@ impl App<'_> {
             if go != Go::On {
                 return go;
             }
-            next = keys.try_recv().ok();
+            let may_go_on = self.state.typing.is_some() || is_scrolling(&event);
+            next = if may_go_on { keys.try_recv().ok() } else { None };
         }
         Go::On
     }
@@ -362,6 +365,15 @@ impl App<'_> {
             saved: self.saved,
             is_interrupted: go == Go::Interrupted,
         }
+    }
+}
+
+/// Whether it only moves about, which is done at once however often it comes.
+fn is_scrolling(event: &Event) -> bool {
+    match event {
+        Event::Key(key) => matches!(key.code, KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown),
+        Event::Mouse(mouse) => !matches!(mouse.kind, MouseEventKind::Down(_)),
+        _ => false,
     }
 }
 

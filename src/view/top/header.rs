@@ -95,14 +95,14 @@ fn threads(pen: &mut Pen, scene: &Scene, look: Look) {
         }
     }
     let number = match there.len() {
-        1 => "1 thread: ".into(),
-        number => format!("{number} threads: "),
+        1 => "1 thread  ".into(),
+        number => format!("{number} threads  "),
     };
     pen.skip(1).write(&number, look.bold());
     for (index, (state, (count, gil))) in states.into_iter().enumerate() {
-        let comma = if index > 0 { ", " } else { "" };
+        let between = if index > 0 { look.dot() } else { "" };
         let style = super::threads::style(state, gil, look);
-        pen.write(comma, look.dim()).write(&format!("{count} {}", state.text(gil)), style);
+        pen.write(between, look.dim()).write(&format!("{} {count}", state.text(gil)), style);
     }
 }
 

@@ -90,7 +90,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
         let left = area.width / 2;
         (Rect { width: left, ..area }, Rect { x: area.x + left + 1, width: area.width - left - 1, ..area })
     } else {
-        let lines = (rows.len() as u16 + 2).clamp(3, area.height / 2);
+        let lines = (rows.len() as u16 + 2).max(3).min(area.height / 2);
         (Rect { height: lines, ..area }, below(area, lines))
     };
     let names = below(table, 1);
