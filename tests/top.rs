@@ -62,7 +62,9 @@ fn a_user_sorts_filters_opens_resizes_saves_and_quits() {
     terminal.wait("it is filtered", |shown| {
         shown.contains("filter: fifth") && shown.contains(" fifth ") && !shown.contains(" third ")
     });
-    terminal.press("\n\n");
+    terminal.press("\r");
+    terminal.wait("it is typed", |shown| !shown.contains("Enter keeps"));
+    terminal.press("\r");
     let shown = terminal.wait("it is opened", |shown| shown.contains("called by") && shown.contains("spin(2_000_000)"));
     assert!(shown.contains(" work ") && shown.contains(" spin "), "{shown}");
     terminal.press(ESCAPE);
@@ -176,8 +178,7 @@ fn a_panic_restores_the_terminal_before_it_is_told() {
     let folder = folder();
     let this = std::env::current_exe().expect("we are a program");
     let this = this.to_str().expect("a plain name");
-    let arguments =
-        ["PYSAMPLE_TEST_PANICS=1", this, "--exact", "panics_on_a_screen_if_it_is_told_to", "--nocapture"];
+    let arguments = ["PYSAMPLE_TEST_PANICS=1", this, "--exact", "panics_on_a_screen_if_it_is_told_to", "--nocapture"];
     let mut terminal = Terminal::run("env", &arguments, SMALL, folder.path());
     terminal.shows("drawn");
     terminal.is_set(&TAKEN);
@@ -236,7 +237,10 @@ fn without_a_terminal_one_refresh_is_printed() {
     let target = target();
     let pid = target.pid().to_string();
     let shown = printed(&["top", "--pid", &pid, "-d", "1"]);
-    assert!(shown.contains("mix.py (pid") && shown.contains("spin (mix.py:") && shown.contains("MainThread"), "{shown}");
+    assert!(
+        shown.contains("mix.py (pid") && shown.contains("spin (mix.py:") && shown.contains("MainThread"),
+        "{shown}"
+    );
     assert!(!shown.contains('\x1b'), "{shown}");
 }
 

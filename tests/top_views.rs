@@ -396,7 +396,10 @@ fn colours_are_of_the_sixteen_that_can_be_read_on_dark_and_on_light() {
     for (name, keys) in views() {
         for size in SIZES {
             let (buffer, _) = made.after(&keys, COLOURED, size);
-            assert!(buffer.content().iter().all(|cell| allowed.contains(&cell.fg) && cell.bg == Color::Reset), "{name}");
+            assert!(
+                buffer.content().iter().all(|cell| allowed.contains(&cell.fg) && cell.bg == Color::Reset),
+                "{name}"
+            );
             let plain = Look { paint: Paint::Plain, charset: Charset::Unicode };
             let (buffer, _) = made.after(&keys, plain, size);
             assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset), "{name}");
@@ -590,7 +593,8 @@ fn filters_say_what_is_wrong_with_them() {
 #[test]
 fn every_key_that_does_something_is_in_the_help() {
     let help = text(&shop().after(&keys("?"), COLOURED, SIZES[0]).0);
-    for key in ["1-6", "Tab", "Enter", "Esc", "d ", "e ", "/  ~", "t ", "p ", "m ", "w W", "a ", "l ", "%", "< >", "R "] {
+    for key in ["1-6", "Tab", "Enter", "Esc", "d ", "e ", "/  ~", "t ", "p ", "m ", "w W", "a ", "l ", "%", "< >", "R "]
+    {
         assert!(help.contains(key), "{key}:\n{help}");
     }
     for key in ["Space r", "s ", "q Ctrl-C", "? h F1", "PgUp", "g G", "Ctrl-Z", "Ctrl-L"] {

@@ -108,8 +108,7 @@ impl Terminal {
             }
             let shown = parser.screen().contents();
             assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}; the terminal shows:\n{shown}");
-            (parser, _) =
-                self.shown.1.wait_timeout(parser, Duration::from_millis(100)).expect("nobody panics with it");
+            (parser, _) = self.shown.1.wait_timeout(parser, Duration::from_millis(100)).expect("nobody panics with it");
         }
     }
 

@@ -190,10 +190,11 @@ impl Live {
     }
 
     fn define_thread(&mut self, id: ThreadId, thread: Thread) {
-        self.threads
-            .entry(id)
-            .and_modify(|known| known.thread = thread.clone())
-            .or_insert_with(|| Watched { thread, last: None, since: Duration::ZERO });
+        self.threads.entry(id).and_modify(|known| known.thread = thread.clone()).or_insert_with(|| Watched {
+            thread,
+            last: None,
+            since: Duration::ZERO,
+        });
     }
 
     fn extend_search_path(&mut self, entries: Vec<String>) {

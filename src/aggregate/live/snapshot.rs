@@ -2,7 +2,8 @@
 
 use super::{Live, Watched};
 use crate::sample::{
-    FrameSnapshot, GilHeld, GilHolder, Incomplete, InterpreterSnapshot, ProcessId, Sample, Snapshot, StackId, ThreadSnapshot,
+    FrameSnapshot, GilHeld, GilHolder, Incomplete, InterpreterSnapshot, ProcessId, Sample, Snapshot, StackId,
+    ThreadSnapshot,
 };
 
 /// Frames of a stack that are spelled out.

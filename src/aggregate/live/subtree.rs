@@ -299,8 +299,7 @@ impl Subtree {
                 next = self.nodes[index].next;
             }
         }
-        let mut groups: Vec<_> =
-            groups.into_values().filter(|(branch, _)| mode.of(&branch.total) > 0).collect();
+        let mut groups: Vec<_> = groups.into_values().filter(|(branch, _)| mode.of(&branch.total) > 0).collect();
         groups.sort_by_key(|(branch, _)| (mode.of(&branch.total), std::cmp::Reverse(branch.key)));
         groups
     }

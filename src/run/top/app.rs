@@ -48,6 +48,7 @@ struct App<'a> {
     plan: &'a Top,
     subject: &'a Described,
     notices: &'a Notices,
+    wishes: &'a Receiver<Wish>,
     collector: Option<Collector>,
     collected: Collected,
     outcome: Option<Outcome>,
@@ -97,6 +98,7 @@ pub fn show(
         plan,
         subject,
         notices,
+        wishes: &wishes,
         collected: collector.collected().clone(),
         collector: Some(collector),
         outcome: None,
@@ -117,7 +119,7 @@ pub fn show(
     };
     let mut go = Go::On;
     while go == Go::On {
-        go = app.step(&keys, &wishes);
+        go = app.step(&keys);
     }
     Ok(app.leave(go))
 }
@@ -139,7 +141,7 @@ fn keys() -> Result<Receiver<Event>> {
 }
 
 impl App<'_> {
-    fn step(&mut self, keys: &Receiver<Event>, wishes: &Receiver<Wish>) -> Go {
+    fn step(&mut self, keys: &Receiver<Event>) -> Go {
         self.look();
         if self.until_drawn().is_zero() && !self.draw() {
             return Go::Away;
@@ -154,7 +156,7 @@ impl App<'_> {
                 Err(_) => { thread::sleep(AT_MOST_EVERY); Go::On }
             },
             recv(self.notices.receiver()) -> notice => self.hear(notice.expect("the notices hold a sender themselves")),
-            recv(wishes) -> wish => self.wish(wish),
+            recv(self.wishes) -> wish => self.wish(wish),
             recv(over) -> _ => { self.end(); Go::On }
             default(self.until_drawn()) => Go::On,
         }
@@ -319,7 +321,7 @@ impl App<'_> {
         let gate = self.collector.as_ref().map(Collector::gate);
         let closed = gate.as_ref().map(pysample::sampler::Gate::close);
         self.screen.leave();
-        if let Err(error) = suspend::stop() {
+        if let Err(error) = suspend::stop(self.wishes) {
             self.state.notice = Some(format!("not stopped: {error}"));
         }
         let go = self.take_screen();
@@ -359,12 +361,7 @@ impl App<'_> {
         }
         self.end();
         let outcome = self.outcome.expect("the recording is over");
-        Left {
-            end: self.end_of(&outcome),
-            outcome,
-            saved: self.saved,
-            is_interrupted: go == Go::Interrupted,
-        }
+        Left { end: self.end_of(&outcome), outcome, saved: self.saved, is_interrupted: go == Go::Interrupted }
     }
 }
 

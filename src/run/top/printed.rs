@@ -68,7 +68,8 @@ impl Printed {
     pub fn pass_on(&self) {
         let mut kept = self.kept();
         if kept.left_out > 0 {
-            let _ = writeln!(io::stderr(), "pysample: {} lines that the command printed are left out here", kept.left_out);
+            let _ =
+                writeln!(io::stderr(), "pysample: {} lines that the command printed are left out here", kept.left_out);
         }
         for (stream, line) in std::mem::take(&mut kept.lines) {
             stream.write(&line);

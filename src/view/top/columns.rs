@@ -90,7 +90,12 @@ impl Column {
     }
 
     /// Which of two rows comes first: more before less, and names by the alphabet.
-    pub fn compare(self, one: &Function, other: &Function, name: impl Fn(KeyId) -> (String, String)) -> std::cmp::Ordering {
+    pub fn compare(
+        self,
+        one: &Function,
+        other: &Function,
+        name: impl Fn(KeyId) -> (String, String),
+    ) -> std::cmp::Ordering {
         let number = |of: &Function| match self {
             Column::Own => of.own,
             Column::Total => of.total,

@@ -31,14 +31,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     }
 }
 
-fn draw_table(
-    buffer: &mut Buffer,
-    scene: &Scene,
-    state: &mut State,
-    look: Look,
-    area: Rect,
-    functions: &[Function],
-) {
+fn draw_table(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area: Rect, functions: &[Function]) {
     let (names, level) = (below(area, 1), state.level);
     let cursor = &mut state.cursors[View::Functions as usize];
     cursor.place(functions.len(), usize::from(names.height), |row| u64::from(functions[row].key.0));

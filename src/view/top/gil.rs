@@ -52,7 +52,10 @@ fn whose(scene: &Scene, process: ProcessId, owner: i64, of: usize) -> String {
 fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
     pen.skip(1).write(of, look.bold());
     if !gil.exists {
-        pen.write("no GIL: free-threaded. Threads hold each other up at locks, and when the world is stopped.", look.dim());
+        pen.write(
+            "no GIL: free-threaded. Threads hold each other up at locks, and when the world is stopped.",
+            look.dim(),
+        );
         return;
     }
     let (dot, looks) = (look.dot(), gil.moments as f64);

@@ -55,12 +55,7 @@ const RIGHT: [(&str, &str); 19] = [
 /// Draws them.
 pub fn draw(frame: &mut Frame, _: &State, look: Look, area: Rect) {
     let (width, height) = (80.min(area.width), (LEFT.len() as u16 + 2).min(area.height));
-    let at = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.y + (area.height - height) / 2,
-        width,
-        height,
-    };
+    let at = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     frame.render_widget(Clear, at);
     let buffer = frame.buffer_mut();
     for y in [at.top(), at.bottom().saturating_sub(1)] {

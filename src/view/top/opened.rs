@@ -177,15 +177,7 @@ fn draw_call(pen: &mut Pen, scene: &Scene, state: &State, look: Look, depth: &De
     }
 }
 
-fn source(
-    buffer: &mut Buffer,
-    scene: &Scene,
-    state: &mut State,
-    look: Look,
-    area: Rect,
-    depth: &Depth,
-    scroll: isize,
-) {
+fn source(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area: Rect, depth: &Depth, scroll: isize) {
     let Some(key) = scene.live.keys().key(depth.level, depth.key).filter(|key| !key.path.is_empty()) else { return };
     let mode = state.mode;
     let lines = &depth.detail.lines;

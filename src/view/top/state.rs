@@ -110,7 +110,8 @@ impl Cursor {
             }
         }
         self.row = self.row.min(rows.saturating_sub(1));
-        self.top = self.top.min(self.row).max((self.row + 1).saturating_sub(fits)).min(rows.saturating_sub(fits.min(rows)));
+        self.top =
+            self.top.min(self.row).max((self.row + 1).saturating_sub(fits)).min(rows.saturating_sub(fits.min(rows)));
         if self.chosen.is_none() && self.row > 0 && self.row < rows {
             self.chosen = Some(id(self.row));
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Scene;
 use super::columns::{Function, name_and_place};
 use super::state::{State, Totals, Whole};
-use super::Scene;
 use crate::aggregate::live::{Counts, KeyId, Level, Live, Of, Row, Span, Subtree, Tallied};
 
 /// Some of the time, added up.

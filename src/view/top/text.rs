@@ -41,7 +41,10 @@ mod tests {
     #[test]
     fn a_share_is_short() {
         assert_eq!((percent(0.0), percent(0.0004), percent(0.1234)), (String::new(), "0.0".into(), "12.3".into()));
-        assert_eq!((percent(0.99949), percent(0.9996), percent(f64::NAN)), ("99.9".into(), "100".into(), String::new()));
+        assert_eq!(
+            (percent(0.99949), percent(0.9996), percent(f64::NAN)),
+            ("99.9".into(), "100".into(), String::new())
+        );
     }
 
     #[test]
