@@ -19,13 +19,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     load(&mut Pen::new(buffer, look, line(area, 1)), scene, state, look);
     threads(&mut Pen::new(buffer, look, line(area, 2)), scene, look);
     views(buffer, scene, state, look, line(area, 3));
-    buffer.set_stringn(
-        area.x,
-        line(area, 4).y,
-        look.rule().repeat(usize::from(area.width)),
-        usize::from(if line(area, 4).height > 0 { area.width } else { 0 }),
-        look.dim(),
-    );
+    Pen::new(buffer, look, line(area, 4)).rule();
 }
 
 fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {

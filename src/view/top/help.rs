@@ -58,8 +58,8 @@ pub fn draw(frame: &mut Frame, _: &State, look: Look, area: Rect) {
     let at = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     frame.render_widget(Clear, at);
     let buffer = frame.buffer_mut();
-    for y in [at.top(), at.bottom().saturating_sub(1)] {
-        buffer.set_stringn(at.x, y, look.rule().repeat(usize::from(width)), usize::from(width), look.dim());
+    for index in [0, at.height.saturating_sub(1)] {
+        Pen::new(buffer, look, line(at, index)).rule();
     }
     let half = width / 2;
     for (index, (left, right)) in LEFT.into_iter().zip(RIGHT).enumerate() {
@@ -67,7 +67,7 @@ pub fn draw(frame: &mut Frame, _: &State, look: Look, area: Rect) {
         if row.y + 1 >= at.bottom() {
             break;
         }
-        entry(&mut Pen::new(buffer, look, Rect { x: row.x + 1, width: half - 2, ..row }), look, left);
+        entry(&mut Pen::new(buffer, look, Rect { x: row.x + 1, width: half.saturating_sub(2), ..row }), look, left);
         entry(&mut Pen::new(buffer, look, Rect { x: row.x + half, width: width - half, ..row }), look, right);
     }
 }

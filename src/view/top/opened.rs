@@ -81,8 +81,9 @@ pub fn draw_right_of(
     (level, key): (Level, KeyId),
 ) {
     let area = Rect { x: area.x + taken + 1, width: area.width - taken - 1, ..area };
-    for y in area.top()..area.bottom() {
-        buffer.set_stringn(area.x - 1, y, look.wall(), 1, look.dim());
+    let wall = Rect { x: area.x - 1, ..area };
+    for index in 0..wall.height {
+        Pen::new(buffer, look, line(wall, index)).write(look.wall(), look.dim());
     }
     let depth = Depth::new(scene, state, level, key);
     title(buffer, scene, state, look, line(area, 0), &depth);
