@@ -144,11 +144,11 @@ impl Live {
             }
             Event::Code(..) | Event::Frame(..) | Event::Stack { .. } => {}
             Event::Gil(sample) => {
-                self.begin_moment(sample.at);
+                self.begin_moment(sample.at, sample.process);
                 self.moment.gils.push(sample);
             }
             Event::Sample(sample) => {
-                self.begin_moment(sample.at);
+                self.begin_moment(sample.at, self.process_of(sample.thread));
                 self.moment.samples.push(sample);
             }
             Event::Progress(elapsed, tally) => self.take_account(elapsed, tally),
@@ -178,10 +178,15 @@ impl Live {
         self.not_kept = 0;
     }
 
-    fn begin_moment(&mut self, at: Duration) {
-        if self.moment.at().is_some_and(|before| before != at) {
+    fn begin_moment(&mut self, at: Duration, process: ProcessId) {
+        if self.moment.at().is_some_and(|before| (before, self.moment.process) != (at, process)) {
             self.end_moment();
         }
+        self.moment.process = process;
+    }
+
+    fn process_of(&self, thread: ThreadId) -> ProcessId {
+        self.thread(thread).map_or(ProcessId(0), |watched| watched.thread.process)
     }
 
     fn define_thread(&mut self, id: ThreadId, thread: Thread) {
@@ -397,6 +402,13 @@ impl Live {
             if seconds > 0.0 { after.saturating_sub(before).as_secs_f64() / seconds } else { 0.0 }
         };
         self.usages.iter().zip(self.usages.iter().skip(1)).map(|(before, after)| used(*before, *after)).collect()
+    }
+
+    /// The cores used in the last minute, all together.
+    pub fn cpu(&self) -> Option<f64> {
+        let ((from, before), (to, after)) = (self.usages.front()?, self.usages.back()?);
+        let seconds = to.saturating_sub(*from).as_secs_f64();
+        (seconds > 0.0).then(|| after.saturating_sub(*before).as_secs_f64() / seconds)
     }
 
     /// What the recording has cost in the last so long.

@@ -8,12 +8,20 @@ use super::slices::Tallied;
 use crate::sample::{GilHeld, GilSample, GilState, ProcessId, Sample, ThreadId, ThreadState};
 
 /// One moment of one process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Moment {
+    /// Which.
+    pub process: ProcessId,
     /// Who held the GILs.
     pub gils: Vec<GilSample>,
     /// What each thread was doing.
     pub samples: Vec<Sample>,
+}
+
+impl Default for Moment {
+    fn default() -> Moment {
+        Moment { process: ProcessId(0), gils: Vec::new(), samples: Vec::new() }
+    }
 }
 
 impl Moment {
@@ -53,11 +61,7 @@ impl Live {
     pub(super) fn end_moment(&mut self) {
         let moment = std::mem::take(&mut self.moment);
         let Some(at) = moment.at() else { return };
-        let process = match (moment.gils.first(), moment.samples.first()) {
-            (Some(gil), _) => gil.process,
-            (None, Some(sample)) => self.thread(sample.thread).map_or(ProcessId(0), |it| it.thread.process),
-            (None, None) => return,
-        };
+        let process = moment.process;
         let mut blame = Vec::new();
         let mut seen = Tallied::default();
         *seen.moments.entry(process).or_default() += 1;

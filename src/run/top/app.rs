@@ -10,7 +10,7 @@ use pysample::error::{Error, Result};
 use pysample::sampler::Outcome;
 use pysample::view::summary::Ending;
 use pysample::view::top::{Action, Look, Paint, Scene, State, View, draw};
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::{self, Event, KeyCode, MouseEventKind};
 
 use super::super::described::Described;
 use super::super::follow::{ending, what};
@@ -48,6 +48,7 @@ struct App<'a> {
     plan: &'a Top,
     subject: &'a Described,
     notices: &'a Notices,
+    wishes: &'a Receiver<Wish>,
     collector: Option<Collector>,
     collected: Collected,
     outcome: Option<Outcome>,
@@ -97,6 +98,7 @@ pub fn show(
         plan,
         subject,
         notices,
+        wishes: &wishes,
         collected: collector.collected().clone(),
         collector: Some(collector),
         outcome: None,
@@ -117,7 +119,7 @@ pub fn show(
     };
     let mut go = Go::On;
     while go == Go::On {
-        go = app.step(&keys, &wishes);
+        go = app.step(&keys);
     }
     Ok(app.leave(go))
 }
@@ -139,11 +141,13 @@ fn keys() -> Result<Receiver<Event>> {
 }
 
 impl App<'_> {
-    fn step(&mut self, keys: &Receiver<Event>, wishes: &Receiver<Wish>) -> Go {
+    fn step(&mut self, keys: &Receiver<Event>) -> Go {
         self.look();
         if self.until_drawn().is_zero() && !self.draw() {
             return Go::Away;
         }
+        // A key means what the picture shows, so that has to be the newest.
+        let keys = if self.is_dirty { &never() } else { keys };
         let over = self.collector.as_ref().map_or_else(never, |collector| collector.over().clone());
         select! {
             recv(keys) -> event => match event {
@@ -152,7 +156,7 @@ impl App<'_> {
                 Err(_) => { thread::sleep(AT_MOST_EVERY); Go::On }
             },
             recv(self.notices.receiver()) -> notice => self.hear(notice.expect("the notices hold a sender themselves")),
-            recv(wishes) -> wish => self.wish(wish),
+            recv(self.wishes) -> wish => self.wish(wish),
             recv(over) -> _ => { self.end(); Go::On }
             default(self.until_drawn()) => Go::On,
         }
@@ -227,7 +231,7 @@ impl App<'_> {
         }
     }
 
-    /// Takes a key, and those that have come meanwhile.
+    /// Takes a key, and what is typed or scrolled that has come meanwhile.
     fn take_all(&mut self, first: Event, keys: &Receiver<Event>) -> Go {
         let mut next = Some(first);
         while let Some(event) = next {
@@ -237,7 +241,8 @@ impl App<'_> {
             if go != Go::On {
                 return go;
             }
-            next = keys.try_recv().ok();
+            let may_go_on = self.state.typing.is_some() || is_scrolling(&event);
+            next = if may_go_on { keys.try_recv().ok() } else { None };
         }
         Go::On
     }
@@ -316,7 +321,7 @@ impl App<'_> {
         let gate = self.collector.as_ref().map(Collector::gate);
         let closed = gate.as_ref().map(pysample::sampler::Gate::close);
         self.screen.leave();
-        if let Err(error) = suspend::stop() {
+        if let Err(error) = suspend::stop(self.wishes) {
             self.state.notice = Some(format!("not stopped: {error}"));
         }
         let go = self.take_screen();
@@ -358,6 +363,15 @@ impl App<'_> {
         self.end();
         let outcome = self.outcome.take().expect("the recording is over");
         Left { end: self.end_of(&outcome), outcome, saved: self.saved, is_interrupted: go == Go::Interrupted }
+    }
+}
+
+/// Whether it only moves about, which is done at once however often it comes.
+fn is_scrolling(event: &Event) -> bool {
+    match event {
+        Event::Key(key) => matches!(key.code, KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown),
+        Event::Mouse(mouse) => !matches!(mouse.kind, MouseEventKind::Down(_)),
+        _ => false,
     }
 }
 

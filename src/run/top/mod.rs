@@ -140,6 +140,7 @@ fn refresh(
     let mut around = Surroundings::default();
     let (began, usage) = (Instant::now(), tick(USAGE_EVERY));
     let mut has_exited = false;
+    around.open(subject.process().pid);
     around.look(&mut collector.collected().look(), began.elapsed());
     loop {
         select! {

@@ -51,7 +51,10 @@ impl Surroundings {
 
     /// Looks what the processes have used by now.
     pub fn look(&mut self, live: &mut Live, at: Duration) {
-        let pids: Vec<u32> = live.processes().values().map(|process| process.pid).collect();
+        let mut pids: Vec<u32> = live.processes().values().map(|process| process.pid).collect();
+        if pids.is_empty() {
+            pids.extend(self.targets.keys());
+        }
         let usages: Vec<Usage> = pids.iter().filter_map(|&pid| Usage::read(pid)).collect();
         if let Some(first) = usages.first() {
             self.uptime = Some(first.uptime);

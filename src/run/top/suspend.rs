@@ -2,6 +2,7 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use pysample::error::{Error, Result};
@@ -9,6 +10,9 @@ use rustix::process::{Pid, Signal, getpgid, getpgrp, getppid, getsid, kill_curre
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
+
+/// How long a signal that we send ourselves may take to come.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// What somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +38,14 @@ pub fn wishes() -> Result<Receiver<Wish>> {
 }
 
 /// Stops our process group, as the terminal would have. Returns when we go on.
-pub fn stop() -> io::Result<()> {
+pub fn stop(wishes: &Receiver<Wish>) -> io::Result<()> {
     if !somebody_cares() {
         return Err(io::Error::other("no shell is there that would have us go on"));
     }
-    // Those of our group that are not us: ours is caught. In an orphaned group this does nothing.
+    // For those of our group that are not us: we catch it. That wish is fulfilled here, and must not be heard afterwards.
+    wishes.try_iter().for_each(drop);
     let _ = kill_current_process_group(Signal::TSTP);
+    while !matches!(wishes.recv_timeout(LONGEST), Ok(Wish::Stop) | Err(_)) {}
     emulate_default_handler(SIGTSTP)
 }
 

@@ -76,7 +76,8 @@ impl Column {
     pub fn width(self) -> u16 {
         match self {
             Column::Own => 6,
-            Column::Total | Column::OwnTime | Column::TotalTime => 7,
+            Column::Total | Column::OwnTime => 7,
+            Column::TotalTime => 8,
             Column::Gil => 6,
             Column::Trend => 5,
             Column::Name | Column::File => 0,

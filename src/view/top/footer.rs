@@ -34,12 +34,12 @@ fn cost(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let rate = |rate: f64| if rate >= 99.95 { format!("{rate:.0}") } else { format!("{rate:.1}") };
     let text = format!("{} Hz, {} got", rate(scene.rate), rate(cost.rate));
     pen.skip(1).write(&text, if cost.rate < 0.9 * scene.rate { look.warning() } else { look.dim() });
+    pen.write(&format!("{dot}own CPU {:.1} %", cost.own_cpu * 100.0), look.dim());
     pen.write(&format!("{dot}stopped {:.2} %", cost.stopped * 100.0), look.dim());
     match losses(scene, &tally) {
         losses if losses.is_empty() => pen.write(&format!("{dot}0 errors"), look.dim()),
         losses => pen.write(&format!("{dot}{losses}"), look.warning()),
     };
-    pen.write(&format!("{dot}own CPU {:.1} %", cost.own_cpu * 100.0), look.dim());
     if scene.live.remarks().contains(&Remark::CannotPause) {
         pen.write(&format!("{dot}cannot stop threads: stacks may be mixed"), look.warning());
     }
@@ -60,6 +60,7 @@ pub fn losses(scene: &Scene, tally: &Tally) -> String {
     let reasons = there.map(|(count, reason)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ");
     match tally.errors() {
         0 => reasons,
+        1 => format!("1 error: {reasons}"),
         errors => format!("{errors} errors: {reasons}"),
     }
 }
@@ -89,8 +90,11 @@ fn keys(pen: &mut Pen, state: &State, look: Look) {
         (_, View::Moment) => &[("d", "dump again")],
         (_, View::Output) => &[("Up Down", "scroll")],
     };
-    let always = [("w", "window"), ("Space", "freeze"), ("s", "save"), ("?", "help"), ("q", "quit")];
-    for (key, what) in own.iter().copied().chain(always) {
-        pen.skip(1).write(key, look.bold()).write(&format!(" {what}"), look.dim());
+    let always = [("?", "help"), ("q", "quit")];
+    let too = [("s", "save"), ("Space", "freeze"), ("w", "window"), ("r", "reset"), ("Tab", "next view")];
+    for (key, what) in always.into_iter().chain(own.iter().copied()).chain(too) {
+        if usize::from(pen.left()) > key.len() + what.len() + 2 {
+            pen.skip(1).write(key, look.bold()).write(&format!(" {what} "), look.dim());
+        }
     }
 }

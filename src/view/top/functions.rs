@@ -12,14 +12,13 @@ use super::{HIGH, Look, Scene, WIDE, opened, threads};
 /// Draws them.
 pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area: Rect) {
     let functions = functions(scene, state);
-    let (mut table, mut beside, mut under) = (area, Rect::default(), Rect::default());
+    let (mut table, mut under) = (area, Rect::default());
     if area.width >= WIDE {
         table.width = area.width * 3 / 5;
-        beside = Rect { x: area.x + table.width + 1, width: area.width - table.width - 1, ..area };
     }
     if area.height + 7 >= HIGH {
         let number = scene.live.there().len() as u16;
-        let lines = (number + 2).clamp(4, area.height / 4);
+        let lines = (number + 2).max(4).min(area.height / 4);
         table.height -= lines;
         under = Rect { y: table.bottom(), height: lines, ..table };
     }
@@ -27,13 +26,8 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     if !under.is_empty() {
         threads::draw_below(buffer, scene, state, look, under);
     }
-    if !beside.is_empty() {
-        for y in beside.top()..beside.bottom() {
-            buffer.set_stringn(beside.x - 1, y, look.wall(), 1, look.dim());
-        }
-        if let At::Key(level, key) = state.at {
-            opened::draw_beside(buffer, scene, state, look, beside, (level, key));
-        }
+    if let (At::Key(level, key), true) = (state.at, area.width >= WIDE) {
+        opened::draw_right_of(buffer, scene, state, look, (area, table.width), (level, key));
     }
 }
 
@@ -74,7 +68,7 @@ fn draw_table(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look,
             pen.write(&function_name, look.heat(function.own.max(0.01)));
         } else {
             pen.to_left(&function_name, for_name, look.heat(function.own.max(0.01))).skip(1);
-            pen.to_left(&tail(&place, for_place), for_place, look.file());
+            pen.to_left(tail(&place, for_place), for_place, look.file());
         }
     });
     state.at = functions.get(cursor.row).map_or(At::Nothing, |function| At::Key(level, function.key));
@@ -87,13 +81,13 @@ fn shares(left: u16) -> (u16, u16) {
     (left - place, place)
 }
 
-/// The end of a text, which tells more of a place than its beginning.
-pub fn tail(text: &str, cells: u16) -> String {
+/// The end of a place, which tells more than its beginning: from a folder on, where one begins.
+fn tail(text: &str, cells: u16) -> &str {
     let count = text.chars().count();
-    match count > usize::from(cells) {
-        true => text.chars().skip(count - usize::from(cells)).collect(),
-        false => text.to_owned(),
-    }
+    let Some(cut) = count.checked_sub(usize::from(cells)).filter(|cut| *cut > 0) else { return text };
+    let (at, _) = text.char_indices().nth(cut).unwrap_or((0, ' '));
+    let rest = &text[at..];
+    rest.split_once('/').map_or(rest, |(_, below)| below)
 }
 
 fn headings(buffer: &mut Buffer, state: &mut State, look: Look, area: Rect) {

@@ -62,13 +62,13 @@ fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
     let held = share(gil.held, looks);
     pen.write(&format!("held {:.1} % ", held * 100.0), look.heat(held));
     pen.to_left(&look.bar(held, 10), 10, look.blocked());
-    pen.write(&format!("{dot}{:.2} threads wait for it", share(gil.waited, looks)), look.bold());
+    pen.write(&format!("{dot}{:.2} threads wait", share(gil.waited, looks)), look.bold());
     if let Some(switches) = gil.switches_per_second() {
-        pen.write(&format!("{dot}changes hands {switches:.0} times a second"), look.dim());
+        pen.write(&format!("{dot}{switches:.0} switches/s"), look.dim());
     }
     if gil.handed_over > 0 {
         let share = share(gil.handed_over, gil.waited as f64) * 100.0;
-        pen.write(&format!("{dot}{share:.0} % of the waiting is handing over"), look.dim());
+        pen.write(&format!("{dot}{share:.0} % of it handing over"), look.dim());
     }
     if gil.collecting > 0 {
         pen.write(&format!("{dot}collects garbage {:.1} %", share(gil.collecting, looks) * 100.0), look.dim());

@@ -19,13 +19,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     load(&mut Pen::new(buffer, look, line(area, 1)), scene, state, look);
     threads(&mut Pen::new(buffer, look, line(area, 2)), scene, look);
     views(buffer, scene, state, look, line(area, 3));
-    buffer.set_stringn(
-        area.x,
-        line(area, 4).y,
-        look.rule().repeat(usize::from(area.width)),
-        usize::from(if line(area, 4).height > 0 { area.width } else { 0 }),
-        look.dim(),
-    );
+    Pen::new(buffer, look, line(area, 4)).rule();
 }
 
 fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
@@ -95,14 +89,14 @@ fn threads(pen: &mut Pen, scene: &Scene, look: Look) {
         }
     }
     let number = match there.len() {
-        1 => "1 thread: ".into(),
-        number => format!("{number} threads: "),
+        1 => "1 thread  ".into(),
+        number => format!("{number} threads  "),
     };
     pen.skip(1).write(&number, look.bold());
     for (index, (state, (count, gil))) in states.into_iter().enumerate() {
-        let comma = if index > 0 { ", " } else { "" };
+        let between = if index > 0 { look.dot() } else { "" };
         let style = super::threads::style(state, gil, look);
-        pen.write(comma, look.dim()).write(&format!("{count} {}", state.text(gil)), style);
+        pen.write(between, look.dim()).write(&format!("{} {count}", state.text(gil)), style);
     }
 }
 

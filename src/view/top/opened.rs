@@ -71,15 +71,20 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     source(buffer, scene, state, look, rest, &depth, scroll);
 }
 
-/// Draws a function beside others: no row of it can be chosen.
-pub fn draw_beside(
+/// Draws a function to the right of so many columns of others: no row of it can be chosen.
+pub fn draw_right_of(
     buffer: &mut Buffer,
     scene: &Scene,
     state: &mut State,
     look: Look,
-    area: Rect,
+    (area, taken): (Rect, u16),
     (level, key): (Level, KeyId),
 ) {
+    let area = Rect { x: area.x + taken + 1, width: area.width - taken - 1, ..area };
+    let wall = Rect { x: area.x - 1, ..area };
+    for index in 0..wall.height {
+        Pen::new(buffer, look, line(wall, index)).write(look.wall(), look.dim());
+    }
     let depth = Depth::new(scene, state, level, key);
     title(buffer, scene, state, look, line(area, 0), &depth);
     let (callers, callees) = depth.calls.split_at(depth.callers);
@@ -180,7 +185,7 @@ fn source(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, are
     let hottest = lines.iter().max_by_key(|(line, (_, total))| (mode.of(total), std::cmp::Reverse(**line)));
     let hottest = hottest.map(|(line, _)| *line).or(key.line).unwrap_or(1);
     let mut heading = Pen::new(buffer, look, line(area, 0));
-    heading.to_right("self%", 7, look.bold()).to_right("total%", 7, look.bold()).skip(9);
+    heading.to_right("self%", 7, look.bold()).to_right("total%", 7, look.bold()).skip(7);
     heading.write("line", look.bold()).skip(1).write(&key.path, look.file());
     let process = state.of.process.or(scene.live.processes().keys().next().copied()).unwrap_or(ProcessId(0));
     state.wants_source = Some((process, key.path.clone()));
@@ -199,7 +204,7 @@ fn source(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, are
         let (own, total) = (share(own, depth.whole), share(total, depth.whole));
         let mut pen = Pen::new(buffer, look, line(rows, index as u16));
         pen.to_right(&percent(own), 7, look.heat(own)).to_right(&percent(total), 7, look.heat(total));
-        pen.skip(1).to_left(&look.bar(total, 6), 6, look.busy());
+        pen.skip(1).to_left(&look.bar(total, 4), 4, look.busy());
         pen.to_right(&number.to_string(), 6, look.dim()).skip(1);
         match text.and_then(|text| text.get(number as usize - 1)) {
             Some(text) => drop(pen.write(&text.replace('\t', "    "), look.heat(total.max(0.01)))),

@@ -48,7 +48,9 @@ impl Pen<'_> {
     pub fn to_left(&mut self, text: &str, cells: u16, style: Style) -> &mut Self {
         let cells = cells.min(self.left());
         let text = self.look.text(text);
-        self.buffer.set_stringn(self.x, self.y, text, usize::from(cells), style);
+        if cells > 0 {
+            self.buffer.set_stringn(self.x, self.y, text, usize::from(cells), style);
+        }
         self.x += cells;
         self
     }
@@ -68,6 +70,12 @@ impl Pen<'_> {
             self.buffer.set_stringn(self.end - width, self.y, text, usize::from(width), style);
             self.end -= width;
         }
+    }
+
+    /// Draws a line to the right end.
+    pub fn rule(&mut self) {
+        let rule = self.look.rule().repeat(usize::from(self.left()));
+        self.write(&rule, self.look.dim());
     }
 
     /// Leaves cells free.

@@ -147,7 +147,7 @@ impl Report {
             by: state.level.name(),
             seconds: live.elapsed().as_secs_f64(),
             samples: samples(scene, state),
-            cpu: live.cpu_minute().last().copied(),
+            cpu: live.cpu(),
             gils: gils.collect(),
             threads: threads.collect(),
             function_count: rows.len(),

@@ -425,6 +425,7 @@ impl State {
             return Action::None;
         }
         self.opened.clear();
+        self.at = At::Nothing;
         let is_new = self.view != view;
         self.view = view;
         match view {

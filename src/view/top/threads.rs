@@ -90,7 +90,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
         let left = area.width / 2;
         (Rect { width: left, ..area }, Rect { x: area.x + left + 1, width: area.width - left - 1, ..area })
     } else {
-        let lines = (rows.len() as u16 + 2).clamp(3, area.height / 2);
+        let lines = (rows.len() as u16 + 2).max(3).min(area.height / 2);
         (Rect { height: lines, ..area }, below(area, lines))
     };
     let names = below(table, 1);
@@ -118,13 +118,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
 /// Draws the threads below other things.
 pub fn draw_below(buffer: &mut Buffer, scene: &Scene, state: &State, look: Look, area: Rect) {
     let threads = Rows::new(scene, state, Span::Window(state.window()));
-    buffer.set_stringn(
-        area.x,
-        area.y,
-        look.rule().repeat(usize::from(area.width)),
-        usize::from(area.width),
-        look.dim(),
-    );
+    Pen::new(buffer, look, line(area, 0)).rule();
     heading(&mut Pen::new(buffer, look, line(area, 1)), look);
     let rows = below(area, 2);
     for (index, (_, watched, counts)) in threads.rows.iter().take(usize::from(rows.height)).enumerate() {

@@ -7,7 +7,7 @@ use super::pen::{Pen, below, line, list};
 use super::state::{At, State, View};
 use super::sums::{chosen, name, share};
 use super::text::percent;
-use super::{Look, Scene};
+use super::{Look, Scene, WIDE, opened};
 use crate::aggregate::live::{Branch, Fold, Span};
 
 /// Beyond so many cells a branch is not indented any further.
@@ -32,6 +32,10 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
             state.filter.lets(&format!("{function} ({place})"))
         };
         branches = with_callers(&branches, lets);
+    }
+    let (whole_area, mut area) = (area, area);
+    if area.width >= WIDE {
+        area.width = area.width * 3 / 5;
     }
     let rows = below(area, 1);
     let cursor = &mut state.cursors[View::Tree as usize];
@@ -63,6 +67,9 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
         pen.write(fold, look.dim()).write(&function, look.heat(total)).skip(1).write(&place, look.file());
     });
     state.at = branches.get(cursor.row).map_or(At::Nothing, |branch| At::Branch(branch.key, branch.path));
+    if let (At::Branch(key, _), true) = (state.at, whole_area.width >= WIDE) {
+        opened::draw_right_of(buffer, scene, state, look, (whole_area, area.width), (level, key));
+    }
 }
 
 /// The branches that a filter lets through, and their callers.

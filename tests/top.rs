@@ -1,0 +1,276 @@
+//! `top` as a user has it: on a terminal, with keys; and without one.
+
+mod common;
+#[path = "../src/run/top/screen.rs"]
+mod screen;
+
+#[path = "common/pty.rs"]
+mod pty;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Running, names, ordinary, printed};
+use nix::sys::signal::Signal;
+use pty::{TAKEN, Terminal, UNTOUCHED, code};
+use serde_json::Value;
+
+const PYSAMPLE: &str = env!("CARGO_BIN_EXE_pysample");
+const SMALL: (u16, u16) = (80, 24);
+const LARGE: (u16, u16) = (160, 50);
+const ESCAPE: &str = "\x1b";
+
+mod recording {
+    pub use super::common::recording::PATIENCE;
+}
+
+fn target() -> Running {
+    let mut target = ordinary().start("mix.py", &[]);
+    assert_eq!(target.line(), "ready");
+    target
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn top(target: &Running, size: (u16, u16), folder: &Path) -> Terminal {
+    Terminal::run(PYSAMPLE, &["top", "--pid", &target.pid().to_string()], size, folder)
+}
+
+/// Whether a line with one text comes before one with another.
+fn is_before(shown: &str, one: &str, other: &str) -> bool {
+    let line = |text: &str| shown.lines().skip(6).position(|line| line.contains(text));
+    matches!((line(one), line(other)), (Some(one), Some(other)) if one < other)
+}
+
+#[test]
+fn a_user_sorts_filters_opens_resizes_saves_and_quits() {
+    let (target, folder) = (target(), folder());
+    let mut terminal = top(&target, SMALL, folder.path());
+    terminal.wait("functions are shown", |shown| is_before(shown, " spin ", " work "));
+    terminal.is_set(&TAKEN);
+
+    terminal.press("<");
+    terminal.wait("it is sorted by file", |shown| shown.contains("↓file:line"));
+    terminal.press(">>");
+    terminal.wait("it is sorted by total", |shown| {
+        shown.contains("↓total%") && is_before(shown, " work ", " third ") && is_before(shown, "<module>", " third ")
+    });
+
+    terminal.press("/fifth");
+    terminal.wait("it is filtered", |shown| {
+        shown.contains("filter: fifth") && shown.contains(" fifth ") && !shown.contains(" third ")
+    });
+    terminal.press("\r");
+    terminal.wait("it is typed", |shown| !shown.contains("Enter keeps"));
+    terminal.press("\r");
+    let shown = terminal.wait("it is opened", |shown| shown.contains("called by") && shown.contains("spin(2_000_000)"));
+    assert!(shown.contains(" work ") && shown.contains(" spin "), "{shown}");
+    terminal.press(ESCAPE);
+    terminal.wait("it is closed", |shown| !shown.contains("called by"));
+    terminal.press(ESCAPE);
+    terminal.shows(" third ");
+
+    terminal.press("2");
+    terminal.wait("the tree is shown", |shown| shown.contains("outermost first") && shown.contains(" half "));
+    terminal.press("3");
+    terminal.shows("MainThread (");
+    terminal.press("4");
+    terminal.shows("blame%");
+    terminal.press("d");
+    terminal.shows("File \"");
+    terminal.press("?");
+    terminal.shows("save flame graph");
+    terminal.press("?1");
+    terminal.wait("the help is gone", |shown| !shown.contains("save flame graph") && shown.contains("total s"));
+
+    terminal.resize(LARGE);
+    terminal.wait("there is more beside the functions", |shown| shown.contains("called by") && shown.contains("runs%"));
+    terminal.resize(SMALL);
+    terminal.wait("there is not", |shown| !shown.contains("called by") && shown.contains("total s"));
+
+    terminal.press(" ");
+    terminal.shows(" FROZEN ");
+    terminal.press(" ");
+    terminal.wait("it goes on", |shown| !shown.contains(" FROZEN "));
+
+    terminal.press("s");
+    terminal.shows("saved mix.py-");
+    terminal.press("q");
+    assert!(terminal.end().success());
+    terminal.is_set(&UNTOUCHED);
+    terminal.shows("Recorded mix.py");
+    let saved = names(folder.path());
+    assert_eq!(saved.len(), 2, "{saved:?}");
+    let text = |ending: &str| {
+        let name = saved.iter().find(|name| name.ends_with(ending)).expect("it was saved");
+        fs::read_to_string(folder.path().join(name)).expect("it can be read")
+    };
+    assert!(text(".txt").lines().any(|line| line.contains("half (mix.py:") && line.contains("spin (mix.py:")));
+    assert!(text(".svg").contains("spin (mix.py:"));
+}
+
+#[test]
+fn a_signal_that_ends_it_restores_the_terminal() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let (target, folder) = (target(), folder());
+        let mut terminal = top(&target, SMALL, folder.path());
+        terminal.shows(" spin ");
+        terminal.is_set(&TAKEN);
+        terminal.signal(signal);
+        assert_eq!(code(terminal.end()), 0, "{signal}");
+        terminal.is_set(&UNTOUCHED);
+    }
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_back_and_lets_the_target_run() {
+    let (target, folder) = (target(), folder());
+    let mut terminal = Terminal::run("bash", &["--norc", "-i"], SMALL, folder.path());
+    let command = format!("{PYSAMPLE} top --pid {}; echo status-$?\n", target.pid());
+    terminal.press(&command);
+    terminal.shows(" spin ");
+    terminal.is_set(&TAKEN);
+    terminal.press("\x1a");
+    terminal.shows("Stopped");
+    // A shell that edits lines itself has the terminal raw while it waits: what it runs finds it as it should be.
+    terminal.press("stty -a | grep -o ' icanon'; echo asked\n");
+    terminal.wait("the terminal is cooked", |shown| shown.contains("\n icanon") && shown.contains("\nasked"));
+    let settings = terminal.wait_for("the shell", |screen| Some((screen.alternate_screen(), screen.hide_cursor())));
+    assert_eq!(settings, (false, false));
+    let traced = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", target.pid())).expect("the target runs");
+        !status.contains("TracerPid:\t0\n")
+    };
+    assert!(!traced(), "nobody traces the target meanwhile");
+    terminal.press("fg\n");
+    terminal.wait_for("it is drawn again", |screen| {
+        (screen.alternate_screen() && screen.contents().contains(" spin ")).then_some(())
+    });
+    terminal.is_set(&TAKEN);
+    terminal.press("q");
+    terminal.wait_for("it has ended", |screen| (!screen.alternate_screen()).then_some(()));
+    terminal.shows("Recorded mix.py");
+    terminal.press("exit\n");
+    terminal.end();
+}
+
+/// Not a test by itself: what the next one runs on a terminal.
+#[test]
+fn panics_on_a_screen_if_it_is_told_to() {
+    if std::env::var_os("PYSAMPLE_TEST_PANICS").is_none() {
+        return;
+    }
+    let mut screen = screen::Screen::enter().expect("there is a terminal");
+    screen.draw(|frame| frame.render_widget("drawn", frame.area())).expect("there is a terminal");
+    assert!(screen.is_ours());
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("there is a terminal");
+    screen.take().expect("there is a terminal");
+    screen.leave();
+    screen.take().expect("there is a terminal");
+    panic!("deliberately");
+}
+
+#[test]
+fn a_panic_restores_the_terminal_before_it_is_told() {
+    let folder = folder();
+    let this = std::env::current_exe().expect("we are a program");
+    let this = this.to_str().expect("a plain name");
+    let arguments = ["PYSAMPLE_TEST_PANICS=1", this, "--exact", "panics_on_a_screen_if_it_is_told_to", "--nocapture"];
+    let mut terminal = Terminal::run("env", &arguments, SMALL, folder.path());
+    terminal.shows("drawn");
+    terminal.is_set(&TAKEN);
+    terminal.press("\r\n");
+    assert!(!terminal.end().success());
+    terminal.is_set(&UNTOUCHED);
+    terminal.shows("deliberately");
+}
+
+#[test]
+fn what_was_seen_last_stays_when_the_target_ends() {
+    let (target, folder) = (target(), folder());
+    let mut terminal = top(&target, SMALL, folder.path());
+    terminal.shows(" spin ");
+    target.signal(Signal::SIGKILL);
+    drop(target);
+    let shown = terminal.shows("ENDED: the process has ended");
+    assert!(shown.contains(" spin "), "{shown}");
+    terminal.press("s");
+    terminal.shows("saved mix.py-");
+    terminal.press("q");
+    assert!(terminal.end().success());
+    terminal.is_set(&UNTOUCHED);
+    terminal.shows("until the process ended");
+    assert_eq!(names(folder.path()).len(), 2);
+}
+
+#[test]
+fn a_command_prints_into_a_view_and_ends_as_it_would() {
+    let folder = folder();
+    let script = "import time
+print('it has begun', flush=True)
+end = time.time() + 1000
+def busy():
+    while time.time() < end:
+        sum(range(1000))
+try:
+    busy()
+except KeyboardInterrupt:
+    print('it was interrupted')
+    raise SystemExit(7)";
+    let python = &ordinary().command[0];
+    let mut terminal = Terminal::run(PYSAMPLE, &["top", "--", python, "-c", script], SMALL, folder.path());
+    terminal.shows(" busy ");
+    terminal.press("6");
+    terminal.shows("it has begun");
+    terminal.press("\x03");
+    assert_eq!(code(terminal.end()), 7);
+    terminal.is_set(&UNTOUCHED);
+    let shown = terminal.shows("it was interrupted");
+    assert!(shown.contains("it has begun"), "{shown}");
+}
+
+#[test]
+fn without_a_terminal_one_refresh_is_printed() {
+    let target = target();
+    let pid = target.pid().to_string();
+    let shown = printed(&["top", "--pid", &pid, "-d", "1"]);
+    assert!(
+        shown.contains("mix.py (pid") && shown.contains("spin (mix.py:") && shown.contains("MainThread"),
+        "{shown}"
+    );
+    assert!(!shown.contains('\x1b'), "{shown}");
+}
+
+#[test]
+fn json_is_for_programs() {
+    let target = target();
+    let told = printed(&["top", "--pid", &target.pid().to_string(), "-d", "2", "--json"]);
+    let told: Value = serde_json::from_str(&told).expect("it is JSON");
+    assert_eq!((&told["schema"], &told["program"], &told["mode"]), (&1.into(), &"mix.py".into(), &"cpu".into()));
+    assert_eq!(told["processes"][0]["pid"], target.pid());
+    let functions = told["functions"].as_array().expect("a list");
+    let share = |name: &str| {
+        let of = functions.iter().find(|function| function["function"] == name);
+        of.map_or(0.0, |of| of["total"].as_f64().expect("a number"))
+    };
+    assert!(share("work") > 0.9 && share("spin") > 0.9, "{told}");
+    // It is busy in them for 50, 30 and 20 % of the time; of some hundred samples that is told apart.
+    assert!(share("half") > share("fifth") && share("half") < 0.9, "{told}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_drawn() {
+    let refused = |arguments: &[&str]| {
+        let output = common::pysample(arguments);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, told) = refused(&["top", "--pid", "1", "--window", "7"]);
+    assert!(status == Some(2) && told.contains("a window is 1, 2, 5, 10, 30 or 60 seconds long"), "{told}");
+    let (status, _) = refused(&["top", "--pid", &i32::MAX.to_string(), "--once"]);
+    assert_eq!(status, Some(3));
+    let (status, told) = refused(&["top"]);
+    assert!(status == Some(2) && told.contains("nothing to record"), "{told}");
+}

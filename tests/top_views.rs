@@ -1,0 +1,654 @@
+//! Every view of `top`, character for character: literal events, drawn at 80 by 24 and at 160 by 50, compared with
+//! `tests/golden/top`. And what the numbers in them must be, worked out by hand.
+//!
+//! After an intended change, `PYSAMPLE_BLESS=1 cargo test --test top_views` writes the golden files anew; read the difference
+//! before it is committed.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pysample::aggregate::live::{Level, Live, Mode, Of, Span, Subtree};
+use pysample::sample::{
+    Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, GilState, Process, ProcessId, Sample, StackId, Stopped,
+    Tally, Thread, ThreadId, ThreadState, Tid, short_file,
+};
+use pysample::view::top::{Action, Charset, Look, Paint, Report, Scene, State, View, draw};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{
+    Event as Input, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+use ratatui::style::Color;
+
+const COLOURED: Look = Look { paint: Paint::Colours, charset: Charset::Unicode };
+const PLAIN: Look = Look { paint: Paint::Plain, charset: Charset::Ascii };
+const SIZES: [(u16, u16); 2] = [(80, 24), (160, 50)];
+const STEP: Duration = Duration::from_millis(10);
+
+/// A recording that is made up.
+struct Made {
+    live: Live,
+    sources: HashMap<Arc<str>, Option<Vec<String>>>,
+    dump: Vec<String>,
+    output: Vec<String>,
+    ended: Option<&'static str>,
+}
+
+fn shorten(file: &str, search_path: &[String]) -> String {
+    short_file(file, search_path).to_owned()
+}
+
+fn process(id: u32, pid: u32) -> Event {
+    let command = vec!["python3".into(), "/srv/shop/orders.py".into()];
+    Event::Process(ProcessId(id), Process { pid, own_pid: pid, parent: None, command, python: "3.13.0".into() })
+}
+
+fn code(id: u32, function: &str, file: &str, first_line: u32) -> Event {
+    Event::Code(CodeId(id), Code { function: function.into(), file: file.into(), first_line })
+}
+
+fn thread(id: u32, process: u32, name: &str) -> Event {
+    let thread = Thread {
+        process: ProcessId(process),
+        interpreter: 0,
+        os_thread_id: Some(Tid(4242 + id)),
+        python_thread_id: 0x7f00 + u64::from(id),
+        name: Some(name.into()),
+    };
+    Event::Thread(ThreadId(id), thread)
+}
+
+fn gil(at: Duration, process: u32, holder: GilHeld, switches: u64) -> Event {
+    Event::Gil(GilSample {
+        at,
+        process: ProcessId(process),
+        interpreter: 0,
+        owner: 0,
+        holder,
+        switches: Some(switches),
+        interval: None,
+        is_collecting: false,
+    })
+}
+
+fn sample(at: Duration, thread: u32, state: ThreadState, gil: GilState, stack: Option<u32>) -> Event {
+    Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack: stack.map(StackId) })
+}
+
+/// Functions, lines and stacks: `sell` calls `receipt`, which calls `iterencode`, which calls itself; `pack`; `report`,
+/// which waits.
+fn definitions() -> Vec<Event> {
+    let frame = |id, code, line| Event::Frame(FrameId(id), Frame { code: CodeId(code), line: Some(line) });
+    let stack = |id, caller: Option<u32>, frame| Event::Stack {
+        id: StackId(id),
+        caller: caller.map(StackId),
+        frame: FrameId(frame),
+    };
+    vec![
+        Event::SearchPath(vec!["/srv/shop".into(), "/usr/lib/python3.13".into()]),
+        code(0, "<module>", "/srv/shop/orders.py", 1),
+        code(1, "sell", "/srv/shop/orders.py", 3),
+        code(2, "receipt", "/srv/shop/orders.py", 8),
+        code(3, "JSONEncoder.iterencode", "/usr/lib/python3.13/json/encoder.py", 205),
+        code(4, "pack", "/srv/shop/orders.py", 12),
+        code(5, "report", "/srv/shop/orders.py", 16),
+        code(6, "Event.wait", "/usr/lib/python3.13/threading.py", 641),
+        frame(0, 0, 20),
+        frame(1, 1, 5),
+        frame(2, 2, 9),
+        frame(3, 2, 10),
+        frame(4, 3, 231),
+        frame(5, 4, 14),
+        frame(6, 5, 17),
+        frame(7, 6, 659),
+        stack(0, None, 0),
+        stack(1, Some(0), 1),
+        stack(2, Some(1), 2),
+        stack(3, Some(1), 3),
+        stack(4, Some(3), 4),
+        stack(5, Some(4), 4),
+        stack(6, None, 5),
+        stack(7, None, 6),
+        stack(8, Some(7), 7),
+    ]
+}
+
+/// Moment `index`: in the first three seconds `receipt` holds the GIL in 8 of 10 moments; from then on it is in `iterencode`
+/// in 3 of 10, in `receipt` itself in 2, and `pack` holds it in 4; in one nobody does. Whoever does not hold it wants it.
+fn moment(index: u32, process: u32) -> Vec<Event> {
+    use ThreadState::{RunsDetached, RunsNative, RunsPython, WaitsForGil, WaitsForLock};
+    let at = STEP * index;
+    let (first, in_ten) = (process * 10, index % 10);
+    let (main, packer, reporter) = (first, first + 1, first + 2);
+    let (held, not) = (GilState::Held, GilState::NotHeld);
+    let (seller, other) = match (index < 300, in_ten) {
+        (true, 0..8) => (Some(2), Some(6)),
+        (false, 0..3) => (Some(5), Some(6)),
+        (false, 3..5) => (Some(3), Some(6)),
+        (false, 5..9) => (None, Some(6)),
+        _ => (None, None),
+    };
+    let holder = match (seller, other) {
+        (Some(_), _) => GilHeld::By(ThreadId(main)),
+        (None, Some(_)) => GilHeld::By(ThreadId(packer)),
+        (None, None) => GilHeld::Free,
+    };
+    let (of_main, of_packer) = match holder {
+        GilHeld::By(ThreadId(thread)) if thread == main => {
+            (sample(at, main, RunsPython, held, seller), sample(at, packer, WaitsForGil, not, Some(6)))
+        }
+        GilHeld::By(_) => (sample(at, main, WaitsForGil, not, Some(2)), sample(at, packer, RunsNative, held, Some(6))),
+        _ => (sample(at, main, RunsDetached, not, Some(1)), sample(at, packer, WaitsForLock, not, Some(6))),
+    };
+    vec![
+        gil(at, process, holder, u64::from(index) * 2),
+        of_main,
+        of_packer,
+        sample(at, reporter, WaitsForLock, not, Some(8)),
+    ]
+}
+
+fn account(seconds: u32) -> Event {
+    let elapsed = Duration::from_secs(seconds.into());
+    let moments = u64::from(seconds) * 100;
+    Event::Progress(
+        elapsed,
+        Tally {
+            asked: moments,
+            taken: moments - u64::from(seconds),
+            late: u64::from(seconds),
+            torn: 3,
+            unmapped: 1,
+            stopped: Stopped { count: moments / 2, total: elapsed.mul_f64(0.003), ..Stopped::default() },
+            own_cpu: elapsed.mul_f64(0.012),
+            ..Tally::default()
+        },
+    )
+}
+
+fn source() -> HashMap<Arc<str>, Option<Vec<String>>> {
+    let text = "\
+import json
+
+def sell(receipts):
+    while True:
+        receipts.put(receipt(Order()))
+
+
+def receipt(order):
+    lines = list(order)
+    return json.dumps(lines)
+
+def pack(receipts, sizes):
+    while (text := receipts.get()) is not None:
+\tsizes.append(len(zlib.compress(text)))
+
+def report(sizes, done):
+    while not done.wait(1):
+        print(len(sizes))
+
+main()";
+    let lines = text.lines().map(Into::into).collect();
+    [("/srv/shop/orders.py".into(), Some(lines)), ("/usr/lib/python3.13/json/encoder.py".into(), None)].into()
+}
+
+/// Nine seconds of one process.
+fn shop() -> Made {
+    let mut live = Live::new(shorten);
+    let threads = ["MainThread", "packer", "reporter"];
+    live.take(process(0, 4242));
+    definitions().into_iter().for_each(|event| live.take(event));
+    (0..).zip(threads).for_each(|(id, name)| live.take(thread(id, 0, name)));
+    for second in 0..9 {
+        let moments = (second * 100..(second + 1) * 100).flat_map(|index| moment(index, 0));
+        moments.for_each(|event| live.take(event));
+        live.take(account(second + 1));
+        live.take_usage(Duration::from_secs(second.into()), Duration::from_millis(u64::from(second) * 930));
+    }
+    live.finish();
+    made(live)
+}
+
+fn made(live: Live) -> Made {
+    let dump = ["Process 4242: python3 orders.py", "", "Thread \"MainThread\": runs Python", "  File \"x.py\", line 3"];
+    let dump = dump.map(Into::into).into();
+    let output = (1..=60).map(|line| format!("receipt {line} \x1b[31mwritten")).collect();
+    Made { live, sources: source(), dump, output, ended: None }
+}
+
+/// Two processes.
+fn family() -> Made {
+    let mut live = Live::new(shorten);
+    live.take(process(0, 4242));
+    live.take(process(1, 5000));
+    definitions().into_iter().for_each(|event| live.take(event));
+    for (id, of, name) in [(0, 0, "MainThread"), (1, 0, "packer"), (2, 0, "reporter")] {
+        live.take(thread(id, of, name));
+        live.take(thread(id + 10, of + 1, name));
+    }
+    for index in 0..400 {
+        for of in [0, 1] {
+            moment(index, of).into_iter().for_each(|event| live.take(event));
+        }
+    }
+    live.finish();
+    made(live)
+}
+
+/// A free-threaded build: two threads run side by side.
+fn free_threaded() -> Made {
+    let mut live = Live::new(shorten);
+    live.take(process(0, 4242));
+    definitions().into_iter().for_each(|event| live.take(event));
+    live.take(thread(0, 0, "MainThread"));
+    live.take(thread(1, 0, "packer"));
+    for index in 0..400 {
+        let at = STEP * index;
+        live.take(gil(at, 0, GilHeld::None, 0));
+        live.take(sample(at, 0, ThreadState::RunsPython, GilState::None, Some(5)));
+        let other = if index % 4 == 0 { ThreadState::Suspended } else { ThreadState::RunsNative };
+        live.take(sample(at, 1, other, GilState::None, Some(6)));
+    }
+    live.finish();
+    made(live)
+}
+
+impl Made {
+    fn scene(&self) -> Scene<'_> {
+        Scene {
+            live: &self.live,
+            program: "orders.py",
+            rate: 100.0,
+            uptime: Some(Duration::from_secs(3723)),
+            ended: self.ended,
+            sources: &self.sources,
+            dump: &self.dump,
+            output: &self.output,
+        }
+    }
+
+    fn draw(&self, state: &mut State, look: Look, (width, height): (u16, u16)) -> Buffer {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, &self.scene(), state, look)).unwrap();
+        terminal.backend().buffer().clone()
+    }
+
+    /// Draws, takes keys, each after a picture, and draws again.
+    fn after(&self, keys: &[KeyCode], look: Look, size: (u16, u16)) -> (Buffer, State) {
+        let mut state = state();
+        for &key in keys {
+            self.draw(&mut state, look, size);
+            state.take(&press(key));
+        }
+        let buffer = self.draw(&mut state, look, size);
+        (buffer, state)
+    }
+}
+
+fn state() -> State {
+    let mut state = State::new(Mode::Cpu, 5);
+    state.has_output = true;
+    state
+}
+
+fn press(key: KeyCode) -> Input {
+    Input::Key(KeyEvent::new(key, KeyModifiers::NONE))
+}
+
+fn keys(text: &str) -> Vec<KeyCode> {
+    text.chars().map(|c| if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) }).collect()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width);
+    let row = |row: &[ratatui::buffer::Cell]| {
+        let line: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
+        format!("{}\n", line.trim_end())
+    };
+    buffer.content().chunks(width).map(row).collect()
+}
+
+fn assert_golden(name: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/top").join(format!("{name}.txt"));
+    if std::env::var_os("PYSAMPLE_BLESS").is_some() {
+        fs::write(&path, made).unwrap();
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(made == golden, "{name} differs from its golden file; it is now:\n{made}");
+}
+
+/// Every view of one process, and the keys that lead there.
+fn views() -> Vec<(&'static str, Vec<KeyCode>)> {
+    vec![
+        ("functions", keys("")),
+        ("lines", keys("l")),
+        ("files", keys("ll")),
+        ("modules", keys("lll")),
+        ("tree", keys("2")),
+        ("threads", keys("3")),
+        ("gil", keys("4")),
+        ("dump", keys("5")),
+        ("output", keys("6")),
+        ("opened", keys("/receipt\n\n")),
+        ("help", keys("?")),
+        ("typing", keys("~Enc|pa[")),
+    ]
+}
+
+#[test]
+fn every_view_is_as_it_should_be() {
+    let made = shop();
+    for (name, keys) in views() {
+        for size in SIZES {
+            let (buffer, _) = made.after(&keys, COLOURED, size);
+            assert_golden(&format!("{name}-{}x{}", size.0, size.1), &text(&buffer));
+        }
+    }
+}
+
+#[test]
+fn every_view_can_be_drawn_in_ascii() {
+    let made = shop();
+    for (name, keys) in views() {
+        let (buffer, _) = made.after(&keys, PLAIN, SIZES[0]);
+        assert!(text(&buffer).is_ascii(), "{name}:\n{}", text(&buffer));
+    }
+    assert_golden("functions-ascii", &text(&made.after(&[], PLAIN, SIZES[0]).0));
+}
+
+#[test]
+fn several_processes_and_builds_without_a_gil_are_told_apart() {
+    for (name, made) in [("family", family()), ("free-threaded", free_threaded())] {
+        for view in ["threads", "gil"] {
+            let key = if view == "threads" { "3" } else { "4" };
+            assert_golden(&format!("{name}-{view}"), &text(&made.after(&keys(key), COLOURED, SIZES[0]).0));
+        }
+    }
+}
+
+#[test]
+fn what_has_ended_says_so_and_stays() {
+    let made = Made { ended: Some("the process has ended"), ..shop() };
+    assert_golden("ended", &text(&made.after(&[], COLOURED, SIZES[0]).0));
+}
+
+#[test]
+fn a_recording_of_nothing_and_a_terminal_of_one_cell_can_be_looked_at() {
+    for made in [made(Live::new(shorten)), shop()] {
+        for (_, keys) in views() {
+            for size in [(80, 24), (160, 50), (1, 1), (20, 5), (200, 3), (3, 60)] {
+                made.after(&keys, COLOURED, size);
+            }
+        }
+    }
+}
+
+#[test]
+fn colours_are_of_the_sixteen_that_can_be_read_on_dark_and_on_light() {
+    let made = shop();
+    let allowed = [Color::Reset, Color::Red, Color::Green, Color::Magenta, Color::Cyan];
+    for (name, keys) in views() {
+        for size in SIZES {
+            let (buffer, _) = made.after(&keys, COLOURED, size);
+            assert!(
+                buffer.content().iter().all(|cell| allowed.contains(&cell.fg) && cell.bg == Color::Reset),
+                "{name}"
+            );
+            let plain = Look { paint: Paint::Plain, charset: Charset::Unicode };
+            let (buffer, _) = made.after(&keys, plain, size);
+            assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset), "{name}");
+        }
+    }
+}
+
+/// The row of a function, as words.
+fn row(buffer: &Buffer, function: &str) -> Vec<String> {
+    let text = text(buffer);
+    let line = text.lines().find(|line| line.contains(function)).unwrap_or_else(|| panic!("no {function}:\n{text}"));
+    line.split_whitespace().map(Into::into).collect()
+}
+
+#[test]
+fn shares_of_the_window_are_those_of_its_samples() {
+    // The window has the moments from 350 to 899. Of every ten samples of threads that run: 3 of iterencode, 2 of receipt, 4 of
+    // pack, 1 of sell.
+    let (buffer, _) = shop().after(&[], COLOURED, SIZES[0]);
+    assert_eq!(row(&buffer, "pack ")[..2], ["40.0", "40.0"]);
+    assert_eq!(row(&buffer, "JSONEncoder.iterencode")[..2], ["30.0", "30.0"], "it calls itself and is counted once");
+    assert_eq!(row(&buffer, " receipt ")[..2], ["20.0", "50.0"]);
+    assert_eq!(row(&buffer, " sell ")[..2], ["10.0", "60.0"]);
+}
+
+#[test]
+fn times_are_those_of_the_whole_recording() {
+    // One moment stands for 10 ms, but for the last, which nothing follows. In 300 moments receipt ran in 240; in 600 in 120.
+    let made = shop();
+    let subtree = Subtree::new(made.live.tree(), &made.live.stacks(made.live.totals(), Of::default()));
+    let rows = subtree.rows(made.live.keys(), Level::Function);
+    let of = |name: &str| {
+        let is_it = |row: &&pysample::aggregate::live::Row| {
+            made.live.keys().key(Level::Function, row.key).is_some_and(|key| &*key.function == name)
+        };
+        *rows.iter().find(is_it).unwrap()
+    };
+    assert_eq!((of("receipt").own.ran, of("receipt").total.ran), (240 + 120, 240 + 300));
+    assert_eq!((of("pack").own.held, of("pack").own.blamed, of("pack").own.wanted), (240, 240, 240 + 300));
+    assert_eq!((of("Event.wait").own.seen, of("Event.wait").own.ran), (900, 0));
+    let (buffer, _) = made.after(&keys("a"), COLOURED, SIZES[0]);
+    assert_eq!(row(&buffer, " receipt ")[2..4], ["3.60", "5.39"], "540 of 900 moments in 8.99 s");
+}
+
+#[test]
+fn modes_count_those_that_run_all_or_the_holders() {
+    let counted = |typed: &str| row(&shop().after(&keys(typed), COLOURED, SIZES[0]).0, "Event.wait")[0].clone();
+    assert_eq!(counted("m"), "33.3", "one of three threads waits in it");
+    let text = |typed: &str| text(&shop().after(&keys(typed), COLOURED, SIZES[0]).0);
+    assert!(!text("").contains("Event.wait") && !text("mm").contains("Event.wait"));
+}
+
+#[test]
+fn the_trend_compares_with_the_window_before() {
+    // The window before has the moments from 0 to 349: in the first 300 nobody but receipt and sell runs, in the last 50 pack
+    // does in 20. That is 5.7 %, and 40 % now. With a window of two seconds nothing has changed.
+    let trend = |typed: &str| row(&shop().after(&keys(typed), COLOURED, SIZES[0]).0, "pack ")[5].clone();
+    assert_eq!(trend(""), "▲34");
+    assert_eq!(trend("-"), "pack");
+}
+
+#[test]
+fn waiting_is_laid_at_the_door_of_the_holder() {
+    // Of nine waits in ten moments three each were caused by iterencode, two by receipt, four by pack.
+    let (buffer, _) = shop().after(&keys("4"), COLOURED, SIZES[0]);
+    assert_eq!(row(&buffer, "pack orders")[..4], ["44.4", "44.4", "40.0", "40.0"]);
+    assert_eq!(row(&buffer, "JSONEncoder.iterencode")[..4], ["33.3", "33.3", "30.0", "30.0"]);
+    assert!(text(&buffer).contains("held 90.0 %") && text(&buffer).contains("0.90 threads wait"));
+    assert!(text(&buffer).contains("200 switches/s"), "twice in each moment of 10 ms");
+}
+
+#[test]
+fn a_function_opens_to_its_callers_callees_and_source() {
+    let (buffer, _) = shop().after(&keys("/^receipt\n\n"), COLOURED, SIZES[0]);
+    assert!(text(&buffer).contains("Nothing that the filter lets"), "a text is no regular expression");
+    let (buffer, state) = shop().after(&keys("~^receipt\n\n"), COLOURED, SIZES[0]);
+    let shown = text(&buffer);
+    assert_eq!(row(&buffer, "sell orders.py:3")[0], "100");
+    assert_eq!(row(&buffer, "JSONEncoder.iterencode")[0], "60.0", "three of its five");
+    let line = row(&buffer, "return json.dumps(lines)");
+    assert_eq!((&*line[0], &*line[1]), ("20.0", "50.0"), "{shown}");
+    assert_eq!(state.opened.len(), 1);
+    assert!(shown.contains("zlib.compress"), "{shown}");
+}
+
+#[test]
+fn a_tree_unfolds_and_folds() {
+    let made = shop();
+    let (open, _) = made.after(&keys("2"), COLOURED, SIZES[0]);
+    assert!(text(&open).contains("sell"), "the hottest path is open:\n{}", text(&open));
+    let folded = made.after(&[KeyCode::Char('2'), KeyCode::Left], COLOURED, SIZES[0]).0;
+    assert!(!text(&folded).contains("sell"), "{}", text(&folded));
+    let again = made.after(&[KeyCode::Char('2'), KeyCode::Left, KeyCode::Right], COLOURED, SIZES[0]).0;
+    assert_eq!(text(&again), text(&open));
+}
+
+#[test]
+fn a_thread_alone_is_all_there_is() {
+    let (buffer, state) = shop().after(&[KeyCode::Char('3'), KeyCode::Down, KeyCode::Enter], COLOURED, SIZES[0]);
+    assert_eq!(state.view, View::Functions);
+    assert_eq!(row(&buffer, "pack ")[..2], ["100", "100"]);
+    assert!(text(&buffer).contains("only packer (4243)"));
+    let (buffer, state) =
+        shop().after(&[KeyCode::Char('3'), KeyCode::Down, KeyCode::Enter, KeyCode::Esc], COLOURED, SIZES[0]);
+    assert!(state.of == Of::default() && text(&buffer).contains("receipt"));
+}
+
+#[test]
+fn a_process_alone_is_all_there_is() {
+    let made = family();
+    let (buffer, _) = made.after(&keys("p"), COLOURED, SIZES[0]);
+    assert!(text(&buffer).contains("pid 4242") && !text(&buffer).contains("2 processes"));
+    let (buffer, _) = made.after(&keys("ppp"), COLOURED, SIZES[0]);
+    assert!(text(&buffer).contains("2 processes"), "{}", text(&buffer));
+}
+
+#[test]
+fn any_column_sorts_either_way() {
+    let made = shop();
+    for (steps, first) in [("", "pack"), (">", "sell"), (">>", "receipt"), (">>>>>>>", "JSONEncoder")] {
+        let (buffer, _) = made.after(&keys(steps), COLOURED, SIZES[0]);
+        let shown = text(&buffer);
+        let top = shown.lines().nth(6).unwrap();
+        assert!(top.contains(first), "{steps}: {top}");
+    }
+    let by_name = made.after(&keys(">>>>>>R"), COLOURED, SIZES[0]).0;
+    assert!(text(&by_name).lines().nth(6).unwrap().contains("sell"));
+}
+
+#[test]
+fn the_row_that_was_chosen_is_followed_where_it_goes() {
+    let made = shop();
+    let down = [KeyCode::Down];
+    let (_, state) = made.after(&down, COLOURED, SIZES[0]);
+    let chosen = state.cursors[View::Functions as usize].chosen;
+    let turned: Vec<KeyCode> = down.into_iter().chain([KeyCode::Char('R')]).collect();
+    let (_, after) = made.after(&turned, COLOURED, SIZES[0]);
+    assert!(chosen.is_some() && after.cursors[View::Functions as usize].chosen == chosen);
+    assert_ne!(after.cursors[View::Functions as usize].row, state.cursors[View::Functions as usize].row);
+}
+
+#[test]
+fn keys_ask_for_what_is_done_elsewhere() {
+    let mut state = state();
+    let control = |c| Input::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
+    for (input, action) in [
+        (press(KeyCode::Char('q')), Action::Quit),
+        (press(KeyCode::Char('s')), Action::Save),
+        (press(KeyCode::Char('r')), Action::Reset),
+        (press(KeyCode::Char(' ')), Action::Freeze),
+        (press(KeyCode::Char('d')), Action::Dump),
+        (control('c'), Action::Interrupt),
+        (control('z'), Action::Suspend),
+        (press(KeyCode::Down), Action::None),
+    ] {
+        assert_eq!(state.take(&input), action, "{input:?}");
+    }
+    state.take(&press(KeyCode::Char('/')));
+    assert_eq!(state.take(&press(KeyCode::Char('q'))), Action::None, "it is typed");
+    assert_eq!(state.take(&control('c')), Action::Interrupt, "whatever is typed");
+}
+
+#[test]
+fn the_mouse_chooses_opens_sorts_and_turns_views() {
+    let made = shop();
+    let mut state = state();
+    let click = |state: &mut State, column, row| {
+        made.draw(state, COLOURED, SIZES[0]);
+        let kind = MouseEventKind::Down(MouseButton::Left);
+        state.take(&Input::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+    };
+    click(&mut state, 50, 8);
+    assert_eq!(state.cursors[View::Functions as usize].row, 2);
+    click(&mut state, 50, 8);
+    assert_eq!(state.opened.len(), 1, "clicked again it opens");
+    state.take(&press(KeyCode::Esc));
+    click(&mut state, 10, 5);
+    assert_eq!(state.sort, pysample::view::top::Column::Total);
+    click(&mut state, 30, 3);
+    assert_eq!(state.view, View::Threads);
+}
+
+#[test]
+fn filters_say_what_is_wrong_with_them() {
+    let (buffer, state) = shop().after(&keys("~pa["), COLOURED, SIZES[0]);
+    assert!(state.filter.error().is_some() && text(&buffer).contains("regex: pa["));
+    let (buffer, _) = shop().after(&keys("/PACK\n"), COLOURED, SIZES[0]);
+    assert!(text(&buffer).contains("pack") && !text(&buffer).contains("receipt"), "whatever the case");
+}
+
+#[test]
+fn every_key_that_does_something_is_in_the_help() {
+    let help = text(&shop().after(&keys("?"), COLOURED, SIZES[0]).0);
+    for key in ["1-6", "Tab", "Enter", "Esc", "d ", "e ", "/  ~", "t ", "p ", "m ", "w W", "a ", "l ", "%", "< >", "R "]
+    {
+        assert!(help.contains(key), "{key}:\n{help}");
+    }
+    for key in ["Space r", "s ", "q Ctrl-C", "? h F1", "PgUp", "g G", "Ctrl-Z", "Ctrl-L"] {
+        assert!(help.contains(key), "{key}:\n{help}");
+    }
+}
+
+#[test]
+fn one_refresh_is_text_and_json_of_the_same() {
+    let made = shop();
+    let mut state = State::new(Mode::Cpu, 5);
+    state.of_all_time = true;
+    let report = Report::new(&made.scene(), &mut state);
+    let (mut as_text, mut as_json) = (Vec::new(), Vec::new());
+    report.write_text(&made.scene(), &mut as_text).unwrap();
+    report.write_json(&mut as_json).unwrap();
+    assert_golden("once", std::str::from_utf8(&as_text).unwrap());
+    assert_golden("json", std::str::from_utf8(&as_json).unwrap());
+}
+
+#[test]
+fn an_hour_takes_no_more_memory_than_some_minutes() {
+    let mut live = Live::new(shorten);
+    live.take(process(0, 4242));
+    definitions().into_iter().for_each(|event| live.take(event));
+    let mut most = [0; 60];
+    for index in 0..360_000 {
+        // A server that makes a thread for each request, ten a second.
+        let request = index / 10;
+        let at = STEP * index;
+        if index % 10 == 0 {
+            live.take(thread(request, 0, "request"));
+        }
+        live.take(gil(at, 0, GilHeld::By(ThreadId(request)), u64::from(index)));
+        live.take(sample(at, request, ThreadState::RunsPython, GilState::Held, Some(index % 9)));
+        if index % 100 == 0 {
+            live.take(account(index / 100 + 1));
+            live.take_usage(at, at);
+        }
+        let minute = index as usize / 6000;
+        most[minute] = most[minute].max(live.entries());
+    }
+    let (early, late) = (most[..15].iter().max().unwrap(), most[45..].iter().max().unwrap());
+    assert!(late * 100 <= early * 101, "{most:?}");
+    let counted = live.totals().counts.values().map(|counts| counts.seen).sum::<u64>();
+    assert_eq!(counted, 359_999, "every moment but the last, which is not whole, is still counted");
+    assert!(live.tallied(Span::Window(Duration::from_secs(5))).looks() > 500);
+}
+
+#[test]
+fn what_is_reset_begins_anew() {
+    let mut made = shop();
+    made.live.reset();
+    assert_eq!((made.live.totals().looks(), made.live.elapsed()), (0, Duration::ZERO));
+    moment(1000, 0).into_iter().for_each(|event| made.live.take(event));
+    made.live.finish();
+    assert_eq!(made.live.totals().looks(), 1);
+    assert_eq!(row(&made.after(&[], COLOURED, SIZES[0]).0, "JSONEncoder.iterencode")[..2], ["100", "100"]);
+}
