@@ -139,7 +139,12 @@ fn record_spawned<P: Purpose>(
 ) -> Result<()> {
     let (sum, how) = (purpose.sum(), following(purpose, notices, Some(command)));
     if purpose.reach() == Reach::Family {
-        let recorded = follow(sampler::family(command.pid(), purpose.sampling())?, sum, how);
+        let recorded = match sampler::family(command.pid(), purpose.sampling()) {
+            Ok(recording) => follow(recording, sum, how),
+            // It was that short.
+            Err(Error::Zombie { .. } | Error::NoSuchProcess { .. }) => Recorded::nothing(sum),
+            Err(error) => return Err(error),
+        };
         return purpose.finish(&Described::unseen(program, command.pid()), recorded, output);
     }
     let (subject, recorded) = match search(command, notices)? {

@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn one_whose_parent_has_ended_is_kept_if_it_was_seen_before() {
         // The middle one starts the last one and goes on reading, which only the end of standard input ends.
-        let script = "exec 3<&0; sh -c 'sh -c \"echo last; read line <&3\" & read line <&3; wait' & wait; read line <&3";
+        let script =
+            "exec 3<&0; sh -c 'sh -c \"echo last; read line <&3\" & read line <&3; wait' & wait; read line <&3";
         let mut shell = Command::new("sh")
             .args(["-c", script])
             .stdin(Stdio::piped())

@@ -2,11 +2,13 @@
 //! and nobody who watches for children can wait for that.
 
 use std::path::PathBuf;
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::super::clock;
 use super::candidates::Answer;
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
@@ -21,6 +23,7 @@ pub struct Looker {
     questions: Option<Sender<Relative>>,
     answers: Receiver<(Answer, Result<Box<(Target, Interpreter)>>)>,
     thread: Option<JoinHandle<()>>,
+    waiting: Arc<OnceLock<Thread>>,
 }
 
 impl Looker {
@@ -28,14 +31,28 @@ impl Looker {
     pub fn new() -> Result<Looker> {
         let (questions, asked) = bounded::<Relative>(MOST);
         let (sender, answers) = bounded(MOST);
+        let waiting: Arc<OnceLock<Thread>> = Arc::default();
+        let woken = waiting.clone();
+        let tell = move |answer| {
+            let told = sender.send(answer);
+            woken.get().into_iter().for_each(Thread::unpark);
+            told
+        };
         let thread = thread::Builder::new()
             .name("looker".into())
             .spawn(move || {
                 // Whoever no longer wants to know has dropped the receiver.
-                asked.into_iter().map(look).try_for_each(|answer| sender.send(answer)).unwrap_or_default();
+                clock::ask_for_promptness();
+                asked.into_iter().map(look).try_for_each(tell).unwrap_or_default();
             })
             .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
-        Ok(Looker { questions: Some(questions), answers, thread: Some(thread) })
+        Ok(Looker { questions: Some(questions), answers, thread: Some(thread), waiting })
+    }
+
+    /// Wakes the calling thread, if it is parked, whenever there is an answer.
+    pub fn wake_me(&self) {
+        // Only the first that asks for it is woken.
+        let _ = self.waiting.set(thread::current());
     }
 
     /// Asks about a process.

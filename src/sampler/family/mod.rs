@@ -30,7 +30,7 @@ use merge::{Line, Merger, Out};
 /// Events that the channel of one process holds, at least; at high rates more.
 const CHANNEL: usize = 1 << 10;
 /// How often births are looked for. One that lives 80 ms is seen, looked at and sampled in that time.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Where looking costs more than this share of the time, one in so many, it is done more seldom, but not much.
 const SHARE: u32 = 20;
 const LONGEST: Duration = Duration::from_millis(30);
@@ -131,6 +131,7 @@ impl Chief {
 
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
+        self.looker.wake_me();
         let end = loop {
             let begun = Instant::now();
             self.look_for_births();
@@ -144,6 +145,7 @@ impl Chief {
                 break end;
             }
             let nap = if is_much { SHORT_NAP } else { (cost * SHARE).clamp(LOOK_EVERY, LONGEST) };
+            let nap = self.candidates.next(Instant::now()).map_or(nap, |due| nap.min(due));
             let left = self.settings.duration.map_or(nap, |end| end.saturating_sub(self.start.elapsed()));
             thread::park_timeout(nap.min(left));
         };
