@@ -164,8 +164,13 @@ fn collapsed_stacks() {
 
 #[test]
 fn collapsed_stacks_with_functions_threads_and_full_file_names() {
-    let labels =
-        Labels { lines: Lines::First, files: Files::Full, threads: Threads::Apart, search_path: search_path() };
+    let labels = Labels {
+        lines: Lines::First,
+        files: Files::Full,
+        threads: Threads::Apart,
+        search_path: search_path(),
+        ..Labels::default()
+    };
     assert_golden("collapsed-function-threads-full.txt", &collapse(&labels));
 }
 

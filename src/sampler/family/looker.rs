@@ -18,10 +18,13 @@ use crate::target::family::{Relative, program};
 /// Questions that wait.
 const MOST: usize = 1 << 14;
 
+/// A process that is Python.
+type Found = Box<(Target, Interpreter)>;
+
 /// The thread. It ends when this is dropped.
 pub struct Looker {
     questions: Option<Sender<Relative>>,
-    answers: Receiver<(Answer, Result<Box<(Target, Interpreter)>>)>,
+    answers: Receiver<(Answer, Result<Found>)>,
     thread: Option<JoinHandle<()>>,
     waiting: Arc<OnceLock<Thread>>,
 }
@@ -65,7 +68,7 @@ impl Looker {
     }
 
     /// What has been found out.
-    pub fn answers(&self) -> impl Iterator<Item = (Answer, Result<Box<(Target, Interpreter)>>)> {
+    pub fn answers(&self) -> impl Iterator<Item = (Answer, Result<Found>)> {
         self.answers.try_iter()
     }
 }
@@ -80,13 +83,13 @@ impl Drop for Looker {
     }
 }
 
-fn look(relative: Relative) -> (Answer, Result<Box<(Target, Interpreter)>>) {
+fn look(relative: Relative) -> (Answer, Result<Found>) {
     let (begun, program): (_, Option<PathBuf>) = (Instant::now(), program(relative.pid));
     let found = attach(relative.pid);
     (Answer { relative, program, cost: begun.elapsed() }, found)
 }
 
-fn attach(pid: u32) -> Result<Box<(Target, Interpreter)>> {
+fn attach(pid: u32) -> Result<Found> {
     let target = Target::attach(pid)?;
     let interpreter = locate(&target)?;
     Ok(Box::new((target, interpreter)))
