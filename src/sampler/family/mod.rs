@@ -194,8 +194,6 @@ impl Chief {
         if let Some(warning) = interpreter.warning().filter(|warning| !self.processes.warnings.contains(warning)) {
             self.processes.warnings.push(warning);
         }
-        let next = ProcessId(self.ids.len() as u32);
-        let id = *self.ids.entry(relative).or_insert(next);
         // A second's worth of a few threads, within bounds.
         let room = (self.settings.rate as usize * 4).clamp(CHANNEL, super::CHANNEL);
         let (sender, events) = bounded(room);
@@ -208,7 +206,9 @@ impl Chief {
         let process =
             Process { parent: self.recorded_ancestor(relative), ..super::process(&sampler.target, interpreter) };
         let thread = sampler.spawn()?;
-        // Ids are given out in the order in which processes join.
+        // Ids are given out in the order in which processes join. One that has been here before keeps its own.
+        let next = ProcessId(self.ids.len() as u32);
+        let id = *self.ids.entry(relative).or_insert(next);
         self.outlet.define(Event::Process(id, process.clone()));
         let line = Line::new(id, process);
         self.processes.sampled = self.ids.len();
