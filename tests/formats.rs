@@ -16,8 +16,8 @@ use std::time::Duration;
 use pysample::aggregate::CallTree;
 use pysample::export::flamegraph::{Drawing, From, Growth, Heading};
 use pysample::export::{
-    Files, Folded, Labels, Lines, Processes, Threads, chrome_trace, collapsed, firefox, flamegraph, json_lines, pprof,
-    pstats, speedscope,
+    Files, Folded, Labels, Lines, Threads, chrome_trace, collapsed, firefox, flamegraph, json_lines, pprof, pstats,
+    speedscope,
 };
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, FrameSnapshot, GilHolder, GilState, Incomplete, InterpreterSnapshot,
@@ -178,8 +178,8 @@ fn collapsed_stacks_with_functions_threads_and_full_file_names() {
         lines: Lines::First,
         files: Files::Full,
         threads: Threads::Apart,
-        processes: Processes::Merged,
         search_path: search_path(),
+        ..Labels::default()
     };
     assert_golden("collapsed-function-threads-full.txt", &collapse(&labels));
 }

@@ -160,12 +160,15 @@ pub fn processes(reach: Reach) -> Processes {
 pub fn heading(summary: &Summary, profile: &Profile) -> Heading {
     let Tally { taken, late, .. } = summary.tally;
     let achieved = hertz(taken as f64 / summary.elapsed.as_secs_f64());
+    let (processes, rate) = match &summary.processes {
+        Some(processes) => (format!(" in {} processes", processes.sampled), format!("{} each", hertz(summary.rate))),
+        None => (String::new(), hertz(summary.rate)),
+    };
     let subtitle = format!(
-        "{} stacks of {} · {taken} samples in {:.1} s at {achieved} ({} asked, {late} late, {} errors)",
+        "{} stacks of {}{processes} · {taken} samples in {:.1} s at {achieved} ({rate} asked, {late} late, {} errors)",
         profile.stacks,
         threads(profile.threads),
         summary.elapsed.as_secs_f64(),
-        hertz(summary.rate),
         summary.tally.errors(),
     );
     Heading { title: summary.subject.clone(), subtitle }

@@ -142,7 +142,12 @@ fn record_spawned<P: Purpose>(
     if purpose.reach() == Reach::Family {
         let subject = Described::unseen(program, command.pid());
         let sum = purpose.begin(&subject, output)?;
-        let recorded = follow(sampler::family(command.pid(), purpose.sampling())?, sum, how);
+        let recorded = match sampler::family(command.pid(), purpose.sampling()) {
+            Ok(recording) => follow(recording, sum, how),
+            // It was that short.
+            Err(Error::Zombie { .. } | Error::NoSuchProcess { .. }) => Recorded::nothing(sum),
+            Err(error) => return Err(error),
+        };
         return purpose.finish(&subject, recorded);
     }
     let (subject, recorded) = match search(command, notices)? {

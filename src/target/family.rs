@@ -96,7 +96,7 @@ impl Family {
         }
         self.looked = Some(Instant::now());
         match self.way {
-            Way::Asking => self.walk(|pid, threads| children_of(pid, threads)),
+            Way::Asking => self.walk(children_of),
             Way::Scanning => {
                 let mut children = all_children();
                 self.walk(|pid, _| children.remove(&pid).unwrap_or_default())

@@ -31,6 +31,8 @@ use crate::sample::Tid;
 const SPIN: Duration = Duration::from_micros(50);
 const PATIENCE: Duration = Duration::from_millis(100);
 const BETWEEN_LOOKS: Duration = Duration::from_micros(20);
+/// At last, where a thread waits long for a processor: many of ours that look for many of theirs would take it themselves.
+const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_micros(300);
 /// How long threads that have not stopped are waited for, so that they can be let go as soon as they do, and how often
 /// they are looked at.
 const LONGEST_SETTLING: Duration = Duration::from_secs(10);
@@ -201,7 +203,9 @@ impl Pauser {
             match self.look(pid) {
                 Ok(Some((pid, caught))) => return Ok((pid, caught, since)),
                 Ok(None) if waited < SPIN => std::hint::spin_loop(),
-                Ok(None) if waited < PATIENCE => std::thread::sleep(BETWEEN_LOOKS),
+                Ok(None) if waited < PATIENCE => {
+                    std::thread::sleep((waited / 16).clamp(BETWEEN_LOOKS, LONGEST_BETWEEN_LOOKS));
+                }
                 Ok(None) => return Err(Refusal::WillNotStop),
                 Err(Errno::ECHILD) => return Err(Refusal::Gone),
                 Err(_) => return Err(Refusal::Forbidden),

@@ -1,21 +1,24 @@
 """A server that forks its workers beforehand: prefork.py WORKERS. They work until standard input of the server is closed.
 
-Prints one line of JSON once all workers work: their process ids. A worker has a thread called "helper", which sleeps.
-Ends with exit code 7.
+Prints one line of JSON once all workers work: their process ids. A worker has a thread called "helper", which waits for the
+end of the server. Ends with exit code 7.
 """
 
 import json
 import os
 import sys
 import threading
-import time
 
 from rounds import rounds
 
 
-def worker(ready):
-    helper = threading.Thread(target=time.sleep, args=(3600,), name="helper", daemon=True)
-    helper.start()
+def end_with(server):
+    os.read(server, 1)
+    os._exit(1)
+
+
+def worker(ready, server):
+    threading.Thread(target=end_with, args=(server,), name="helper", daemon=True).start()
     rounds(1)
     os.write(ready, b"r")
     while True:
@@ -28,11 +31,14 @@ def serve():
 
 def main():
     read, write = os.pipe()
+    # Only the server holds the end for writing.
+    server, held = os.pipe()
     pids = []
     for _ in range(int(sys.argv[1])):
         pid = os.fork()
         if pid == 0:
-            worker(write)
+            os.close(held)
+            worker(write, server)
         pids.append(pid)
     ready = 0
     while ready < len(pids):

@@ -19,6 +19,8 @@ const STARTING: Duration = Duration::from_secs(3);
 /// When one that is not Python is looked at again: after so long at first, twice as long each time, and at last.
 const FIRST: Duration = Duration::from_millis(40);
 const LONGEST: Duration = Duration::from_secs(2);
+/// The time between two looks at a Python that is starting, at least.
+const SHORTEST: Duration = Duration::from_millis(2);
 /// Looks take at most this share of the time, one in so many.
 const SHARE: u32 = 100;
 
@@ -92,6 +94,12 @@ impl Candidates {
         self.waiting.values().any(|candidate| candidate.known == Known::Nothing)
     }
 
+    /// How long until the next of them is to be looked at.
+    pub fn next(&self, now: Instant) -> Option<Duration> {
+        let due = self.waiting.values().filter(|candidate| !candidate.is_asked).map(|candidate| candidate.due);
+        due.min().map(|due| due.saturating_duration_since(now).max(SHORTEST))
+    }
+
     /// Those to look at now. `program` tells what a process executes.
     pub fn due(&mut self, now: Instant, program: impl Fn(u32) -> Option<PathBuf>) -> Vec<Relative> {
         let is_due = |candidate: &&mut Candidate| {
@@ -124,7 +132,7 @@ impl Candidates {
         let is_young = now.saturating_duration_since(candidate.since) < STARTING;
         match error {
             Error::NotRunning { .. } | Error::Unrecognised { .. } if is_young => {
-                candidate.due = now;
+                candidate.due = now + SHORTEST;
                 candidate.known = Known::Nothing;
                 return None;
             }
@@ -217,7 +225,9 @@ mod tests {
         candidates.due(now, executes("python3"));
         assert_eq!(candidates.refused(answer(1, "python3"), &starting, now), None);
         assert!(candidates.may_be_python());
-        assert_eq!(candidates.due(now + MILLISECOND, executes("python3")), [relative(1)]);
+        assert_eq!(candidates.next(now), Some(SHORTEST));
+        assert_eq!(candidates.due(now + SHORTEST, executes("python3")), [relative(1)]);
+        assert_eq!(candidates.next(now), None, "it has been asked");
     }
 
     #[test]

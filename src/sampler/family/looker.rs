@@ -2,11 +2,13 @@
 //! and nobody who watches for children can wait for that.
 
 use std::path::PathBuf;
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
+use super::super::clock;
 use super::candidates::Answer;
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
@@ -16,11 +18,15 @@ use crate::target::family::{Relative, program};
 /// Questions that wait.
 const MOST: usize = 1 << 14;
 
+/// A process that is Python.
+type Found = Box<(Target, Interpreter)>;
+
 /// The thread. It ends when this is dropped.
 pub struct Looker {
     questions: Option<Sender<Relative>>,
-    answers: Receiver<(Answer, Result<Box<(Target, Interpreter)>>)>,
+    answers: Receiver<(Answer, Result<Found>)>,
     thread: Option<JoinHandle<()>>,
+    waiting: Arc<OnceLock<Thread>>,
 }
 
 impl Looker {
@@ -28,14 +34,28 @@ impl Looker {
     pub fn new() -> Result<Looker> {
         let (questions, asked) = bounded::<Relative>(MOST);
         let (sender, answers) = bounded(MOST);
+        let waiting: Arc<OnceLock<Thread>> = Arc::default();
+        let woken = waiting.clone();
+        let tell = move |answer| {
+            let told = sender.send(answer);
+            woken.get().into_iter().for_each(Thread::unpark);
+            told
+        };
         let thread = thread::Builder::new()
             .name("looker".into())
             .spawn(move || {
                 // Whoever no longer wants to know has dropped the receiver.
-                asked.into_iter().map(look).try_for_each(|answer| sender.send(answer)).unwrap_or_default();
+                clock::ask_for_promptness();
+                asked.into_iter().map(look).try_for_each(tell).unwrap_or_default();
             })
             .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
-        Ok(Looker { questions: Some(questions), answers, thread: Some(thread) })
+        Ok(Looker { questions: Some(questions), answers, thread: Some(thread), waiting })
+    }
+
+    /// Wakes the calling thread, if it is parked, whenever there is an answer.
+    pub fn wake_me(&self) {
+        // Only the first that asks for it is woken.
+        let _ = self.waiting.set(thread::current());
     }
 
     /// Asks about a process.
@@ -48,7 +68,7 @@ impl Looker {
     }
 
     /// What has been found out.
-    pub fn answers(&self) -> impl Iterator<Item = (Answer, Result<Box<(Target, Interpreter)>>)> {
+    pub fn answers(&self) -> impl Iterator<Item = (Answer, Result<Found>)> {
         self.answers.try_iter()
     }
 }
@@ -63,13 +83,13 @@ impl Drop for Looker {
     }
 }
 
-fn look(relative: Relative) -> (Answer, Result<Box<(Target, Interpreter)>>) {
+fn look(relative: Relative) -> (Answer, Result<Found>) {
     let (begun, program): (_, Option<PathBuf>) = (Instant::now(), program(relative.pid));
     let found = attach(relative.pid);
     (Answer { relative, program, cost: begun.elapsed() }, found)
 }
 
-fn attach(pid: u32) -> Result<Box<(Target, Interpreter)>> {
+fn attach(pid: u32) -> Result<Found> {
     let target = Target::attach(pid)?;
     let interpreter = locate(&target)?;
     Ok(Box::new((target, interpreter)))

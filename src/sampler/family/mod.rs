@@ -31,7 +31,7 @@ use merge::{Line, Merger, Out};
 /// Events that the channel of one process holds, at least; at high rates more.
 const CHANNEL: usize = 1 << 10;
 /// How often births are looked for. One that lives 80 ms is seen, looked at and sampled in that time.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Where looking costs more than this share of the time, one in so many, it is done more seldom, but not much.
 const SHARE: u32 = 20;
 const LONGEST: Duration = Duration::from_millis(30);
@@ -139,6 +139,7 @@ impl Chief {
 
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
+        self.looker.wake_me();
         let end = loop {
             let begun = Instant::now();
             self.look_for_births();
@@ -152,6 +153,7 @@ impl Chief {
                 break end;
             }
             let nap = if is_much { SHORT_NAP } else { (cost * SHARE).clamp(LOOK_EVERY, LONGEST) };
+            let nap = self.candidates.next(Instant::now()).map_or(nap, |due| nap.min(due));
             let left = self.settings.duration.map_or(nap, |end| end.saturating_sub(self.start.elapsed()));
             thread::park_timeout(nap.min(left));
         };
@@ -200,8 +202,6 @@ impl Chief {
         if let Some(warning) = interpreter.warning().filter(|warning| !self.processes.warnings.contains(warning)) {
             self.processes.warnings.push(warning);
         }
-        let next = ProcessId(self.ids.len() as u32);
-        let id = *self.ids.entry(relative).or_insert(next);
         // A second's worth of a few threads, within bounds.
         let room = (self.settings.rate as usize * 4).clamp(CHANNEL, super::CHANNEL);
         let (sender, events) = bounded(room);
@@ -214,7 +214,9 @@ impl Chief {
         let process =
             Process { parent: self.recorded_ancestor(relative), ..super::process(&sampler.target, interpreter) };
         let thread = sampler.spawn()?;
-        // Ids are given out in the order in which processes join.
+        // Ids are given out in the order in which processes join. One that has been here before keeps its own.
+        let next = ProcessId(self.ids.len() as u32);
+        let id = *self.ids.entry(relative).or_insert(next);
         self.outlet.define(Event::Process(id, process.clone()));
         let line = Line::new(id, process);
         self.processes.sampled = self.ids.len();
