@@ -342,8 +342,10 @@ mod tests {
 
     #[test]
     fn the_examples_fit_a_terminal() {
-        for line in
-            [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, ps::EXAMPLES, doctor::EXAMPLES].iter().flat_map(|text| text.lines()) {
+        for line in [EXAMPLES, RECORD_EXAMPLES, DUMP_EXAMPLES, GIL_EXAMPLES, ps::EXAMPLES, doctor::EXAMPLES]
+            .iter()
+            .flat_map(|text| text.lines())
+        {
             assert!(line.len() <= 80, "{line}");
         }
     }

@@ -128,9 +128,10 @@ impl Error {
                 Some(format!("if it started Python as a child, `pgrep -aP {pid}` shows the child's id"))
             }
             Error::Output { source, .. } => match source.kind() {
-                io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("`-o -` writes to standard output, as in `kubectl exec POD -- pysample record ... -o - > FILE`".into())
-                }
+                io::ErrorKind::ReadOnlyFilesystem => Some(
+                    "`-o -` writes to standard output, as in `kubectl exec POD -- pysample record ... -o - > FILE`"
+                        .into(),
+                ),
                 _ => None,
             },
             _ => None,

@@ -144,9 +144,7 @@ impl Plan {
             cli::Command::Dump(typed) => Plan::Dump(dump(&typed)?),
             cli::Command::Gil(typed) => Plan::Gil(gil(typed)?),
             cli::Command::Ps(typed) => Plan::Ps(shape(typed.json)),
-            cli::Command::Doctor(typed) => {
-                Plan::Doctor(typed.pid.as_deref().map(pid).transpose()?, shape(typed.json))
-            }
+            cli::Command::Doctor(typed) => Plan::Doctor(typed.pid.as_deref().map(pid).transpose()?, shape(typed.json)),
             cli::Command::Completions(typed) => Plan::Completions(typed.shell),
         })
     }

@@ -185,7 +185,10 @@ fn more_capabilities(kind: &Kind) {
         let output = bounded(command.args(&arguments).current_dir(folder.path()));
         let told = stderr(&output);
         assert_eq!(output.status.code(), Some(5), "{told}");
-        assert!(told.contains("capabilities that we lack (0x80000: SYS_PTRACE)") && told.contains("CAP_SYS_PTRACE"), "{told}");
+        assert!(
+            told.contains("capabilities that we lack (0x80000: SYS_PTRACE)") && told.contains("CAP_SYS_PTRACE"),
+            "{told}"
+        );
         assert!(told.lines().nth(1).is_some_and(|hint| hint.contains("--cap-add SYS_PTRACE")), "{told}");
         assert_eq!((told.lines().count(), names(folder.path()).len()), (2, 0));
     }

@@ -104,7 +104,8 @@ fn uwsgi_is_read() {
 /// Debian's, which is stripped and links libpython.
 #[test]
 fn gdb_is_read() {
-    let script = "def busy_with_orders():\n while True: sum(range(1000))\nprint('ready', flush=True)\nbusy_with_orders()";
+    let script =
+        "def busy_with_orders():\n while True: sum(range(1000))\nprint('ready', flush=True)\nbusy_with_orders()";
     let mut command = Command::new("gdb");
     command.args(["-nx", "-batch", "-ex"]).arg(format!("python exec({script:?})"));
     assert_reads(&Running::start(command, false), "busy_with_orders");
@@ -134,7 +135,8 @@ fn the_examples_for_kubernetes_are_valid() {
     let profile = fs::read_to_string(folder.join("debug-container.yaml")).unwrap();
     let pod = |container: &str| {
         let indented: String = container.lines().map(|line| format!("      {line}\n")).collect();
-        let head = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\nspec:\n  containers:\n    - name: x\n      image: x\n";
+        let head =
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\nspec:\n  containers:\n    - name: x\n      image: x\n";
         let path = scratch.path().join("pod.yaml");
         fs::write(&path, format!("{head}{indented}")).unwrap();
         validate(&[path])

@@ -150,7 +150,16 @@ fn pid_from_inside() {
     let kind = ordinary();
     let script = format!("'{}' '{}' <&3 & wait", kind.command[0], common::programs().join("spin.py").display());
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &format!("exec 3<&0; {script}")]);
+    command.args([
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sh",
+        "-c",
+        &format!("exec 3<&0; {script}"),
+    ]);
     let mut target = Contained::of(command);
     assert_eq!(target.line(), "ready");
     let python = child_of(target.pid).expect("the shell has a child");
@@ -181,17 +190,18 @@ fn pid_from_outside() {
 fn same_container() {
     let mut command = Command::new("bwrap");
     command.args(["--unshare-pid", "--die-with-parent", "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]);
-    let kind = ordinary();
+    let folder = tempfile::tempdir().unwrap();
     let script = format!(
-        "'{}' '{}' & until '{PYSAMPLE}' ps --json | grep -q spin.py; do :; done; \
-         '{PYSAMPLE}' dump --json --pid $!; echo \"status $?\"; '{PYSAMPLE}' doctor --json --pid $!; kill $!",
-        kind.command[0],
-        common::programs().join("spin.py").display()
+        "mkfifo '{folder}/ready'; '{}' '{}' 60 >'{folder}/ready' & read line <'{folder}/ready'; \
+         '{PYSAMPLE}' dump --json --pid $!; echo \"status $?\"; kill -9 $!",
+        ordinary().command[0],
+        common::programs().join("spin.py").display(),
+        folder = folder.path().display()
     );
     let output = command.args(["sh", "-c", &script]).stdin(Stdio::null()).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     match yama() {
-        0 => assert!(printed.contains("status 0") && printed.contains("\"spin.py\""), "{printed} {}", stderr(&output)),
+        0 => assert!(printed.contains("status 0") && printed.contains("spin.py"), "{printed} {}", stderr(&output)),
         _ => assert!(printed.contains("status 5") && printed.contains("Yama"), "{printed} {}", stderr(&output)),
     }
 }
@@ -221,8 +231,12 @@ fn doctor_capabilities() {
     assert!(value(&doctor, "capabilities").contains("0x80000: SYS_PTRACE"), "{doctor:#}");
     assert_eq!(outcome(&doctor, "process_vm_readv"), "refuses");
     assert_eq!(outcome(&doctor, "/proc/PID/mem"), "refuses");
-    let places: BTreeSet<&str> =
-        rule(&doctor, "capabilities")["remedies"].as_array().unwrap().iter().map(|r| r["place"].as_str().unwrap()).collect();
+    let places: BTreeSet<&str> = rule(&doctor, "capabilities")["remedies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["place"].as_str().unwrap())
+        .collect();
     assert_eq!(places, ["shell", "docker", "kubernetes", "systemd"].into());
     assert!(doctor["verdict"]["text"].as_str().unwrap().contains("not permitted"), "{doctor:#}");
     assert!(target.end().success());
@@ -256,7 +270,9 @@ fn doctor_user_namespace() {
 fn doctor_fine() {
     let target = spinning(ordinary());
     let doctor = doctor(&mut doctor_of(PYSAMPLE, target.pid()), 0);
-    for name in ["user", "capabilities", "seccomp", "other tracer", "process_vm_readv", "/proc/PID/mem", "state", "Python"] {
+    for name in
+        ["user", "capabilities", "seccomp", "other tracer", "process_vm_readv", "/proc/PID/mem", "state", "Python"]
+    {
         assert_eq!(outcome(&doctor, name), "fine", "{doctor:#}");
     }
     assert!(value(&doctor, "Python").starts_with(&ordinary().version), "{doctor:#}");
@@ -399,7 +415,8 @@ fn nothing_but_the_program() {
     let target = spinning(ordinary());
     let root = Root::new(&[]);
     let pid = target.pid().to_string();
-    let mut command = root.run(&["/pysample", "record", "-r", "200", "-d", "0.5", "-f", "collapsed", "-o", "-", "--pid", &pid]);
+    let mut command =
+        root.run(&["/pysample", "record", "-r", "200", "-d", "0.5", "-f", "collapsed", "-o", "-", "--pid", &pid]);
     let recorded = Recording::run(&mut command).end();
     assert!(recorded.status.success(), "{}", recorded.told);
     assert!(recorded.profile.contains("inner (spin.py:"), "{}", recorded.profile);
@@ -540,7 +557,10 @@ fn we_without_descriptors() {
             // With very few not even the loader can start a program.
             let is_ours = !told.contains("shared libraries");
             if status != 0 && is_ours {
-                assert!(told.starts_with("pysample: error: ") && told.contains("Too many open files"), "{limit}: {told}");
+                assert!(
+                    told.starts_with("pysample: error: ") && told.contains("Too many open files"),
+                    "{limit}: {told}"
+                );
             }
         }
     }
@@ -549,7 +569,8 @@ fn we_without_descriptors() {
 
 fn max_cpu() {
     let target = spinning(ordinary());
-    let recorded = Recording::start(target.pid(), &["-r", "2000", "-d", "2", "--max-cpu", "1", "--max-pause", "100"]).end();
+    let recorded =
+        Recording::start(target.pid(), &["-r", "2000", "-d", "2", "--max-cpu", "1", "--max-pause", "100"]).end();
     assert!(recorded.status.success(), "{}", recorded.told);
     assert!(recorded.told.contains("left out for --max-cpu"), "{}", recorded.told);
     assert_eq!(recorded.lines_with("so as not to use more processor time"), 1, "{}", recorded.told);
@@ -558,7 +579,8 @@ fn max_cpu() {
 }
 
 fn cgroup_cpu_limit() {
-    let limits = [(&["unified", ""][..], "cpu.max", "20000 100000"), (&["cpu", "cpu,cpuacct"][..], "cpu.cfs_quota_us", "20000")];
+    let limits =
+        [(&["unified", ""][..], "cpu.max", "20000 100000"), (&["cpu", "cpu,cpuacct"][..], "cpu.cfs_quota_us", "20000")];
     let name = format!("pysample-test-cpu-{}", std::process::id());
     let group = limits.iter().find_map(|(mounts, file, limit)| Some((Group::new(mounts, file, &name)?, *file, *limit)));
     let Some((group, file, limit)) = group else { return };
@@ -649,7 +671,8 @@ impl Contained {
     /// The next line; whoever prints it is the innermost child by now.
     fn line(&mut self) -> String {
         let line = self.outer.line();
-        let is_outside = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == fs::read_link("/proc/self/ns/pid").ok();
+        let is_outside =
+            |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok() == fs::read_link("/proc/self/ns/pid").ok();
         while is_outside(self.pid) {
             match child_of(self.pid) {
                 Some(child) => self.pid = child,
@@ -706,11 +729,14 @@ struct Group {
 impl Group {
     /// Makes one in the first of some hierarchies that can have it, which has to have a file; `None`, loudly, if none can.
     fn new(hierarchies: &[&str], file: &str, path: &str) -> Option<Group> {
-        let made = hierarchies.iter().find_map(|hierarchy| {
-            let group = Path::new("/sys/fs/cgroup").join(hierarchy).join(path);
-            fs::create_dir_all(&group).ok()?;
-            let group = Group { path: group, depth: path.split('/').count() };
-            group.path.join(file).exists().then_some(group)
+        let hierarchy =
+            |name: &&str| Some(Path::new("/sys/fs/cgroup").join(name)).filter(|it| it.join("cgroup.procs").exists());
+        let made = hierarchies.iter().filter_map(hierarchy).find_map(|hierarchy| {
+            let path = hierarchy.join(path);
+            let depth = path.components().count() - hierarchy.components().count();
+            fs::create_dir_all(&path).ok()?;
+            // What is made and of no use is removed again.
+            Some(Group { path, depth }).filter(|group| group.path.join(file).exists())
         });
         if made.is_none() {
             eprintln!("SKIPPED: no control group with {file} can be made here");

@@ -191,7 +191,9 @@ fn ourselves() -> Report {
         (_, 3..) => "No process can be read: Yama forbids it to everybody.",
         (true, _) => "Every process can be read that no security module, user namespace or sandbox protects.",
         (false, 2) => "No process can be read: Yama asks for CAP_SYS_PTRACE.",
-        (false, 1) => "Only our own children can be read, as in `pysample record -- COMMAND`: Yama asks for CAP_SYS_PTRACE.",
+        (false, 1) => {
+            "Only our own children can be read, as in `pysample record -- COMMAND`: Yama asks for CAP_SYS_PTRACE."
+        }
         (false, _) => "Our own user's processes can be read that hold no more capabilities than we do.",
     };
     let hint = Some("`pysample ps` lists the Python processes, `pysample doctor --pid PID` examines one".into());

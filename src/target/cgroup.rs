@@ -282,16 +282,32 @@ mod tests {
         let cases = [
             ("0::/system.slice/docker-ID.scope", Some("docker"), None),
             ("12:cpu,cpuacct:/docker/ID\n1:name=systemd:/docker/ID", Some("docker"), None),
-            ("0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUNDERSCORED.slice/cri-containerd-ID.scope", Some("containerd"), Some(UID)),
+            (
+                "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUNDERSCORED.slice/cri-containerd-ID.scope",
+                Some("containerd"),
+                Some(UID),
+            ),
             ("0::/kubepods.slice/kubepods-podUNDERSCORED.slice/crio-ID.scope", Some("cri-o"), Some(UID)),
             ("4:memory:/kubepods/besteffort/podDASHED/ID", None, Some(UID)),
-            ("0::/system.slice/containerd.service/kubepods-burstable-podUNDERSCORED.slice:cri-containerd:ID", Some("containerd"), None),
+            (
+                "0::/system.slice/containerd.service/kubepods-burstable-podUNDERSCORED.slice:cri-containerd:ID",
+                Some("containerd"),
+                None,
+            ),
             ("0::/machine.slice/libpod-ID.scope/container", Some("podman"), None),
-            ("0::/../../kubepods-burstable-podUNDERSCORED.slice/cri-containerd-ID.scope", Some("containerd"), Some(UID)),
+            (
+                "0::/../../kubepods-burstable-podUNDERSCORED.slice/cri-containerd-ID.scope",
+                Some("containerd"),
+                Some(UID),
+            ),
         ];
         for (cgroup, engine, pod) in cases {
             let found = container(cgroup).unwrap_or_else(|| panic!("{cgroup}: none"));
-            assert_eq!((found.engine, found.id.as_deref(), found.unit.as_deref()), (engine, Some(ID), None), "{cgroup}");
+            assert_eq!(
+                (found.engine, found.id.as_deref(), found.unit.as_deref()),
+                (engine, Some(ID), None),
+                "{cgroup}"
+            );
             assert_eq!(found.pod.as_deref(), pod, "{cgroup}");
         }
     }
@@ -300,7 +316,10 @@ mod tests {
     fn a_unit_is_told_where_there_is_no_container() {
         let unit = |cgroup| container(cgroup).and_then(|found| found.unit);
         assert_eq!(unit("0::/system.slice/web\\x2dapp.service").as_deref(), Some("web-app.service"));
-        assert_eq!(unit("0::/user.slice/user-0.slice/user@0.service/app.slice/x.service").as_deref(), Some("x.service"));
+        assert_eq!(
+            unit("0::/user.slice/user-0.slice/user@0.service/app.slice/x.service").as_deref(),
+            Some("x.service")
+        );
         assert_eq!(container("0::/user.slice/user-0.slice/session-1.scope\n1:cpu:/"), None);
         assert_eq!(container("0::/\n"), None);
         assert_eq!(container("nonsense"), None);

@@ -31,10 +31,10 @@ use crate::memory::{Addr, Memory};
 use crate::sample::Tid;
 
 pub use elf::Binary;
-pub use plight::Plight;
 use image::{Image, Recorder};
 use live::Live;
 pub use live::{ReadsBy, try_file, try_vectors};
+pub use plight::Plight;
 use source::SourceFiles;
 use system_call::{Descriptor, InKernel};
 

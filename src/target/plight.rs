@@ -36,9 +36,7 @@ impl Plight {
     pub fn of(pid: u32) -> Option<Plight> {
         let states = states(pid);
         // Frozen by version 1 of control groups, it shows as uninterruptible; by version 2, as asleep.
-        if matches!(states.first()?, b'D' | b'S')
-            && cgroup::is_frozen(&Groups::of(&pid.to_string()), &Mounts::ours())
-        {
+        if matches!(states.first()?, b'D' | b'S') && cgroup::is_frozen(&Groups::of(&pid.to_string()), &Mounts::ours()) {
             return Some(Plight::Frozen);
         }
         let all = |letter| states.iter().all(|&state| state == letter);

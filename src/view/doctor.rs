@@ -78,13 +78,17 @@ impl Cost {
     fn to_text(self) -> String {
         let Cost { samples, reads, stops, stop_microseconds, cpu_percent, may_pause } = self;
         let stopped = match (may_pause, stops) {
-            (false, _) => "no thread can be stopped, so stacks may be mixtures of moments (as with --never-pause)".into(),
+            (false, _) => {
+                "no thread can be stopped, so stacks may be mixtures of moments (as with --never-pause)".into()
+            }
             (true, 0) => "no stop was needed".into(),
             (true, stops) => {
                 format!("{stops} of them stopped one thread, for {stop_microseconds:.0} us in the median")
             }
         };
-        format!("{samples} samples taken: {reads:.1} reads each, {stopped}; 100 a second take {cpu_percent:.1} % of a core")
+        format!(
+            "{samples} samples taken: {reads:.1} reads each, {stopped}; 100 a second take {cpu_percent:.1} % of a core"
+        )
     }
 }
 
@@ -215,7 +219,10 @@ It can be profiled.
             })
         );
         assert_eq!(told["cost"]["stops"], 12);
-        assert_eq!(told["verdict"], json!({"works": true, "exit_status": 0, "text": "It can be profiled.", "hint": "do"}));
+        assert_eq!(
+            told["verdict"],
+            json!({"works": true, "exit_status": 0, "text": "It can be profiled.", "hint": "do"})
+        );
     }
 
     #[test]

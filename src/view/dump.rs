@@ -434,7 +434,10 @@ Thread without a name (OS thread 4243, Python thread 0x7f0000001000): waits for 
         report.process.pid_inside = Some(7);
         let told = text(&report, Colour::None);
         assert!(told.starts_with("Process 4242 (7 inside): python3"), "{told}");
-        assert!(told.contains("(OS thread 4242, Python") && told.contains("(OS thread 4243, 9 inside, Python"), "{told}");
+        assert!(
+            told.contains("(OS thread 4242, Python") && told.contains("(OS thread 4243, 9 inside, Python"),
+            "{told}"
+        );
         let told = json(&report);
         assert_eq!(told["pid_inside"], 7);
         assert_eq!(told["interpreters"][0]["threads"][1]["os_thread_id_inside"], 9);

@@ -108,7 +108,8 @@ impl Listing {
                 (Some(version), Some(build)) => format!("{} {build}", printable(version)),
                 (None, _) => "?".into(),
             };
-            let problem = entry.problem.as_ref().map(|problem| format!(" ({})", printable(problem))).unwrap_or_default();
+            let problem =
+                entry.problem.as_ref().map(|problem| format!(" ({})", printable(problem))).unwrap_or_default();
             [
                 entry.pid.to_string(),
                 entry.pid_inside.map_or("-".into(), |pid| pid.to_string()),
@@ -158,11 +159,9 @@ impl Unreadable {
         let more = if self.pids.len() > MOST_IDS { ", ..." } else { "" };
         write!(out, "{number} may not be read: {} ({}{more})", printable(&self.reason), ids.join(", "))?;
         match self.called_python.first() {
-            Some(pid) => writeln!(
-                out,
-                "; {} of {verb} called python: `pysample doctor --pid {pid}`",
-                self.called_python.len()
-            ),
+            Some(pid) => {
+                writeln!(out, "; {} of {verb} called python: `pysample doctor --pid {pid}`", self.called_python.len())
+            }
             None => writeln!(out),
         }
     }
@@ -204,8 +203,10 @@ mod tests {
             version: Some("3.14.0".into()),
             ..entry(3127, 97.4)
         };
-        let old = Entry { problem: Some("not supported".into()), command: vec!["evil\x1b[31m".into()], ..entry(9, 0.0) };
-        let unreadable = Unreadable { reason: "it runs as user 0".into(), pids: (1..=10).collect(), called_python: vec![4] };
+        let old =
+            Entry { problem: Some("not supported".into()), command: vec!["evil\x1b[31m".into()], ..entry(9, 0.0) };
+        let unreadable =
+            Unreadable { reason: "it runs as user 0".into(), pids: (1..=10).collect(), called_python: vec![4] };
         Listing::new(vec![old, entry(5, 0.0), contained], vec![unreadable], 12)
     }
 

@@ -93,14 +93,19 @@ impl Mend {
                 (Place::Kubernetes, debug.into()),
             ]),
             Mend::Filter => of(&[
-                (Place::Docker, "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined ...".into()),
-                (Place::Kubernetes, "securityContext: {seccompProfile: {type: Unconfined}, appArmorProfile: {type: Unconfined}}".into()),
+                (
+                    Place::Docker,
+                    "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined ...".into(),
+                ),
+                (
+                    Place::Kubernetes,
+                    "securityContext: {seccompProfile: {type: Unconfined}, appArmorProfile: {type: Unconfined}}".into(),
+                ),
                 (Place::Systemd, "SystemCallFilter=process_vm_readv ptrace".into()),
             ]),
-            Mend::Sandbox => of(&[(
-                Place::Kubernetes,
-                "run the pod without a runtimeClassName that puts it into a sandbox".into(),
-            )]),
+            Mend::Sandbox => {
+                of(&[(Place::Kubernetes, "run the pod without a runtimeClassName that puts it into a sandbox".into())])
+            }
             Mend::Tracer => of(&[(Place::Shell, "end the other tracer, or go on with --never-pause".into())]),
         }
     }
@@ -121,11 +126,13 @@ impl Mend {
             },
             Mend::YamaParents => format!("{AS_ROOT}, or start the program with `pysample record -- CMD`"),
             Mend::YamaForever => {
-                "the setting holds until the next boot; start the program with `pysample record -- CMD` on another host".into()
+                "the setting holds until the next boot; start the program with `pysample record -- CMD` on another host"
+                    .into()
             }
             Mend::Namespace => "run pysample where the process runs: in its container, or as root of its host".into(),
             Mend::Filter => {
-                "run pysample where the process runs: in its container, or as root of its host, and without the filter".into()
+                "run pysample where the process runs: in its container, or as root of its host, and without the filter"
+                    .into()
             }
             Mend::Sandbox => "run the program where the kernel is not a sandbox's".into(),
             Mend::Tracer => "end the other tracer, or go on with --never-pause".into(),

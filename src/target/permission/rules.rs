@@ -59,7 +59,9 @@ pub fn verdict(sides: &Sides) -> (String, Mend) {
                 "it is in another user namespace, in which our CAP_SYS_PTRACE does not count"
             }
             Some(true) => "we hold CAP_SYS_PTRACE and are refused all the same: a security module or a sandbox",
-            _ => "we hold CAP_SYS_PTRACE and are refused all the same: another user namespace, a security module or a sandbox",
+            _ => {
+                "we hold CAP_SYS_PTRACE and are refused all the same: another user namespace, a security module or a sandbox"
+            }
         };
         return (rule.into(), Mend::Namespace);
     }
@@ -177,9 +179,7 @@ fn yama_refusal(sides: &Sides, scopes: &[u8]) -> Option<(String, Mend)> {
     match (scope, sides.is_capable()) {
         (3, _) => Some(("the kernel forbids it to everybody (Yama ptrace_scope is 3)".into(), Mend::YamaForever)),
         (2, false) => Some(("Yama ptrace_scope is 2: it takes CAP_SYS_PTRACE".into(), Mend::Capability)),
-        (1, false) => {
-            Some(("Yama ptrace_scope is 1: only a parent may read its children".into(), Mend::YamaParents))
-        }
+        (1, false) => Some(("Yama ptrace_scope is 1: only a parent may read its children".into(), Mend::YamaParents)),
         _ => None,
     }
 }
@@ -247,11 +247,46 @@ fn sandboxed(sandbox: Sandbox) -> Rule {
 
 /// Names of capabilities, by their numbers in `linux/capability.h`.
 const CAPABILITIES: [&str; 41] = [
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
     "CHECKPOINT_RESTORE",
 ];
 
