@@ -190,17 +190,18 @@ fn pid_from_outside() {
 fn same_container() {
     let mut command = Command::new("bwrap");
     command.args(["--unshare-pid", "--die-with-parent", "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]);
-    let kind = ordinary();
+    let folder = tempfile::tempdir().unwrap();
     let script = format!(
-        "'{}' '{}' & until '{PYSAMPLE}' ps --json | grep -q spin.py; do :; done; \
-         '{PYSAMPLE}' dump --json --pid $!; echo \"status $?\"; '{PYSAMPLE}' doctor --json --pid $!; kill $!",
-        kind.command[0],
-        common::programs().join("spin.py").display()
+        "mkfifo '{folder}/ready'; '{}' '{}' 60 >'{folder}/ready' & read line <'{folder}/ready'; \
+         '{PYSAMPLE}' dump --json --pid $!; echo \"status $?\"; kill -9 $!",
+        ordinary().command[0],
+        common::programs().join("spin.py").display(),
+        folder = folder.path().display()
     );
     let output = command.args(["sh", "-c", &script]).stdin(Stdio::null()).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     match yama() {
-        0 => assert!(printed.contains("status 0") && printed.contains("\"spin.py\""), "{printed} {}", stderr(&output)),
+        0 => assert!(printed.contains("status 0") && printed.contains("spin.py"), "{printed} {}", stderr(&output)),
         _ => assert!(printed.contains("status 5") && printed.contains("Yama"), "{printed} {}", stderr(&output)),
     }
 }
@@ -728,11 +729,14 @@ struct Group {
 impl Group {
     /// Makes one in the first of some hierarchies that can have it, which has to have a file; `None`, loudly, if none can.
     fn new(hierarchies: &[&str], file: &str, path: &str) -> Option<Group> {
-        let made = hierarchies.iter().find_map(|hierarchy| {
-            let group = Path::new("/sys/fs/cgroup").join(hierarchy).join(path);
-            fs::create_dir_all(&group).ok()?;
-            let group = Group { path: group, depth: path.split('/').count() };
-            group.path.join(file).exists().then_some(group)
+        let hierarchy =
+            |name: &&str| Some(Path::new("/sys/fs/cgroup").join(name)).filter(|it| it.join("cgroup.procs").exists());
+        let made = hierarchies.iter().filter_map(hierarchy).find_map(|hierarchy| {
+            let path = hierarchy.join(path);
+            let depth = path.components().count() - hierarchy.components().count();
+            fs::create_dir_all(&path).ok()?;
+            // What is made and of no use is removed again.
+            Some(Group { path, depth }).filter(|group| group.path.join(file).exists())
         });
         if made.is_none() {
             eprintln!("SKIPPED: no control group with {file} can be made here");

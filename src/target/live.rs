@@ -14,7 +14,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use rustc_hash::FxHashMap;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::proc::{self, Stat, Status};
 use super::system_call::{Descriptor, InKernel};
@@ -80,6 +80,7 @@ struct Opened {
 impl Live {
     /// Opens a process. Its memory has not been tried yet, see [`Live::probe`].
     pub fn open(pid: u32) -> Result<Live> {
+        can_open_files().map_err(|source| Error::Io { what: "cannot look at processes".into(), source })?;
         let stat = match i32::try_from(pid) {
             Ok(1..) => Stat::read(pid).map_err(|e| failed(pid, e))?,
             _ => return Err(Error::NoSuchProcess { pid }),
@@ -282,7 +283,11 @@ impl Live {
 
     /// Whether the process is there and not a zombie.
     pub fn is_alive(&self) -> bool {
-        Stat::read(self.pid).is_ok_and(|stat| !matches!(stat.state, b'Z' | b'X'))
+        match Stat::read(self.pid) {
+            Ok(stat) => !matches!(stat.state, b'Z' | b'X'),
+            // That we cannot look, for want of files, does not mean that there is nothing.
+            Err(e) => e.kind() != io::ErrorKind::NotFound && e.raw_os_error() != Some(Errno::ESRCH as i32),
+        }
     }
 
     /// Opens the file behind a mapped binary: by its path in the target's root, by its path in ours (that of a process
@@ -451,10 +456,19 @@ fn open_harmless(path: &Path) -> io::Result<File> {
 
 /// Raises the number of files that this process may open to what it may raise it to. Returns it.
 fn raise_limit_of_open_files() -> Option<usize> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).ok()?;
-    Some(limit.current.map_or(usize::MAX, |files| files as usize))
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let hard: Option<u64> = line.split_ascii_whitespace().nth(1)?.parse().ok();
+    // Unlike to ask for the limit, to set it may fail: a filter may forbid it.
+    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).ok()?;
+    Some(hard.map_or(usize::MAX, |files| files as usize))
+}
+
+/// Whether we may open some more files, without which what is read would be silently less.
+fn can_open_files() -> io::Result<()> {
+    const NEEDED: usize = 12;
+    let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/proc/self/stat")).collect();
+    opened.map(drop)
 }
 
 /// What it means that a file of `/proc/PID` cannot be read.

@@ -77,7 +77,7 @@ impl Sides {
     pub fn of(pid: u32) -> Sides {
         let theirs = Side::of(&pid.to_string());
         let tracer = theirs.status.as_ref().map(|status| status.tracer).filter(|&tracer| tracer != 0);
-        let owner = fs::metadata(format!("/proc/{pid}")).ok().map(|folder| folder.uid());
+        let owner = fs::metadata(format!("/proc/{pid}/stat")).ok().map(|file| file.uid());
         Sides {
             pid,
             ours: Side::of("self"),
@@ -128,7 +128,7 @@ fn yama_scope() -> Option<u8> {
     fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
 }
 
-/// The kernel gives the folder in `/proc` of a process that is not dumpable to root. Of root's own it does not show.
+/// The kernel gives the files in `/proc` of a process that is not dumpable to root, but not the folder. Of root's own it does not show.
 fn undumpable(owner: u32, status: &Status) -> Option<bool> {
     let user = *status.uids.get(1)?;
     match (owner, user) {
