@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::Modes;
+use super::{Choice, Modes};
 
 /// What can be typed, by example.
 pub const EXAMPLES: &str = "\
@@ -43,6 +43,9 @@ pub struct Top {
 
     #[command(flatten)]
     pub mode: Modes,
+
+    #[command(flatten)]
+    pub choice: Choice,
 
     /// The sliding window, in seconds: 1, 2, 5, 10, 30 or 60
     #[arg(short, long, value_name = "SECONDS", default_value = "5", conflicts_with_all = ["once", "json"])]

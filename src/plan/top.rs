@@ -9,7 +9,7 @@ use pysample::export::Files;
 use pysample::sampler::{Settings, Wanted};
 use pysample::view::top::Charset;
 
-use super::{Subject, duration, max_cpu, max_pause, modes, pause, rate, subject, wrong};
+use super::{Choice, Subject, choice, duration, max_cpu, max_pause, modes, pause, rate, subject, wrong};
 use crate::cli;
 
 /// How long one refresh is that nobody said how long to make.
@@ -34,6 +34,8 @@ pub struct Top {
     pub charset: Charset,
     /// How much of file names.
     pub files: Files,
+    /// Which processes, threads and stacks.
+    pub choice: Choice,
 }
 
 /// As what a live view is shown.
@@ -77,6 +79,7 @@ pub fn top(typed: cli::Top) -> Result<Top> {
         form,
         charset: if typed.ascii || !has_unicode(variable) { Charset::Ascii } else { Charset::Unicode },
         files: if typed.full_filenames { Files::Full } else { Files::Short },
+        choice: choice(&typed.choice)?,
     })
 }
 

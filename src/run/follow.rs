@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{TryRecvError, select};
 use pysample::aggregate::{Filter, LeftOut, Rules};
 use pysample::sample::{Event, Processes, Remark, Tally};
-use pysample::sampler::{End, Recording};
+use pysample::sampler::{End, Outcome, Recording};
 use pysample::target::command::Command;
 use pysample::view::progress::{Progress, Terminal};
 use pysample::view::summary::Ending;
@@ -169,13 +169,7 @@ impl<S: Sum> Follower<'_, S> {
     fn finish(self) -> Recorded<S> {
         drop(self.progress);
         let outcome = self.recording.finish();
-        let end = match (self.reach, outcome.end) {
-            (Reach::Alone, _) if self.exited => Ending::TargetExited,
-            (Reach::Alone, end) => ending(end),
-            (Reach::Family, _) if outcome.processes.sampled == 0 => Ending::NeverPython,
-            (Reach::Family, End::TargetExited) => Ending::FamilyEnded,
-            (Reach::Family, end) => ending(end),
-        };
+        let end = ended(self.reach, self.exited, &outcome);
         let (sum, search_path, failure, left_out) = (self.sum, self.search_path, self.failure, self.filter.left_out);
         let (tally, elapsed, processes) = (outcome.tally, outcome.elapsed, outcome.processes);
         Recorded { sum, search_path, tally, elapsed, end, failure, processes, left_out }
@@ -234,7 +228,18 @@ impl<S> Recorded<S> {
     }
 }
 
-pub fn ending(end: End) -> Ending {
+/// Why a recording ended. `exited`: the command has ended.
+pub fn ended(reach: Reach, exited: bool, outcome: &Outcome) -> Ending {
+    match (reach, outcome.end) {
+        (Reach::Alone, _) if exited => Ending::TargetExited,
+        (Reach::Alone, end) => ending(end),
+        (Reach::Family, _) if outcome.processes.sampled == 0 => Ending::NeverPython,
+        (Reach::Family, End::TargetExited) => Ending::FamilyEnded,
+        (Reach::Family, end) => ending(end),
+    }
+}
+
+fn ending(end: End) -> Ending {
     match end {
         End::Duration => Ending::Duration,
         End::Stopped => Ending::Stopped,

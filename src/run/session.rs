@@ -91,7 +91,7 @@ fn following<'a, P: Purpose>(purpose: &P, notices: &'a Notices, command: Option<
 }
 
 /// The process whose family is recorded, which need not run Python itself. Where nobody of it does yet, that is said.
-fn root(pid: u32) -> Result<Described> {
+pub fn root(pid: u32) -> Result<Described> {
     match look(pid) {
         Ok((target, interpreter)) => Ok(Described::new(&target, &interpreter)),
         Err(Error::NotPython { .. }) => {

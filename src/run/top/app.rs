@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use pysample::aggregate::live::Live;
 use pysample::error::{Error, Result};
-use pysample::sampler::Outcome;
 use pysample::view::summary::Ending;
 use pysample::view::top::{Action, Look, Paint, Scene, State, View, draw};
 use ratatui::crossterm::event::{self, Event, KeyCode, MouseEventKind};
 
 use super::super::described::Described;
-use super::super::follow::{ending, what};
+use super::super::follow::{ended, what};
 use super::super::notices::{Notice, Notices};
+use super::Over;
 use super::collect::{Collected, Collector};
 use super::printed::Printed;
 use super::save::{Profile, dump};
 use super::screen::Screen;
 use super::sources::{Surroundings, pid_of};
 use super::suspend::{self, Wish};
-use crate::plan::Top;
+use crate::plan::{Reach, Top};
 
 /// A picture is drawn so often when nothing is pressed, and at most so often.
 const EVERY: Duration = Duration::from_millis(500);
@@ -33,10 +33,8 @@ const KEYS: usize = 256;
 
 /// How a view was left.
 pub struct Left {
-    /// The account of the recording.
-    pub outcome: Outcome,
-    /// Why the recording ended.
-    pub end: Ending,
+    /// The recording.
+    pub over: Over,
     /// What was saved, in words.
     pub saved: Vec<String>,
     /// Whether a command that still runs should be interrupted.
@@ -51,7 +49,7 @@ struct App<'a> {
     wishes: &'a Receiver<Wish>,
     collector: Option<Collector>,
     collected: Collected,
-    outcome: Option<Outcome>,
+    over: Option<Over>,
     /// The command has ended.
     has_exited: bool,
     began: Instant,
@@ -101,7 +99,7 @@ pub fn show(
         wishes: &wishes,
         collected: collector.collected().clone(),
         collector: Some(collector),
-        outcome: None,
+        over: None,
         has_exited: false,
         began: Instant::now(),
         frozen: None,
@@ -300,6 +298,8 @@ impl App<'_> {
         match notice {
             Notice::Signal(signal) if signal.ends() => Go::Away,
             Notice::Signal(_) => Go::On,
+            // What it has started may live on.
+            Notice::CommandEnded if self.plan.choice.reach == Reach::Family => Go::On,
             Notice::CommandEnded => {
                 self.has_exited = true;
                 self.collector.iter().for_each(|collector| collector.stopper().stop());
@@ -339,20 +339,17 @@ impl App<'_> {
     /// The recording is over; what was seen last stays.
     fn end(&mut self) {
         let Some(collector) = self.collector.take() else { return };
-        let (_, outcome) = collector.finish();
+        let (_, outcome, left_out) = collector.finish();
+        let end = ended(self.plan.choice.reach, self.has_exited, &outcome);
         self.is_dirty = true;
-        self.ended = Some(match self.end_of(&outcome) {
+        self.ended = Some(match end {
             Ending::Duration => "the time is up".into(),
             Ending::TargetReplaced => "it became a program that is not Python".into(),
             Ending::Stopped => "the recording was stopped".into(),
             Ending::TargetExited | Ending::NeverPython => "the process has ended".into(),
             Ending::FamilyEnded => "it and its Python descendants have ended".into(),
         });
-        self.outcome = Some(outcome);
-    }
-
-    fn end_of(&self, outcome: &Outcome) -> Ending {
-        if self.has_exited { Ending::TargetExited } else { ending(outcome.end) }
+        self.over = Some(Over { outcome, left_out, end });
     }
 
     fn leave(mut self, go: Go) -> Left {
@@ -361,8 +358,8 @@ impl App<'_> {
             collector.stopper().stop();
         }
         self.end();
-        let outcome = self.outcome.take().expect("the recording is over");
-        Left { end: self.end_of(&outcome), outcome, saved: self.saved, is_interrupted: go == Go::Interrupted }
+        let over = self.over.take().expect("the recording is over");
+        Left { over, saved: self.saved, is_interrupted: go == Go::Interrupted }
     }
 }
 

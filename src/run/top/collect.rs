@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError, select};
 use pysample::aggregate::live::Live;
+use pysample::aggregate::{Filter, LeftOut, Rules};
 use pysample::error::{Error, Result};
 use pysample::sample::Event;
 use pysample::sampler::{Outcome, Recording, Stopper};
@@ -35,18 +36,20 @@ pub struct Collector {
     collected: Collected,
     /// Closes when the last event has been taken.
     over: Receiver<()>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<LeftOut>,
 }
 
 impl Collector {
     /// Takes the events of a recording from now on.
-    pub fn start(recording: Recording, live: Live) -> Result<Collector> {
+    pub fn start(recording: Recording, rules: Rules, live: Live) -> Result<Collector> {
         let collected = Collected(Arc::new(Mutex::new(live)));
         let (sender, over) = crossbeam_channel::bounded::<()>(0);
         let (events, ended, into) = (recording.events().clone(), recording.ended().clone(), collected.clone());
         let thread = thread::Builder::new().name("collector".into()).spawn(move || {
             let _sender = sender;
-            collect(&events, &ended, &into);
+            let mut filter = Filter::new(rules);
+            collect(&events, &ended, &mut filter, &into);
+            filter.left_out
         });
         let thread = thread.map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
         Ok(Collector { recording, collected, over, thread })
@@ -73,17 +76,17 @@ impl Collector {
     }
 
     /// Waits for the end of the recording, and for its last event.
-    pub fn finish(self) -> (Collected, Outcome) {
-        if let Err(panic) = self.thread.join() {
-            std::panic::resume_unwind(panic);
+    pub fn finish(self) -> (Collected, Outcome, LeftOut) {
+        match self.thread.join() {
+            Ok(left_out) => (self.collected, self.recording.finish(), left_out),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
-        (self.collected, self.recording.finish())
     }
 }
 
-fn collect(events: &Receiver<Event>, ended: &Receiver<()>, into: &Collected) {
+fn collect(events: &Receiver<Event>, ended: &Receiver<()>, filter: &mut Filter, into: &Collected) {
     loop {
-        let (is_over, taken) = take_waiting(events, into);
+        let (is_over, taken) = take_waiting(events, filter, into);
         if is_over {
             into.look().finish();
             return;
@@ -105,11 +108,12 @@ fn collect(events: &Receiver<Event>, ended: &Receiver<()>, into: &Collected) {
 }
 
 /// Takes events that have come. Whether none will come any more, and how many were taken.
-fn take_waiting(events: &Receiver<Event>, into: &Collected) -> (bool, usize) {
+fn take_waiting(events: &Receiver<Event>, filter: &mut Filter, into: &Collected) -> (bool, usize) {
     let mut live = into.look();
     for taken in 0..IN_A_ROW {
         match events.try_recv() {
-            Ok(event) => live.take(event),
+            Ok(event) if filter.pass(&event) => live.take(event),
+            Ok(_) => {}
             Err(TryRecvError::Empty) => return (false, taken),
             Err(TryRecvError::Disconnected) => return (true, taken),
         }

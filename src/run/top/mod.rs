@@ -19,18 +19,18 @@ use pysample::export::Files;
 use pysample::printable::printable;
 use pysample::python::Interpreter;
 use pysample::sample::{program_of, short_file};
-use pysample::sampler::{self, Outcome};
+use pysample::sampler::{self, Outcome, Recording};
 use pysample::target::Target;
 use pysample::target::command::Command;
 use pysample::view::summary::{Ending, Summary};
 use pysample::view::top::{Report, Scene, State};
 
 use super::described::Described;
-use super::follow::{ending, what};
+use super::follow::{ended, what};
 use super::notices::{Listen, Notice, Notices};
-use super::session::{Search, forward_until_end, search};
+use super::session::{Search, forward_until_end, root, search};
 use super::{Exit, attach, print, tell};
-use crate::plan::{Form, Subject, Top};
+use crate::plan::{Form, Reach, Subject, Top};
 use collect::Collector;
 use printed::Printed;
 use sources::Surroundings;
@@ -38,13 +38,29 @@ use sources::Surroundings;
 /// How often the processor is looked at while nothing is drawn.
 const USAGE_EVERY: Duration = Duration::from_secs(1);
 
+/// A recording that is over.
+pub struct Over {
+    /// Its account.
+    pub outcome: Outcome,
+    /// What was not shown because it was not wanted.
+    pub left_out: LeftOut,
+    /// Why it ended.
+    pub end: Ending,
+}
+
 /// Shows what was planned.
 pub fn run(plan: &Top) -> Result<Exit> {
     match &plan.subject {
         Subject::Process(pid) => {
-            let (target, interpreter) = attach(*pid)?;
+            let (subject, recording) = match plan.choice.reach {
+                Reach::Alone => {
+                    let (target, interpreter) = attach(*pid)?;
+                    started(plan, target, interpreter)?
+                }
+                Reach::Family => (root(*pid)?, sampler::family(*pid, plan.sampling)?),
+            };
             let notices = Notices::listen(Listen::Ourselves)?;
-            watch(plan, target, interpreter, &notices, None, None)
+            watch(plan, subject, recording, &notices, None, None)
         }
         Subject::Command(words) => run_command(plan, words),
     }
@@ -61,12 +77,18 @@ fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
         Form::Text | Form::Json => (Command::spawn(words)?, None),
     };
     notices.watch(command.watch());
-    let watched = match search(&command, &notices) {
-        Ok(Search::Found(target, interpreter)) => {
-            watch(plan, *target, *interpreter, &notices, Some(&command), printed.as_ref())
-        }
-        Ok(Search::Over) => {
-            let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
+    let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
+    let begun = match plan.choice.reach {
+        Reach::Family => sampler::family(command.pid(), plan.sampling)
+            .map(|recording| Some((Described::unseen(&program, command.pid()), recording))),
+        Reach::Alone => search(&command, &notices).and_then(|found| match found {
+            Search::Found(target, interpreter) => started(plan, *target, *interpreter).map(Some),
+            Search::Over => Ok(None),
+        }),
+    };
+    let watched = match begun {
+        Ok(Some((subject, recording))) => watch(plan, subject, recording, &notices, Some(&command), printed.as_ref()),
+        Ok(None) => {
             let subject = Described::unseen(&program, command.pid());
             tell(&format!("No sample was taken: {} was never seen running Python", printable(&subject.to_text())));
             Ok(Exit::Done)
@@ -86,29 +108,30 @@ fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
     }
 }
 
+/// A recording of one process that has been opened.
+fn started(plan: &Top, target: Target, interpreter: Interpreter) -> Result<(Described, Recording)> {
+    let subject = Described::new(&target, &interpreter);
+    Ok((subject, sampler::start(target, interpreter, plan.sampling)?))
+}
+
 fn watch(
     plan: &Top,
-    target: Target,
-    interpreter: Interpreter,
+    subject: Described,
+    recording: Recording,
     notices: &Notices,
     command: Option<&Command>,
     printed: Option<&Printed>,
 ) -> Result<Exit> {
-    let subject = Described::new(&target, &interpreter);
-    let recording = sampler::start(target, interpreter, plan.sampling)?;
-    let collector = Collector::start(recording, Live::new(shorten(plan.files)))?;
-    let (outcome, end, saved) = match plan.form {
+    let collector = Collector::start(recording, plan.choice.rules.clone(), Live::new(shorten(plan.files)))?;
+    let (Over { outcome, left_out, end }, saved) = match plan.form {
         Form::Screen => {
             let left = app::show(plan, &subject, notices, collector, printed)?;
             if left.is_interrupted {
                 command.iter().for_each(|command| command.signal(signal_hook::consts::SIGINT));
             }
-            (left.outcome, left.end, left.saved)
+            (left.over, left.saved)
         }
-        Form::Text | Form::Json => {
-            let (outcome, end) = refresh(plan, &subject, notices, collector, command)?;
-            (outcome, end, Vec::new())
-        }
+        Form::Text | Form::Json => (refresh(plan, &subject, notices, collector, command)?, Vec::new()),
     };
     let tally = outcome.tally;
     let summary = Summary {
@@ -116,8 +139,8 @@ fn watch(
         elapsed: outcome.elapsed,
         rate: plan.sampling.rate,
         tally,
-        processes: None,
-        left_out: LeftOut::default(),
+        processes: (plan.choice.reach == Reach::Family).then_some(outcome.processes),
+        left_out,
         profile: None,
         end,
         written: None,
@@ -136,7 +159,7 @@ fn refresh(
     notices: &Notices,
     collector: Collector,
     command: Option<&Command>,
-) -> Result<(Outcome, Ending)> {
+) -> Result<Over> {
     let mut around = Surroundings::default();
     let (began, usage) = (Instant::now(), tick(USAGE_EVERY));
     let mut has_exited = false;
@@ -153,6 +176,7 @@ fn refresh(
                         collector.stopper().stop();
                     }
                 }
+                Notice::CommandEnded if plan.choice.reach == Reach::Family => {}
                 Notice::CommandEnded => {
                     has_exited = true;
                     collector.stopper().stop();
@@ -161,11 +185,11 @@ fn refresh(
         }
     }
     around.look(&mut collector.collected().look(), began.elapsed());
-    let (collected, outcome) = collector.finish();
-    let end = if has_exited { Ending::TargetExited } else { ending(outcome.end) };
+    let (collected, outcome, left_out) = collector.finish();
+    let end = ended(plan.choice.reach, has_exited, &outcome);
     let live = collected.look();
     live.remarks().iter().for_each(|remark| tell(&format!("pysample: {}", what(*remark))));
-    let ended = match end {
+    let why = match end {
         Ending::TargetExited => Some("the process has ended"),
         Ending::FamilyEnded => Some("it and its Python descendants have ended"),
         Ending::TargetReplaced => Some("it became a program that is not Python"),
@@ -176,7 +200,7 @@ fn refresh(
         program: &subject.program,
         rate: plan.sampling.rate,
         uptime: around.uptime,
-        ended,
+        ended: why,
         sources: &around.files,
         dump: &[],
         output: &[],
@@ -188,7 +212,7 @@ fn refresh(
         Form::Json => report.write_json(out),
         Form::Text | Form::Screen => report.write_text(&scene, out),
     })?;
-    Ok((outcome, end))
+    Ok(Over { outcome, left_out, end })
 }
 
 /// What files are called.
