@@ -280,6 +280,23 @@ fn a_report_fits_a_terminal() {
     assert!(!text.contains('\x1b'), "{text:?}");
 }
 
+/// After an intended change, `PYSAMPLE_BLESS=1` writes the golden files anew.
+#[test]
+fn a_report_is_as_it_was() {
+    let folder = folder();
+    let path = written(&folder);
+    for (name, arguments) in [("report.txt", &["report", "-"][..]), ("report.json", &["report", "-", "--json"])] {
+        let input = fs::File::open(&path).expect("a file");
+        let output = Command::new(PYSAMPLE).args(arguments).stdin(input).output().expect("it runs");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        if std::env::var_os("PYSAMPLE_BLESS").is_some() {
+            fs::write(&golden, &output.stdout).expect("a file");
+        }
+        let golden = fs::read_to_string(golden).expect("a golden file");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), golden, "{name}");
+    }
+}
+
 /// A file that version 1 of the format was written in stays readable.
 #[test]
 fn a_recording_of_version_1_is_read() {
