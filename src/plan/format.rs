@@ -187,7 +187,7 @@ fn of_file(formats: &[Row], path: &Path) -> Result<Format> {
         }
         false => {
             let hint = format!("as in {}; or say -f with {}", longer.join(", "), names(formats));
-            wrong(format!("more than one format goes with the ending .{last}"), hint)
+            wrong(format!("the ending .{last} alone does not tell a format"), hint)
         }
     }
 }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_part_of_an_ending_is_refused_and_told_what_it_may_be() {
         let (what, hint) = told(OF_JSON, "a.json");
-        assert_eq!(what, "more than one format goes with the ending .json");
+        assert_eq!(what, "the ending .json alone does not tell a format");
         assert_eq!(hint, "as in .speedscope.json, .trace.json; or say -f with speedscope");
     }
 

@@ -81,7 +81,8 @@
 //! **Progress** is the time that elapsed and the fields of [`Tally`]: elapsed, asked, taken, late, failed, dropped, torn,
 //! unmapped, invalid, truncated, reads, stretched; count, total, median and longest of the stops; kept, found, proved, open
 //! and doubtful of the mixing; own CPU. Times are in nanoseconds. It is a mask of those that changed since the last progress
-//! of the file (bit 0: elapsed), then for each of these the zigzag difference. Of the progress told within a block only the last is kept, at the block's end.
+//! of the file (bit 0: elapsed), then for each of these the zigzag difference. Of what was told only the last of five seconds
+//! is kept, and the very last, each at the end of its block.
 //!
 //! **Thread sample.** What is as expected takes no room. The flags say what is not: bit 0, it is the first of a moment (take
 //! the next from times); bit 1, its thread is another (take from threads); bit 2, so is its state (take a byte from states:

@@ -18,6 +18,8 @@ use crate::sample::{Ending, Event, Header, Tally};
 
 /// A block is ended when it holds so many bytes.
 const BLOCK: usize = 256 << 10;
+/// The account is written so often, and at the end: in blocks of a second at 100 Hz it would be a tenth.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(5);
 /// zstd's usual level. Higher ones gain little on blocks this small.
 const LEVEL: i32 = 3;
 
@@ -32,7 +34,9 @@ pub struct Writer<W> {
     strings: Strings,
     recent: Recent,
     last_progress: LastProgress,
+    /// The account that is to be written, and from when on.
     progress: Option<(Duration, Tally)>,
+    progress_due: Duration,
     is_table_new: bool,
     block: Block,
 }
@@ -76,6 +80,7 @@ impl<W: Write> Writer<W> {
             recent: Recent::default(),
             last_progress: LastProgress::default(),
             progress: None,
+            progress_due: Duration::ZERO,
             is_table_new: true,
             block: Block::default(),
         };
@@ -133,7 +138,8 @@ impl<W: Write> Writer<W> {
 
     /// Writes what has been taken as a block, if there is anything.
     pub fn flush(&mut self) -> io::Result<()> {
-        if let Some((elapsed, tally)) = self.progress.take() {
+        if let Some((elapsed, tally)) = self.progress.take_if(|(elapsed, _)| *elapsed >= self.progress_due) {
+            self.progress_due = elapsed.saturating_add(ACCOUNT_EVERY);
             self.block.note(kind::PROGRESS);
             self.last_progress.put(&mut self.block.definitions, elapsed, &tally);
         }
@@ -149,6 +155,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes what is left, and why the recording ended.
     pub fn finish(mut self, ending: Ending) -> io::Result<W> {
+        self.progress_due = Duration::ZERO;
         self.flush()?;
         self.write_plain(Kind::End, &End { ending })?;
         Ok(self.out)

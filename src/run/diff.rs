@@ -12,7 +12,6 @@ use pysample::view::check::Verdict;
 use pysample::view::diff::Report;
 
 use super::open::open_recording;
-use super::sources::Sources;
 use super::{Exit, print, tell};
 use crate::plan::Shape;
 use crate::plan::diff::{Check, Diff, Judging, Sink};
@@ -28,12 +27,7 @@ pub fn diff(plan: &Diff) -> Result<Exit> {
     match (&plan.sink, output) {
         (Sink::Html(_), Some(output)) => write(output, |out| {
             let [(before, before_labels), (after, after_labels)] = &inputs.recordings;
-            html::write_difference(
-                (&**before, before_labels),
-                (&**after, after_labels),
-                &|file| Sources::Ours.text(file),
-                out,
-            )
+            html::write_difference((&**before, before_labels), (&**after, after_labels), &html::without_sources, out)
         }),
         (Sink::Flamegraph(_), Some(output)) => {
             let comparison = inputs.compare()?;

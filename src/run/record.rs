@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pysample::aggregate::{CallTree, Rules};
@@ -86,36 +86,10 @@ impl Purpose for Record {
         let search_path = recorded.search_path.into_iter().collect();
         let processes = processes(self.choice.reach);
         let labels = Labels { lines: self.lines, files: self.files, threads: self.threads, processes, search_path };
-        let written = match recorded.sum {
-            Kept::Stacks(tree, write_stacks, output) => {
-                let (folded, heading) = (Folded::new(&tree, &labels), heading(&summary, &profile));
-                write(output, |out| write_stacks(&folded, &heading, self.drawing, out))
-            }
-            Kept::Own(samples, path) => {
-                let saved = samples.saved_until();
-                close(samples, recorded.failure, recorded.end).map(|()| path.display().to_string()).map_err(|source| {
-                    summary.written =
-                        Some(format!("{}, but for what came after {:.1} s", path.display(), saved.as_secs_f64()));
-                    Error::Output { path, source }
-                })
-            }
-            Kept::Spooled(samples, write_samples, sources, output) => {
-                let finished = samples.writer.finish(recorded.end).and_then(Spool::into_reader);
-                let reader = finished.map_err(|source| output.failed(source))?;
-                let written = write(output, |out| match write_samples {
-                    Some(write_samples) => write_samples(&reader, &labels, &|file| sources.text(file), out),
-                    None => reader.copy(out),
-                });
-                match recorded.failure {
-                    Some(source) => Err(Error::Io { what: "cannot keep all that was sampled".into(), source }),
-                    None => written,
-                }
-            }
-        };
-        if let Ok(written) = &written {
-            summary.written = Some(written.clone());
-        }
-        if written.is_ok() || summary.written.is_some() {
+        let heading = heading(&summary, &profile);
+        let (written, outcome) = self.put(recorded.sum, recorded.failure, recorded.end, &labels, &heading);
+        summary.written = written;
+        if summary.written.is_some() {
             tell(summary.to_string().trim_end());
         }
         if profile.stacks == 0 && summary.tally.taken > 0 {
@@ -127,15 +101,64 @@ impl Purpose for Record {
                 Wanted::All | Wanted::Contenders => {}
             }
         }
-        written.map(drop)
+        outcome
     }
 }
 
-/// Ends a file that was streamed.
-fn close(samples: Samples<File>, failure: Option<io::Error>, ending: Ending) -> io::Result<()> {
-    match failure {
+impl Record {
+    /// Writes what was kept. Where it is, in words, if it is anywhere; and what went wrong.
+    fn put(
+        &self,
+        kept: Kept,
+        failure: Option<io::Error>,
+        ending: Ending,
+        labels: &Labels,
+        heading: &Heading,
+    ) -> (Option<String>, Result<()>) {
+        let written = match kept {
+            Kept::Stacks(tree, write_stacks, output) => {
+                let folded = Folded::new(&tree, labels);
+                write(output, |out| write_stacks(&folded, heading, self.drawing, out))
+            }
+            Kept::Own(samples, path) => return close(samples, path, failure, ending),
+            Kept::Spooled(samples, write_samples, sources, output) => {
+                match samples.writer.finish(ending).and_then(Spool::into_reader) {
+                    Ok(reader) => write(output, |out| match write_samples {
+                        Some(write_samples) => write_samples(&reader, labels, &|file| sources.text(file), out),
+                        None => reader.copy(out),
+                    }),
+                    Err(source) => Err(output.failed(source)),
+                }
+            }
+        };
+        match (written, failure) {
+            (Err(error), _) => (None, Err(error)),
+            (Ok(written), None) => (Some(written), Ok(())),
+            (Ok(written), Some(source)) => {
+                (Some(written), Err(Error::Io { what: "cannot keep all that was sampled".into(), source }))
+            }
+        }
+    }
+}
+
+/// Ends a file that was streamed. What is in it already stays there whatever goes wrong.
+fn close(
+    samples: Samples<File>,
+    path: PathBuf,
+    failure: Option<io::Error>,
+    ending: Ending,
+) -> (Option<String>, Result<()>) {
+    let saved = samples.saved_until().as_secs_f64();
+    let closed = match failure {
         Some(error) => Err(error),
-        None => samples.writer.finish(ending)?.sync_all(),
+        None => samples.writer.finish(ending).and_then(|file| file.sync_all()),
+    };
+    match closed {
+        Ok(()) => (Some(path.display().to_string()), Ok(())),
+        Err(source) => {
+            let written = format!("{}, but for what came after {saved:.1} s", path.display());
+            (Some(written), Err(Error::Output { path, source }))
+        }
     }
 }
 

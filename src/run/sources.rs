@@ -32,9 +32,11 @@ impl Sources {
         }
     }
 
-    /// The text of a file, by `co_filename`; `None` where it cannot be had.
+    /// The text of a file, by `co_filename`; `None` where it cannot be had. Only files of Python's are read: a recording
+    /// names what it pleases, and what it names is shown.
     pub fn text(self, file: &str) -> Option<String> {
         match self {
+            _ if !file.ends_with(".py") => None,
             Sources::Ours if file.starts_with('/') => read(file),
             Sources::Ours => None,
             Sources::Of(pid) => Some(Target::attach(pid).ok()?.source_lines(file)?.join("\n")),
@@ -61,10 +63,11 @@ mod tests {
 
     #[test]
     fn only_files_by_their_whole_name_are_read() {
-        let file = tempfile::NamedTempFile::new().unwrap();
+        let file = tempfile::Builder::new().suffix(".py").tempfile().unwrap();
         fs::write(file.path(), "x = 1\n").unwrap();
         assert_eq!(Sources::Ours.text(file.path().to_str().unwrap()).as_deref(), Some("x = 1\n"));
         assert_eq!(Sources::Ours.text("/dev/zero"), None);
-        assert_eq!(Sources::Ours.text("Cargo.toml"), None);
+        assert_eq!(Sources::Ours.text("setup.py"), None);
+        assert_eq!(Sources::Ours.text("/etc/passwd"), None);
     }
 }

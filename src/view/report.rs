@@ -12,7 +12,7 @@ use crate::aggregate::activity::{Activity, OfGil, OfThread};
 use crate::aggregate::hot::{Hot, hottest};
 use crate::aggregate::{CallTree, LeftOut, Synopsis};
 use crate::printable::printable;
-use crate::sample::{Code, Ending, Event, Header, Process, ProcessId, Tally, ThreadState, Wanted};
+use crate::sample::{Code, Ending, Event, GilState, Header, Process, ProcessId, Tally, ThreadState, Wanted};
 
 /// The version of the JSON's shape. It grows when a reader of the old one would be misled.
 pub const SCHEMA: u32 = 1;
@@ -262,6 +262,8 @@ impl Report {
         }
         let (bold, reset) = bold(colour);
         writeln!(out, "\n{bold} samples   runs %    GIL %  thread{reset}")?;
+        let is_free = self.gils.iter().any(|part| !part.exists);
+        let gil = if is_free { GilState::None } else { GilState::Unknown };
         for part in &self.threads {
             let id = match part.os_thread_id {
                 Some(id) => format!("thread {id}"),
@@ -276,7 +278,7 @@ impl Report {
             let mut words = String::new();
             for (state, samples) in states {
                 let share = 100.0 * share(*samples, part.samples);
-                let word = format!("{} {share:.0} %", state.text(crate::sample::GilState::Unknown));
+                let word = format!("{} {share:.0} %", state.text(gil));
                 if words.len() + word.len() > WIDTH - 32 {
                     break;
                 }
