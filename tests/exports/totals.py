@@ -74,7 +74,7 @@ def pprof(data):
     assert strings[0] == ""
     for sample in samples:
         count, nanoseconds = packed(sample[2])
-        assert nanoseconds == count * PERIOD * 1e9
+        assert nanoseconds == round(count * PERIOD * 1e9)
         stack = [strings[functions[locations[location]]] for location in packed(sample[1])]
         yield stack[::-1], count
 
