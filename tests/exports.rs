@@ -679,6 +679,29 @@ fn every_format_has_the_same_totals() {
     }
 }
 
+#[test]
+fn a_full_disk_is_told_by_every_format() {
+    /// A disk with room for so many bytes.
+    struct Disk(usize);
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    for (ending, write) in FORMATS {
+        let mut whole = Vec::new();
+        write(&known::recording(), &Labels::default(), &mut whole).unwrap();
+        for room in [0, whole.len() / 2, whole.len() - 1] {
+            let error = write(&known::recording(), &Labels::default(), &mut Disk(room)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{ending}, {room}");
+        }
+    }
+}
+
 /// The names of a hostile recording as they are shown.
 fn shown() -> Vec<String> {
     let shown = known::hostile().into_iter().map(|name| printable(&name).into_owned());

@@ -161,7 +161,7 @@ impl CallTree {
 ///
 /// An id beyond the table's end would mean that a definition was lost. Nothing is made up for it: whatever refers to it
 /// finds nothing.
-fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
+pub fn define<T>(table: &mut Vec<T>, index: usize, value: T) {
     if index == table.len() {
         table.push(value);
     } else if let Some(entry) = table.get_mut(index) {

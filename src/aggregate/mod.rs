@@ -5,6 +5,7 @@ mod call_tree;
 pub mod gil;
 mod share;
 
+pub(crate) use call_tree::define;
 pub use call_tree::{CallTree, Count};
 pub use gil::GilAccount;
 pub use share::{Looks, Share};

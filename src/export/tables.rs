@@ -6,10 +6,11 @@ use std::io;
 use std::time::Duration;
 
 use super::Labels;
-use crate::aggregate::CallTree;
+use crate::aggregate::{CallTree, define};
 use crate::printable::printable;
 use crate::sample::{
-    Code, CodeId, Event, Frame, FrameId, Process, ProcessId, Replay, Sample, StackId, Thread, ThreadId,
+    Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, Process, ProcessId, Replay, Sample, StackId, Thread,
+    ThreadId,
 };
 
 /// The most characters of a command line that a process is called by.
@@ -63,10 +64,7 @@ impl Tables {
                     tables.count(&sample);
                     take(&sample);
                 }
-                Event::Process(id, process) => match tables.processes.get_mut(id.index()) {
-                    Some(known) => *known = process,
-                    None => tables.processes.push(process),
-                },
+                Event::Process(id, process) => define(&mut tables.processes, id.index(), process),
                 other => tables.tree.take(other),
             }
             Ok(())
@@ -224,6 +222,9 @@ impl Lost {
                 self.stack |= sample.stack.is_some_and(|stack| stack.index() >= tree.stack_count());
                 self.thread |= sample.thread.index() >= tree.threads().len();
             }
+            Event::Gil(GilSample { holder: GilHeld::By(thread), .. }) => {
+                self.thread |= thread.index() >= tree.threads().len();
+            }
             _ => {}
         }
     }
@@ -269,6 +270,36 @@ mod tests {
         assert_eq!(&*tables.codes()[tables.code_of(&tables.frames()[frame.index()]).index()].function, "unknown");
         assert_eq!(tables.thread(ThreadId(7)).name.as_deref(), Some("unknown"));
         assert_eq!(tables.threads().map(|(_, _, extent)| extent.samples).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn every_format_takes_what_was_never_defined() {
+        let (at, thread, stack) = (Duration::ZERO, ThreadId(7), Some(StackId(9)));
+        let (state, gil) = (ThreadState::WaitsForGil, GilState::NotHeld);
+        let held = GilSample {
+            at,
+            process: ProcessId(3),
+            interpreter: 0,
+            owner: 0,
+            holder: GilHeld::By(ThreadId(5)),
+            switches: None,
+            interval: None,
+            is_collecting: true,
+        };
+        let sample = Sample { at, thread, state, gil, stack };
+        use crate::export::{chrome_trace, firefox, json_lines, pprof, pstats, speedscope};
+        for events in
+            [vec![], vec![Event::Gil(held)], vec![Event::Sample(sample)], vec![Event::Gil(held), Event::Sample(sample)]]
+        {
+            let recording = Literal { header: header(), events };
+            let labels = Labels::default();
+            chrome_trace::write(&recording, &labels, &mut Vec::new()).unwrap();
+            firefox::write(&recording, &labels, &mut Vec::new()).unwrap();
+            json_lines::write(&recording, &labels, &mut Vec::new()).unwrap();
+            pprof::write(&recording, &labels, &mut Vec::new()).unwrap();
+            pstats::write(&recording, &labels, &mut Vec::new()).unwrap();
+            speedscope::write(&recording, &labels, &mut Vec::new()).unwrap();
+        }
     }
 
     #[test]
