@@ -7,8 +7,8 @@ use std::ops::Range;
 use super::tables::Tables;
 use crate::sample::{Event, Replay, Sample, ThreadId};
 
-/// As many samples are kept at most: some 50 MB of them.
-const MOST_KEPT: u64 = 1 << 20;
+/// As many samples are kept at most: 64 MiB of them. With fewer a long recording would be read more often.
+const MOST_KEPT: u64 = 1 << 21;
 
 /// The samples of one thread, in order, as often as they are asked for.
 pub enum Samples<'a> {
