@@ -55,9 +55,7 @@ pub fn check(plan: &Check) -> Result<Exit> {
             return wrong(format!("there are no samples in {}", path.display()), "nothing can be judged by nothing");
         }
     }
-    let functions: Vec<Function> =
-        comparison.functions(plan.judging.confidence).into_iter().map(|change| change.function).collect();
-    for pattern in plan.allowance.idle(&functions) {
+    for pattern in plan.allowance.idle(&comparison.names().collect::<Vec<_>>()) {
         tell(&format!("pysample: warning: no function matches {pattern}"));
     }
     let allowed = |function: &Function| plan.allowance.of(function);

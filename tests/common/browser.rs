@@ -16,7 +16,9 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
+    // With a pipe to its driver it ends when the driver does, however that ends.
+    "--remote-debugging-pipe",
     "--headless",
     "--no-sandbox",
     "--disable-gpu",

@@ -149,6 +149,11 @@ impl Comparison {
         self.basis
     }
 
+    /// What the functions of either are called.
+    pub fn names(&self) -> impl Iterator<Item = Function> {
+        (0..self.names.functions()).map(|function| self.names.function(function))
+    }
+
     /// Every function of either, by name. `confidence`, below 1, is how sure it is that none marked as significant is noise.
     pub fn functions(&self, confidence: f64) -> Vec<FunctionChange> {
         let mut changes: Vec<FunctionChange> = self

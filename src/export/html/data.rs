@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::Sources;
+use super::rows::{Rounded, Rows};
 use crate::export::{Labels, Lines};
 use crate::printable::printable;
 use crate::sample::{
@@ -20,10 +21,6 @@ use crate::sample::{
     ThreadState, Wanted, define,
 };
 
-/// More rows than this are made fewer, by rounding times.
-const MOST_ROWS: usize = 1_000_000;
-/// To how much times are rounded at least, in microseconds.
-const FINEST: u64 = 1000;
 /// More source text than this, in bytes, is not embedded.
 const MOST_SOURCE: usize = 16 << 20;
 
@@ -120,16 +117,6 @@ struct Kinds {
     state: Vec<u8>,
     gil: Vec<u8>,
     stack: Vec<u32>,
-}
-
-#[derive(Serialize)]
-struct Rows {
-    /// To how many microseconds times are rounded, downwards.
-    unit: u64,
-    /// When, in units: the difference to the row before. Each recording begins at 0.
-    after: Vec<i64>,
-    kind: Vec<u32>,
-    count: Vec<u32>,
 }
 
 impl Page {
@@ -424,166 +411,5 @@ impl Account {
             stopped: tally.stopped.total.as_secs_f64(),
             own_cpu: tally.own_cpu.as_secs_f64(),
         }
-    }
-}
-
-/// Rows of samples whose times are rounded as far as is needed to have not too many.
-struct Rounded {
-    unit: u64,
-    /// Rows that are too many.
-    limit: usize,
-    rows: Vec<Row>,
-    /// The recording whose rows are taken, and where they begin.
-    recording: u8,
-    /// The rows of the time that is under way, by kind.
-    open: FxHashMap<u32, usize>,
-    now: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
-    recording: u8,
-    /// In units.
-    at: u64,
-    kind: u32,
-    count: u32,
-}
-
-impl Default for Rounded {
-    fn default() -> Rounded {
-        Rounded { unit: FINEST, limit: MOST_ROWS, rows: Vec::new(), recording: 0, open: FxHashMap::default(), now: 0 }
-    }
-}
-
-impl Rounded {
-    /// The rows of another recording follow.
-    fn begin(&mut self) {
-        self.recording += 1;
-        self.open.clear();
-    }
-
-    fn take(&mut self, at: Duration, kind: u32) {
-        let at = at.as_micros() as u64 / self.unit;
-        if at != self.now {
-            self.now = at;
-            self.open.clear();
-        }
-        match self.open.get(&kind) {
-            Some(&row) => self.rows[row].count += 1,
-            None => {
-                self.open.insert(kind, self.rows.len());
-                self.rows.push(Row { recording: self.recording, at, kind, count: 1 });
-            }
-        }
-        if self.rows.len() > self.limit {
-            self.round();
-        }
-    }
-
-    /// Rounds more, until there are three quarters of the rows that there may be, or all of them are of one time. Where that is not
-    /// enough, because so many are distinct, there may be more.
-    fn round(&mut self) {
-        while self.rows.len() > self.limit / 4 * 3 && self.rows.iter().any(|row| row.at > 0) {
-            self.unit *= 2;
-            self.rows.iter_mut().for_each(|row| row.at /= 2);
-            self.rows.sort_unstable();
-            self.rows.dedup_by(|next, row| {
-                let same = (row.recording, row.at, row.kind) == (next.recording, next.at, next.kind);
-                if same {
-                    row.count += next.count;
-                }
-                same
-            });
-        }
-        if self.rows.len() > self.limit / 4 * 3 {
-            self.limit = self.rows.len() * 2;
-        }
-        self.reopen();
-    }
-
-    fn reopen(&mut self) {
-        self.open.clear();
-        let Some(&Row { recording, at, .. }) = self.rows.last() else { return };
-        self.now = at;
-        let is_open = |row: &Row| row.recording == recording && row.at == at;
-        let first = self.rows.iter().rposition(|row| !is_open(row)).map_or(0, |row| row + 1);
-        self.open.extend((first..self.rows.len()).map(|row| (self.rows[row].kind, row)));
-    }
-
-    fn rows(self) -> Rows {
-        let (mut last, mut after) = (0, Vec::with_capacity(self.rows.len()));
-        for row in &self.rows {
-            after.push(row.at as i64 - last);
-            last = row.at as i64;
-        }
-        Rows {
-            unit: self.unit,
-            after,
-            kind: self.rows.iter().map(|row| row.kind).collect(),
-            count: self.rows.iter().map(|row| row.count).collect(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rounded(limit: usize, samples: impl IntoIterator<Item = (u64, u32)>) -> Rounded {
-        let mut rounded = Rounded { limit, ..Rounded::default() };
-        rounded.begin();
-        samples.into_iter().for_each(|(milliseconds, kind)| rounded.take(Duration::from_millis(milliseconds), kind));
-        rounded
-    }
-
-    fn shown(rounded: &Rounded) -> Vec<(u64, u32, u32)> {
-        rounded.rows.iter().map(|row| (row.at, row.kind, row.count)).collect()
-    }
-
-    #[test]
-    fn samples_that_are_few_keep_their_times() {
-        let rounded = rounded(100, [(0, 1), (0, 2), (0, 1), (7, 1), (8, 1)]);
-        assert_eq!(rounded.unit, 1000);
-        assert_eq!(shown(&rounded), [(0, 1, 2), (0, 2, 1), (7, 1, 1), (8, 1, 1)]);
-    }
-
-    #[test]
-    fn times_are_rounded_as_far_as_is_needed_and_no_sample_is_lost() {
-        // Two kinds in turn, each millisecond: 1024 rows become 8 or fewer, of 256 ms and two kinds.
-        let rounded = rounded(8, (0..1024).map(|at| (at, at as u32 % 2)));
-        assert_eq!(rounded.unit, 256_000);
-        let expected: Vec<_> = (0..4).flat_map(|at| [(at, 0, 128), (at, 1, 128)]).collect();
-        assert_eq!(shown(&rounded), expected);
-    }
-
-    #[test]
-    fn more_kinds_than_rows_are_all_there() {
-        let rounded = rounded(8, (0..100).map(|at| (at, at as u32)));
-        let mut kinds: Vec<u32> = rounded.rows.iter().map(|row| row.kind).collect();
-        kinds.sort_unstable();
-        assert_eq!(kinds, (0..100).collect::<Vec<_>>());
-        assert!(rounded.rows.iter().all(|row| row.count == 1));
-    }
-
-    #[test]
-    fn rows_are_told_by_their_differences_and_a_second_recording_begins_anew() {
-        let mut rounded = rounded(100, [(5, 0), (9, 0)]);
-        rounded.begin();
-        rounded.take(Duration::from_millis(2), 1);
-        let rows = rounded.rows();
-        assert_eq!(
-            (rows.unit, rows.after, rows.kind, rows.count),
-            (1000, vec![5, 4, -7], vec![0, 0, 1], vec![1, 1, 1])
-        );
-    }
-
-    #[test]
-    fn times_of_two_recordings_are_rounded_alike() {
-        let mut rounded = rounded(4, [(1, 0), (3, 0), (5, 0), (7, 0)]);
-        rounded.begin();
-        rounded.take(Duration::from_millis(6), 1);
-        assert_eq!(rounded.unit, 4000);
-        let rows: Vec<_> = rounded.rows.iter().map(|row| (row.recording, row.at, row.count)).collect();
-        assert_eq!(rows, [(1, 0, 2), (1, 1, 2), (2, 1, 1)]);
     }
 }

@@ -6,6 +6,7 @@
 
 mod data;
 mod json;
+mod rows;
 
 use std::io::{self, Write};
 
