@@ -125,7 +125,7 @@ pub struct Recording {
 
 /// What a thread of the sampler ends with: the recording, or the thread that goes on in its place.
 enum Leg {
-    Last(Outcome),
+    Last(Box<Outcome>),
     Next(JoinHandle<Leg>),
 }
 
@@ -164,7 +164,7 @@ impl Recording {
         let mut thread = self.thread;
         loop {
             match thread.join() {
-                Ok(Leg::Last(outcome)) => return outcome,
+                Ok(Leg::Last(outcome)) => return *outcome,
                 Ok(Leg::Next(next)) => thread = next,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
@@ -285,7 +285,7 @@ impl Sampler {
                 self.add_up();
                 let so_far = Outcome { tally: self.tally, elapsed: self.clock.elapsed(), end: End::Stopped };
                 // Either way the thread of the target goes on as this one ends.
-                return self.spawn().map_or(Leg::Last(so_far), Leg::Next);
+                return self.spawn().map_or(Leg::Last(Box::new(so_far)), Leg::Next);
             }
         };
         self.tell();
@@ -293,7 +293,7 @@ impl Sampler {
         self.add_up();
         self.interner.finish(elapsed, &mut self.tally);
         self.pausing.leave();
-        Leg::Last(Outcome { tally: self.tally, elapsed, end })
+        Leg::Last(Box::new(Outcome { tally: self.tally, elapsed, end }))
     }
 
     /// Leaves out samples where the target was stopped for more of its time than it may be, or more processor time was
