@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use common::recording::{Recording, wait_until};
 use serde_json::Value;
@@ -15,6 +15,8 @@ struct Running {
     child: Child,
     /// The process that has Python mapped.
     python: u32,
+    /// Where it goes on to write.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Running {
@@ -29,7 +31,7 @@ impl Running {
             assert!(stdout.read_line(&mut line).unwrap() > 0, "{command:?} ended without being ready");
         }
         let python = if is_child { child_of(child.id()) } else { child.id() };
-        Running { child, python }
+        Running { child, python, _stdout: stdout }
     }
 }
 
@@ -94,7 +96,9 @@ fn what_cx_freeze_makes_is_read() {
 #[test]
 fn uwsgi_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(made("tools/bin/uwsgi"));
+    // It has standard output go where standard error goes.
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(made("tools/bin/uwsgi"));
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/embedded");
     command.args(["--socket"]).arg(folder.path().join("socket")).args(["--enable-threads", "--wsgi-file"]);
     command.arg(programs.join("wsgi.py")).arg("--pythonpath").arg(programs).env("PYTHONDONTWRITEBYTECODE", "1");

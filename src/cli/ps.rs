@@ -7,7 +7,7 @@ Examples:
   Every Python process of the machine, the busiest first:
       pysample ps
   Those of one pod, for a script:
-      pysample ps --json | jq '.processes[] | select(.container.pod == \"UID\").pid'";
+      pysample ps -j | jq '.processes[] | select(.container.pod == \"UID\").pid'";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Labels;
-use crate::aggregate::{CallTree, define};
+use crate::aggregate::CallTree;
 use crate::printable::printable;
 use crate::sample::{
     Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, Process, ProcessId, Replay, Sample, StackId, Thread,

@@ -216,8 +216,7 @@ mod tests {
         listing().write_text(&mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "\
- PID  INSIDE  CPU %  THREADS  PYTHON                CONTAINER            COMMAND
+            "\x20PID  INSIDE  CPU %  THREADS  PYTHON                CONTAINER            COMMAND
 3127       7     97        3  3.14.0 free-threaded  docker abababababab  python3 app.py
    5       -      0        3  3.11.7                -                    python3 app.py
    9       -      0        3  3.11.7                -                    evil\\x1b[31m (not supported)

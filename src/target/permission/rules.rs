@@ -38,7 +38,7 @@ pub fn rules(sides: &Sides) -> Vec<Rule> {
     let rules = [user, capabilities, ptrace, dumpable, yama, modules, seccomp, tracer];
     let mut rules: Vec<Rule> = rules.iter().map(|rule| rule(sides)).collect();
     rules.extend(namespaces(sides));
-    rules.extend(sides.sandbox.map(|sandbox| sandboxed(sandbox)));
+    rules.extend(sides.sandbox.map(sandboxed));
     rules
 }
 
