@@ -262,6 +262,26 @@ fn json_is_for_programs() {
 }
 
 #[test]
+fn every_version_and_builds_without_a_gil_are_shown() {
+    let free = common::kinds().filter(|kind| kind.flavour == "free-threaded" && !kind.gil && kind.root.is_none());
+    for kind in common::one_of_each().chain(free) {
+        let mut target = kind.start("mix.py", &[]);
+        assert_eq!(target.line(), "ready");
+        for pause in [&[][..], &["--never-pause"]] {
+            let pid = target.pid().to_string();
+            let arguments = [&["top", "--pid", &pid, "-d", "1", "--json"], pause].concat();
+            let told: Value = serde_json::from_str(&printed(&arguments)).expect("it is JSON");
+            let functions = told["functions"].as_array().expect("a list");
+            let is_there = |name: &str| functions.iter().any(|function| function["function"] == name);
+            assert!(is_there("spin") && is_there("work"), "{}: {told}", kind.kind);
+            assert_eq!(told["gils"][0]["exists"], kind.gil, "{}", kind.kind);
+            let version = told["processes"][0]["python"].as_str().expect("a text");
+            assert!(version.starts_with(&format!("3.{}", kind.minor)), "{}: {version}", kind.kind);
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_before_anything_is_drawn() {
     let refused = |arguments: &[&str]| {
         let output = common::pysample(arguments);

@@ -58,7 +58,7 @@ fn draw_table(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look,
             };
             match column.width() {
                 0 => {}
-                cells => drop(pen.to_right(&column.text(function, look), cells, style)),
+                cells => drop(pen.right_in(&column.text(function, look), cells, style)),
             }
         }
         let (function_name, place) = name(scene, level, function.key);
@@ -67,8 +67,8 @@ fn draw_table(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look,
         if place.is_empty() {
             pen.write(&function_name, look.heat(function.own.max(0.01)));
         } else {
-            pen.to_left(&function_name, for_name, look.heat(function.own.max(0.01))).skip(1);
-            pen.to_left(tail(&place, for_place), for_place, look.file());
+            pen.left_in(&function_name, for_name, look.heat(function.own.max(0.01))).skip(1);
+            pen.left_in(tail(&place, for_place), for_place, look.file());
         }
     });
     state.at = functions.get(cursor.row).map_or(At::Nothing, |function| At::Key(level, function.key));
@@ -105,10 +105,10 @@ fn headings(buffer: &mut Buffer, state: &mut State, look: Look, area: Rect) {
         match column {
             Column::Name => {
                 let cells = shares(pen.left()).0;
-                pen.skip(1).to_left(&text, cells, style).skip(1);
+                pen.skip(1).left_in(&text, cells, style).skip(1);
             }
             Column::File => drop(pen.write(&text, style)),
-            _ => drop(pen.to_right(&text, column.width(), style)),
+            _ => drop(pen.right_in(&text, column.width(), style)),
         }
         let at = Rect { x: begin, width: pen.x() - begin, ..area };
         state.hits.push((at, Hit::Column(column)));

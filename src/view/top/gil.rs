@@ -61,7 +61,7 @@ fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
     let (dot, looks) = (look.dot(), gil.moments as f64);
     let held = share(gil.held, looks);
     pen.write(&format!("held {:.1} % ", held * 100.0), look.heat(held));
-    pen.to_left(&look.bar(held, 10), 10, look.blocked());
+    pen.left_in(&look.bar(held, 10), 10, look.blocked());
     pen.write(&format!("{dot}{:.2} threads wait", share(gil.waited, looks)), look.bold());
     if let Some(switches) = gil.switches_per_second() {
         pen.write(&format!("{dot}{switches:.0} switches/s"), look.dim());
@@ -111,7 +111,7 @@ fn draw_blame(
         return;
     }
     for title in ["blame%", "total%", "holds%", "total%"] {
-        heading.to_right(title, 7, look.bold());
+        heading.right_in(title, 7, look.bold());
     }
     heading.skip(1).write("function others waited for", look.bold()).write(&format!("  in the {when}"), look.dim());
     if rows.is_empty() {
@@ -123,10 +123,10 @@ fn draw_blame(
     list(buffer, look, list_area, &cursor, &mut state.hits, |row, mut pen| {
         let row = &rows[row];
         let own = share(row.own.blamed, blamed);
-        pen.to_right(&percent(own), 7, look.heat(own));
-        pen.to_right(&percent(share(row.total.blamed, blamed)), 7, look.dim());
-        pen.to_right(&percent(share(row.own.held, looks)), 7, look.heat(share(row.own.held, looks)));
-        pen.to_right(&percent(share(row.total.held, looks)), 7, look.dim());
+        pen.right_in(&percent(own), 7, look.heat(own));
+        pen.right_in(&percent(share(row.total.blamed, blamed)), 7, look.dim());
+        pen.right_in(&percent(share(row.own.held, looks)), 7, look.heat(share(row.own.held, looks)));
+        pen.right_in(&percent(share(row.total.held, looks)), 7, look.dim());
         let (function, place) = name(scene, level, row.key);
         pen.skip(1).write(&function, look.heat(own.max(0.01))).skip(1).write(&place, look.file());
     });

@@ -62,7 +62,7 @@ fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let most = cpu.iter().copied().fold(1.0, f64::max);
     let cells = half.saturating_sub(16);
     let scaled: Vec<f64> = cpu.iter().map(|cores| cores / most).collect();
-    pen.to_left(&look.sparkline(&scaled, usize::from(cells.min(60))), cells.min(60), look.busy());
+    pen.left_in(&look.sparkline(&scaled, usize::from(cells.min(60))), cells.min(60), look.busy());
     pen.skip(2);
     let recent = live.tallied(Span::Window(state.window()));
     if !recent.gils.is_empty() && recent.gils.values().all(|gil| !gil.exists) {
@@ -73,7 +73,7 @@ fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let held = share(held, moments as f64);
     pen.write("GIL ", look.bold()).write(&format!("{:5.1} % ", held * 100.0), look.heat(held));
     let cells = pen.left().saturating_sub(12).min(60);
-    pen.to_left(&look.sparkline(&live.gil_minute(), usize::from(cells)), cells, look.blocked());
+    pen.left_in(&look.sparkline(&live.gil_minute(), usize::from(cells)), cells, look.blocked());
     let waited: u64 = recent.gils.values().map(|gil| gil.waited).sum();
     let waiting = share(waited, recent.looks() as f64);
     pen.write(&format!("  {waiting:.1} wait"), if waiting >= 0.5 { look.warning() } else { look.dim() });

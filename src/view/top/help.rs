@@ -76,6 +76,6 @@ fn entry(pen: &mut Pen, look: Look, (key, what): (&str, &str)) {
     let is_title = key.is_empty() && !what.starts_with(' ');
     match is_title {
         true => drop(pen.write(what, look.heading())),
-        false => drop(pen.to_left(key, 11, look.bold()).write(what.trim_start(), ratatui::style::Style::new())),
+        false => drop(pen.left_in(key, 11, look.bold()).write(what.trim_start(), ratatui::style::Style::new())),
     }
 }

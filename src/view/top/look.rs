@@ -116,7 +116,7 @@ impl Look {
             Charset::Unicode => {
                 let eighths = (share * cells as f64 * 8.0).round() as usize;
                 bar.extend(std::iter::repeat_n('█', eighths / 8));
-                bar.extend([' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'].get(eighths % 8).filter(|_| eighths % 8 > 0));
+                bar.extend([' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'].get(eighths % 8).filter(|part| **part != ' '));
             }
             Charset::Ascii => bar.extend(std::iter::repeat_n('#', (share * cells as f64).round() as usize)),
         }

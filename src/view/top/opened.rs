@@ -166,8 +166,8 @@ fn calls(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area
 
 fn draw_call(pen: &mut Pen, scene: &Scene, state: &State, look: Look, depth: &Depth, call: Call) {
     let share = share(call.weight, depth.total(state));
-    pen.to_right(&percent(share), 7, look.heat(share)).skip(1);
-    pen.to_left(&look.bar(share, 6), 6, look.busy()).skip(1);
+    pen.right_in(&percent(share), 7, look.heat(share)).skip(1);
+    pen.left_in(&look.bar(share, 6), 6, look.busy()).skip(1);
     match call.key {
         Some(key) => {
             let (function, place) = name(scene, depth.level, key);
@@ -185,7 +185,7 @@ fn source(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, are
     let hottest = lines.iter().max_by_key(|(line, (_, total))| (mode.of(total), std::cmp::Reverse(**line)));
     let hottest = hottest.map(|(line, _)| *line).or(key.line).unwrap_or(1);
     let mut heading = Pen::new(buffer, look, line(area, 0));
-    heading.to_right("self%", 7, look.bold()).to_right("total%", 7, look.bold()).skip(7);
+    heading.right_in("self%", 7, look.bold()).right_in("total%", 7, look.bold()).skip(7);
     heading.write("line", look.bold()).skip(1).write(&key.path, look.file());
     let process = state.of.process.or(scene.live.processes().keys().next().copied()).unwrap_or(ProcessId(0));
     state.wants_source = Some((process, key.path.clone()));
@@ -203,9 +203,9 @@ fn source(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, are
         let (own, total) = heat(number);
         let (own, total) = (share(own, depth.whole), share(total, depth.whole));
         let mut pen = Pen::new(buffer, look, line(rows, index as u16));
-        pen.to_right(&percent(own), 7, look.heat(own)).to_right(&percent(total), 7, look.heat(total));
-        pen.skip(1).to_left(&look.bar(total, 4), 4, look.busy());
-        pen.to_right(&number.to_string(), 6, look.dim()).skip(1);
+        pen.right_in(&percent(own), 7, look.heat(own)).right_in(&percent(total), 7, look.heat(total));
+        pen.skip(1).left_in(&look.bar(total, 4), 4, look.busy());
+        pen.right_in(&number.to_string(), 6, look.dim()).skip(1);
         match text.and_then(|text| text.get(number as usize - 1)) {
             Some(text) => drop(pen.write(&text.replace('\t', "    "), look.heat(total.max(0.01)))),
             None => drop(pen.write("(the file cannot be read)", look.dim())),

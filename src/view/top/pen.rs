@@ -45,7 +45,7 @@ impl Pen<'_> {
     }
 
     /// Writes a text into so many cells, from their left.
-    pub fn to_left(&mut self, text: &str, cells: u16, style: Style) -> &mut Self {
+    pub fn left_in(&mut self, text: &str, cells: u16, style: Style) -> &mut Self {
         let cells = cells.min(self.left());
         let text = self.look.text(text);
         if cells > 0 {
@@ -56,10 +56,10 @@ impl Pen<'_> {
     }
 
     /// Writes a text into so many cells, to their right.
-    pub fn to_right(&mut self, text: &str, cells: u16, style: Style) -> &mut Self {
+    pub fn right_in(&mut self, text: &str, cells: u16, style: Style) -> &mut Self {
         let text = self.look.text(text).into_owned();
         let gap = cells.saturating_sub(width(&text));
-        self.skip(gap.min(cells)).to_left(&text, cells - gap.min(cells), style)
+        self.skip(gap.min(cells)).left_in(&text, cells - gap.min(cells), style)
     }
 
     /// Writes a text at the right end, if there is room.

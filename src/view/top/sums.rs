@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Scene;
 use super::columns::{Function, name_and_place};
 use super::state::{State, Totals, Whole};
-use crate::aggregate::live::{Counts, KeyId, Level, Live, Of, Row, Span, Subtree, Tallied};
+use crate::aggregate::live::{KeyId, Level, Live, Of, Row, Span, Subtree, Tallied};
 
 /// Some of the time, added up.
 pub struct Sum {
@@ -102,16 +102,16 @@ pub fn functions(scene: &Scene, state: &mut State) -> Vec<Function> {
     let earlier = by_key(before.subtree.rows(live.keys(), level));
     let mut functions: Vec<Function> = Vec::new();
     let mut add = |key: KeyId, recent: Option<Row>, all: Option<Row>| {
-        let part = |row: Option<Row>, of: fn(&Row) -> Counts| row.map_or(0, |row| mode.of(&of(&row)));
-        let (own_of, total_of): (fn(&Row) -> Counts, fn(&Row) -> Counts) = (|row| row.own, |row| row.total);
-        let own = share(part(recent, own_of), whole);
-        let own_before = share(part(earlier.get(&key).copied(), own_of), whole_before);
+        let own_of = |row: Option<Row>| row.map_or(0, |row| mode.of(&row.own));
+        let total_of = |row: Option<Row>| row.map_or(0, |row| mode.of(&row.total));
+        let own = share(own_of(recent), whole);
+        let own_before = share(own_of(earlier.get(&key).copied()), whole_before);
         functions.push(Function {
             key,
             own,
-            total: share(part(recent, total_of), whole),
-            own_time: part(all, own_of) as f64 * period,
-            total_time: part(all, total_of) as f64 * period,
+            total: share(total_of(recent), whole),
+            own_time: own_of(all) as f64 * period,
+            total_time: total_of(all) as f64 * period,
             gil: share(recent.map_or(0, |row| row.own.held), looks),
             trend: if has_before { own - own_before } else { 0.0 },
         });

@@ -26,10 +26,10 @@ pub fn seconds(seconds: f64) -> String {
 pub fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        ..3600 => format!("{minutes}:{:02}", seconds % 60),
-        ..86_400 => format!("{hours}:{minutes:02}:{:02}", seconds % 60),
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes}:{:02}", seconds % 60),
+        (0, ..) => format!("{hours}:{minutes:02}:{:02}", seconds % 60),
         _ => format!("{days} d {hours:02}:{minutes:02}"),
     }
 }

@@ -128,17 +128,17 @@ pub fn draw_below(buffer: &mut Buffer, scene: &Scene, state: &State, look: Look,
 }
 
 fn heading(pen: &mut Pen, look: Look) {
-    pen.to_right("runs%", 6, look.bold()).to_right("holds%", 7, look.bold()).to_right("wants%", 7, look.bold());
+    pen.right_in("runs%", 6, look.bold()).right_in("holds%", 7, look.bold()).right_in("wants%", 7, look.bold());
     pen.skip(1).write("thread, and what it does", look.bold());
 }
 
 fn draw_row(pen: &mut Pen, scene: &Scene, look: Look, watched: &Watched, counts: &Counts, looks: f64) {
     let (runs, holds, wants) = (share(counts.ran, looks), share(counts.held, looks), share(counts.wanted, looks));
     let wants_style = if wants >= 0.2 { look.blocked() } else { look.dim() };
-    pen.to_right(&percent(runs), 6, look.heat(runs)).to_right(&percent(holds), 7, look.heat(holds));
-    pen.to_right(&percent(wants), 7, wants_style).skip(1);
+    pen.right_in(&percent(runs), 6, look.heat(runs)).right_in(&percent(holds), 7, look.heat(holds));
+    pen.right_in(&percent(wants), 7, wants_style).skip(1);
     let half = pen.left() * 2 / 5;
-    pen.to_left(&called(scene, &watched.thread), half, look.bold()).skip(1);
+    pen.left_in(&called(scene, &watched.thread), half, look.bold()).skip(1);
     if let Some(last) = watched.last {
         let gil = if last.gil == GilState::Held { ", holds the GIL" } else { "" };
         pen.write(&doing(watched, scene), style(last.state, last.gil, look)).write(gil, look.busy());

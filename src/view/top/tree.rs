@@ -46,7 +46,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
         _ => "of the window",
     };
     let mut heading = Pen::new(buffer, look, line(area, 0));
-    heading.to_right("total%", 7, look.bold()).to_right("self%", 7, look.bold());
+    heading.right_in("total%", 7, look.bold()).right_in("self%", 7, look.bold());
     heading.skip(9).write("call, outermost first", look.bold()).write(&format!("  {when}"), look.dim());
     if branches.is_empty() {
         Pen::new(buffer, look, line(rows, 1)).skip(2).write("Nothing that counts was seen.", look.dim());
@@ -55,8 +55,8 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     list(buffer, look, rows, &cursor, &mut state.hits, |row, mut pen| {
         let branch = &branches[row];
         let (total, own) = (share(mode.of(&branch.total), whole), share(mode.of(&branch.own), whole));
-        pen.to_right(&percent(total), 7, look.heat(total)).to_right(&percent(own), 7, look.heat(own));
-        pen.skip(1).to_left(&look.bar(total, 7), 7, look.busy()).skip(1);
+        pen.right_in(&percent(total), 7, look.heat(total)).right_in(&percent(own), 7, look.heat(own));
+        pen.skip(1).left_in(&look.bar(total, 7), 7, look.busy()).skip(1);
         pen.skip((2 * branch.depth).min(DEEPEST) as u16);
         let fold = match branch.fold {
             Fold::Leaf => "  ",
