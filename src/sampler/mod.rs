@@ -318,7 +318,7 @@ impl Sampler {
                 self.add_up();
                 let so_far = self.last(self.clock.elapsed(), End::Stopped);
                 // Either way the thread of the target goes on as this one ends.
-                return self.spawn().map_or(Leg::Last(Box::new(so_far)), Leg::Next);
+                return self.spawn().map_or(Leg::Last(so_far), Leg::Next);
             }
         };
         self.tell();
