@@ -2,7 +2,7 @@
 //!
 //! Reading memory is checked like `ptrace(PTRACE_ATTACH)`: same user with no fewer capabilities and a process that is
 //! dumpable, or CAP_SYS_PTRACE in the target's user namespace; then Yama; then other security modules. [`Sides`] gathers
-//! what these rules look at, [`rules`] names each with its value, [`remedy`] has the lines that mend one.
+//! what these rules look at, [`rules()`] names each with its value, [`Mend`] the lines that mend one.
 
 mod remedy;
 mod rules;

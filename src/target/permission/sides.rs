@@ -17,7 +17,7 @@ const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
 pub struct Side {
     /// What `/proc/PID/status` says; `None` where it cannot be read.
     pub status: Option<Status>,
-    /// The namespaces it is in, in the order of [`NAMESPACES`]; `None` where the kernel does not tell.
+    /// The namespaces it is in, as `pid`, `mnt`, `user`, `net`, `cgroup`; `None` where the kernel does not tell.
     pub namespaces: [Option<String>; NAMESPACES.len()],
     /// What security modules call it, where there are any.
     pub label: Option<String>,
