@@ -130,11 +130,11 @@ pub struct Record {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 
-    /// Where to write; `-` is standard output. The ending tells the format: .svg, .txt (or .folded, .collapsed), .pysample
+    /// Where to write; `-` is standard output. The ending tells the format: .svg, .html, .pysample, .txt (or .folded, .collapsed), .speedscope.json, .pb.gz, .firefox.json, .pstats, .trace.json, .jsonl
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// The format, whatever the file's name: svg (or flamegraph), collapsed, pysample
+    /// The format, whatever the file's name: svg (or flamegraph), html, pysample, collapsed, speedscope, pprof, firefox, pstats, chrome-trace, jsonl
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<String>,
 

@@ -453,7 +453,7 @@ fn the_example_for_a_pipeline_fails_what_grew_and_leaves_its_reports() {
     let gate = |new: &Path| {
         let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ci/profile-gate"));
         command.args([&base, new, &reports]).args(&python.command).arg("benchmark.py");
-        command.env("PATH", &path).env("PYSAMPLE_RECORDING", "txt").env("MAX_GROWTH", "100%");
+        command.env("PATH", &path).env("MAX_GROWTH", "100%");
         command.output().unwrap()
     };
     let failed = gate(&new);
@@ -461,5 +461,5 @@ fn the_example_for_a_pipeline_fails_what_grew_and_leaves_its_reports() {
     // From a fifth of the time to three quarters.
     assert_eq!(failed.status.code(), Some(1), "{told}{}", String::from_utf8_lossy(&failed.stderr));
     assert!(told.contains("second (benchmark.py), total: "), "{told}");
-    assert_eq!(common::names(&reports), ["base.txt", "check.md", "check.xml", "diff.html", "new.txt"]);
+    assert_eq!(common::names(&reports), ["base.pysample", "check.md", "check.xml", "diff.html", "new.pysample"]);
 }

@@ -5,7 +5,9 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use common::recording::{Recorded, Recording, wait_until};
@@ -236,9 +238,18 @@ impl Tracer {
         Tracer::attach(Command::new("strace").args(["-f", "-o", "/dev/null", "-p", &target.to_string()]), target)
     }
 
+    /// It has let the target go on, or is just about to.
     fn gdb(target: u32) -> Tracer {
         let continues = ["-ex", "set pagination off", "-ex", "continue"];
-        Tracer::attach(Command::new("gdb").args(["-nx", "-q", "-p", &target.to_string()]).args(continues), target)
+        let mut command = Command::new("gdb");
+        command.args(["-nx", "-q", "-p", &target.to_string()]).args(continues);
+        let mut gdb =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("gdb runs");
+        let mut told = BufReader::new(gdb.stdout.take().expect("it is a pipe")).lines();
+        let continues = told.any(|line| line.is_ok_and(|line| line.contains("Continuing")));
+        thread::spawn(move || told.for_each(drop));
+        assert!(continues, "gdb ends without continuing");
+        Tracer(gdb)
     }
 
     fn leave(mut self) {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use pysample::error::Result;
+use pysample::error::{Error, Result};
 use pysample::recording::{Collapsed, Opened};
 use pysample::sample::{Event, Header, Replay, Sample};
 
@@ -14,7 +14,11 @@ use pysample::sample::{Event, Header, Replay, Sample};
 ///
 /// What is wrong with the file.
 pub fn open_recording(path: &Path) -> Result<Box<dyn Replay>> {
-    Ok(match Opened::open(path)? {
+    let opened = Opened::open(path).map_err(|error| Error::Usage {
+        what: error.to_string(),
+        hint: Some("a recording is a .pysample file, or collapsed stacks: main (app.py:3);work (app.py:7) 42".into()),
+    })?;
+    Ok(match opened {
         Opened::Collapsed(stacks) => Box::new(Timeless::new(stacks)),
         own @ Opened::Own(_) => Box::new(own),
     })

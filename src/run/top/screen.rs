@@ -1,6 +1,7 @@
 //! The terminal, while it is ours: entered, and restored whatever happens. A panic anywhere restores it before it is told.
 
 use std::io::{self, Stdout, Write, stdout};
+use std::mem::ManuallyDrop;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +18,8 @@ static IS_OURS: AtomicBool = AtomicBool::new(false);
 
 /// The terminal as a screen to draw on. It is restored when this is dropped.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: it would complain on standard error, and panic, where the terminal is gone.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Screen {
@@ -31,7 +33,7 @@ impl Screen {
                 before(panic);
             }));
         });
-        let mut screen = Screen { terminal: Terminal::new(CrosstermBackend::new(stdout()))? };
+        let mut screen = Screen { terminal: terminal()? };
         screen.take()?;
         Ok(screen)
     }
@@ -43,7 +45,7 @@ impl Screen {
         execute!(stdout(), EnterAlternateScreen, EnableMouseCapture, cursor::Hide, Clear(ClearType::All))?;
         // A new one knows that nothing is drawn. To clear the old one would ask the terminal where its cursor is, and the
         // thread that reads keys would take the answer.
-        self.terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        self.terminal = terminal()?;
         Ok(())
     }
 
@@ -61,6 +63,10 @@ impl Screen {
     pub fn draw(&mut self, picture: impl FnOnce(&mut ratatui::Frame)) -> io::Result<()> {
         self.terminal.draw(picture).map(|_| ())
     }
+}
+
+fn terminal() -> io::Result<ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>> {
+    Terminal::new(CrosstermBackend::new(stdout())).map(ManuallyDrop::new)
 }
 
 impl Drop for Screen {
