@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use pysample::aggregate::Rules;
 use pysample::error::{Error, Result};
-use pysample::python::Interpreter;
+use pysample::python::{self, Interpreter};
 use pysample::sample::program_of;
 use pysample::sampler::{self, Settings};
-use pysample::target::Target;
 use pysample::target::command::Command;
+use pysample::target::{Binary, Target};
 use pysample::view::progress::Progress;
 use pysample::view::summary::Ending;
 
@@ -177,9 +177,9 @@ pub enum Search {
 pub fn search(command: &Command, notices: &Notices) -> Result<Search> {
     let progress = Progress::new(None, terminal(Some(command)));
     let began = Instant::now();
-    let mut pause = Duration::from_millis(1);
+    let (mut pause, mut foreign) = (Duration::from_millis(1), None);
     loop {
-        match look(command.pid()) {
+        match look_anew(command.pid(), &mut foreign) {
             Ok((target, interpreter)) => {
                 warn(&interpreter);
                 return Ok(Search::Found(Box::new(target), Box::new(interpreter)));
@@ -198,6 +198,26 @@ pub fn search(command: &Command, notices: &Notices) -> Result<Search> {
             Err(_) => pause = (pause * 2).min(LONGEST_LOOK),
         }
     }
+}
+
+/// The programs and libraries of a process in which there was no Python, and since when.
+type Foreign = Option<(Vec<Binary>, Instant)>;
+
+/// A look that is spared where a process has had the same programs and libraries for long, and there was no Python in them:
+/// to search them takes some milliseconds. One that has just started may not have set up its Python yet.
+fn look_anew(pid: u32, foreign: &mut Foreign) -> Result<(Target, Interpreter)> {
+    let target = Target::attach(pid)?;
+    let binaries = target.binaries();
+    let since = foreign.take().filter(|(known, _)| *known == binaries).map(|(_, since)| since);
+    if let Some(since) = since.filter(|since| since.elapsed() > STARTING) {
+        *foreign = Some((binaries, since));
+        return Err(Error::NotPython { pid, why: "nor was it before".into() });
+    }
+    let found = python::locate(&target);
+    if matches!(found, Err(Error::NotPython { .. })) {
+        *foreign = Some((binaries, since.unwrap_or_else(Instant::now)));
+    }
+    found.map(|interpreter| (target, interpreter))
 }
 
 /// Whether the next look at a command that was started so long ago may find what this one did not. What has ended is
