@@ -84,7 +84,9 @@ fn dump(plan: Dump) -> Result<Exit> {
 
 fn report(plan: &Dump, target: &Target, interpreter: &Interpreter, snapshot: Snapshot) -> Report {
     let source = |file: &str, line| target.source_line(file, line);
-    Report::new(process(target, interpreter), snapshot, source).of_wanted(&plan.choice.rules)
+    Report::new(process(target, interpreter), snapshot, source)
+        .with_ids_inside(|tid| target.id_inside(tid))
+        .of_wanted(&plan.choice.rules)
 }
 
 fn completions(shell: Shell) -> Result<Exit> {

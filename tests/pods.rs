@@ -60,7 +60,9 @@ const TESTS: &[(&str, fn())] = &[
 ];
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Two containers at once have a process 2 each.
+    arguments.test_threads = Some(1);
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     if !is_root && !arguments.list {
         eprintln!("SKIPPED: all of tests/pods.rs needs root");
