@@ -6,7 +6,7 @@ use pysample::aggregate::{CallTree, LeftOut, Synopsis};
 use pysample::error::{Error, Result};
 use pysample::export::{Files, Folded, Labels, Lines, Processes, Threads};
 use pysample::recording::{Filter, Filtered, Merged, Opened, Writer};
-use pysample::sample::{Code, Ending, Replay};
+use pysample::sample::{Code, Ending, Processes as Recorded, Replay};
 use pysample::view::report::{About, Report, Seen, mode, subject};
 use pysample::view::summary::Summary;
 
@@ -178,12 +178,13 @@ fn notes(opened: &Opened) -> Vec<String> {
 }
 
 fn summary(opened: &Opened, synopsis: &Synopsis) -> Summary {
+    let tally = synopsis.tally().unwrap_or_default();
     Summary {
         subject: subject(opened.header(), synopsis.processes()),
         elapsed: synopsis.elapsed(),
         rate: opened.header().rate,
-        tally: synopsis.tally().unwrap_or_default(),
-        processes: None,
+        tally,
+        processes: Recorded::of_recording(synopsis.processes().len(), tally.asked, opened.header().rate),
         left_out: LeftOut::default(),
         profile: None,
         end: opened.ending().unwrap_or(Ending::Stopped),

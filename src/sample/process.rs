@@ -55,6 +55,13 @@ pub struct Lost {
 }
 
 impl Processes {
+    /// Those of a recording that is read, where there are several: each was asked for `rate` samples a second while it was
+    /// recorded. Which could not be sampled is not kept.
+    pub fn of_recording(count: usize, asked: u64, rate: f64) -> Option<Processes> {
+        let time = Duration::try_from_secs_f64(asked as f64 / rate).unwrap_or_default();
+        (count > 1).then(|| Processes { sampled: count, time, ..Processes::default() })
+    }
+
     /// Counts one that could not be sampled.
     pub fn lose(&mut self, lost: Lost) {
         /// So many are named.

@@ -12,7 +12,7 @@ use crate::aggregate::activity::{Activity, OfGil, OfThread};
 use crate::aggregate::hot::{Hot, hottest};
 use crate::aggregate::{CallTree, LeftOut, Synopsis};
 use crate::printable::printable;
-use crate::sample::{Code, Ending, Event, GilState, Header, Process, ProcessId, Tally, ThreadState, Wanted};
+use crate::sample::{Code, Ending, Event, GilState, Header, Process, ProcessId, Processes, Tally, ThreadState, Wanted};
 
 /// The version of the JSON's shape. It grows when a reader of the old one would be misled.
 pub const SCHEMA: u32 = 1;
@@ -164,7 +164,7 @@ impl Report {
             elapsed: synopsis.elapsed(),
             rate: about.header.rate,
             tally,
-            processes: None,
+            processes: Processes::of_recording(synopsis.processes().len(), tally.asked, about.header.rate),
             left_out: LeftOut::default(),
             profile: Some(Profile {
                 stacks,

@@ -20,6 +20,9 @@ pub struct Surroundings {
     pub files: HashMap<Arc<str>, Option<Vec<String>>>,
     /// For how long the first process has run.
     pub uptime: Option<Duration>,
+    /// The processor time of each process when it was last looked at, and what all have used since each was first.
+    known: HashMap<u32, Duration>,
+    used: Duration,
 }
 
 impl Surroundings {
@@ -55,10 +58,15 @@ impl Surroundings {
         if pids.is_empty() {
             pids.extend(self.targets.keys());
         }
-        let usages: Vec<Usage> = pids.iter().filter_map(|&pid| Usage::read(pid)).collect();
-        if let Some(first) = usages.first() {
+        let usages: Vec<(u32, Usage)> = pids.iter().filter_map(|&pid| Some((pid, Usage::read(pid)?))).collect();
+        if let Some((_, first)) = usages.first() {
             self.uptime = Some(first.uptime);
-            live.take_usage(at, usages.iter().map(|usage| usage.cpu).sum());
+            // What a process used before it was first seen is not of this time.
+            for (pid, Usage { cpu, .. }) in &usages {
+                let before = self.known.insert(*pid, *cpu).unwrap_or(*cpu);
+                self.used += cpu.saturating_sub(before);
+            }
+            live.take_usage(at, self.used);
         }
     }
 }
