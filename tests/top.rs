@@ -102,13 +102,16 @@ fn a_user_sorts_filters_opens_resizes_saves_and_quits() {
     terminal.is_set(&UNTOUCHED);
     terminal.shows("Recorded mix.py");
     let saved = names(folder.path());
-    assert_eq!(saved.len(), 2, "{saved:?}");
+    assert_eq!(saved.len(), 3, "{saved:?}");
     let text = |ending: &str| {
         let name = saved.iter().find(|name| name.ends_with(ending)).expect("it was saved");
         fs::read_to_string(folder.path().join(name)).expect("it can be read")
     };
     assert!(text(".txt").lines().any(|line| line.contains("half (mix.py:") && line.contains("spin (mix.py:")));
     assert!(text(".svg").contains("spin (mix.py:"));
+    let whole = saved.iter().find(|name| name.ends_with(".pysample")).expect("it was saved");
+    let stacks = common::printed(&["convert", folder.path().join(whole).to_str().expect("a name"), "-F", "-o", "-"]);
+    assert!(stacks.lines().any(|line| line.contains("half (mix.py:") && line.contains("spin (mix.py:")), "{stacks}");
 }
 
 #[test]
@@ -210,7 +213,7 @@ fn what_was_seen_last_stays_when_the_target_ends() {
     assert!(terminal.end().success());
     terminal.is_set(&UNTOUCHED);
     terminal.shows("until the process ended");
-    assert_eq!(names(folder.path()).len(), 2);
+    assert_eq!(names(folder.path()).len(), 3);
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
+    /// Where it is written to. What was taken since the last [`Writer::flush`] is not there yet.
+    pub fn get_ref(&self) -> &W {
+        &self.out
+    }
+
     /// Takes the next event.
     pub fn take(&mut self, event: &Event) -> io::Result<()> {
         let block = &mut self.block;

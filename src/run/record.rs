@@ -52,13 +52,7 @@ impl Purpose for Record {
             Threads::Merged => CallTree::merged(),
             Threads::Apart => CallTree::default(),
         };
-        let header = Header {
-            pysample: env!("CARGO_PKG_VERSION").into(),
-            program: subject.program.clone(),
-            started: SystemTime::now(),
-            rate: self.sampling.rate,
-            wanted: self.sampling.wanted,
-        };
+        let header = header(subject, &self.sampling);
         let sources = match self.subject {
             Subject::Process(pid) => Sources::of(pid),
             Subject::Command(_) => Sources::Ours,
@@ -169,6 +163,17 @@ pub fn write(output: Output, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>
         Written::Whole => path,
         Written::UntilClosed => format!("{path}, until its reader closed it"),
     })
+}
+
+/// What is said of a recording that begins now.
+pub fn header(subject: &Described, sampling: &Settings) -> Header {
+    Header {
+        pysample: env!("CARGO_PKG_VERSION").into(),
+        program: subject.program.clone(),
+        started: SystemTime::now(),
+        rate: sampling.rate,
+        wanted: sampling.wanted,
+    }
 }
 
 /// Whether stacks begin with their process.

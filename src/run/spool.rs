@@ -27,6 +27,23 @@ impl Spool {
         }
     }
 
+    /// Writes what was written elsewhere, too.
+    pub fn copy(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Spool::Memory(bytes) => out.write_all(bytes),
+            Spool::File(file, length) => {
+                let (mut buffer, mut at) = (vec![0; 1 << 16], 0);
+                while at < *length {
+                    let want = buffer.len().min(usize::try_from(*length - at).unwrap_or(usize::MAX));
+                    file.read_exact_at(&mut buffer[..want], at)?;
+                    out.write_all(&buffer[..want])?;
+                    at += want as u64;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// What was written, to be read.
     pub fn into_reader(self) -> io::Result<Reader> {
         match self {
@@ -79,6 +96,9 @@ mod tests {
         let mut spool = Spool::new(Some(folder.path()));
         spool.write_all(b"one").unwrap();
         spool.write_all(b"two").unwrap();
+        let mut copied = Vec::new();
+        spool.copy(&mut copied).unwrap();
+        assert_eq!(copied, b"onetwo");
         assert!(matches!(spool, Spool::File(..)));
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
         assert_eq!(content(spool), b"onetwo");

@@ -15,7 +15,7 @@ use super::super::described::Described;
 use super::super::follow::{ended, what};
 use super::super::notices::{Notice, Notices};
 use super::Over;
-use super::collect::{Collected, Collector};
+use super::collect::{Collected, Collector, Whole};
 use super::printed::Printed;
 use super::save::{Profile, dump};
 use super::screen::Screen;
@@ -49,6 +49,7 @@ struct App<'a> {
     wishes: &'a Receiver<Wish>,
     collector: Option<Collector>,
     collected: Collected,
+    whole: Whole,
     over: Option<Over>,
     /// The command has ended.
     has_exited: bool,
@@ -98,6 +99,7 @@ pub fn show(
         notices,
         wishes: &wishes,
         collected: collector.collected().clone(),
+        whole: collector.whole().clone(),
         collector: Some(collector),
         over: None,
         has_exited: false,
@@ -285,7 +287,7 @@ impl App<'_> {
             Some(frozen) => profile(frozen),
             None => profile(&self.collected.look()),
         };
-        self.state.notice = Some(match profile.save(&self.subject.program, self.subject.process().pid) {
+        self.state.notice = Some(match profile.save(&self.subject.program, self.subject.process().pid, &self.whole) {
             Ok(saved) => {
                 self.saved.push(saved.clone());
                 saved

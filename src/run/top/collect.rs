@@ -1,5 +1,6 @@
 //! The thread that takes the events of a recording, so that nothing that drawing waits for keeps them waiting.
 
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -8,8 +9,11 @@ use crossbeam_channel::{Receiver, TryRecvError, select};
 use pysample::aggregate::live::Live;
 use pysample::aggregate::{Filter, LeftOut, Rules};
 use pysample::error::{Error, Result};
-use pysample::sample::Event;
+use pysample::recording::Writer;
+use pysample::sample::{Event, Header};
 use pysample::sampler::{Outcome, Recording, Stopper};
+
+use super::super::spool::Spool;
 
 /// How long events are left to gather when they are few, and when they are many: to wait for each would have the sampler
 /// wake us each time.
@@ -30,10 +34,42 @@ impl Collected {
     }
 }
 
+/// Every event of a recording, kept to be saved as a recording; or why it is not.
+#[derive(Clone)]
+pub struct Whole(Arc<Mutex<io::Result<Writer<Spool>>>>);
+
+impl Whole {
+    /// Of a recording that begins now.
+    pub fn new(header: &Header) -> Whole {
+        Whole(Arc::new(Mutex::new(Writer::new(Spool::new(None), header))))
+    }
+
+    fn take(&self, event: &Event) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(writer) = &mut *kept
+            && let Err(error) = writer.take(event)
+        {
+            *kept = Err(error);
+        }
+    }
+
+    /// Writes it, as far as it has come.
+    pub fn copy(&self, out: &mut dyn Write) -> io::Result<()> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Ok(writer) => {
+                writer.flush()?;
+                writer.get_ref().copy(out)
+            }
+            Err(error) => Err(io::Error::new(error.kind(), format!("the recording could not be kept: {error}"))),
+        }
+    }
+}
+
 /// A recording whose events are taken.
 pub struct Collector {
     recording: Recording,
     collected: Collected,
+    whole: Whole,
     /// Closes when the last event has been taken.
     over: Receiver<()>,
     thread: JoinHandle<LeftOut>,
@@ -41,23 +77,30 @@ pub struct Collector {
 
 impl Collector {
     /// Takes the events of a recording from now on.
-    pub fn start(recording: Recording, rules: Rules, live: Live) -> Result<Collector> {
+    pub fn start(recording: Recording, rules: Rules, header: &Header, live: Live) -> Result<Collector> {
         let collected = Collected(Arc::new(Mutex::new(live)));
+        let whole = Whole::new(header);
+        let keep = whole.clone();
         let (sender, over) = crossbeam_channel::bounded::<()>(0);
         let (events, ended, into) = (recording.events().clone(), recording.ended().clone(), collected.clone());
         let thread = thread::Builder::new().name("collector".into()).spawn(move || {
             let _sender = sender;
             let mut filter = Filter::new(rules);
-            collect(&events, &ended, &mut filter, &into);
+            collect(&events, &ended, &mut filter, (&into, &keep));
             filter.left_out
         });
         let thread = thread.map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
-        Ok(Collector { recording, collected, over, thread })
+        Ok(Collector { recording, collected, whole, over, thread })
     }
 
     /// What has come so far.
     pub fn collected(&self) -> &Collected {
         &self.collected
+    }
+
+    /// All of what has come so far.
+    pub fn whole(&self) -> &Whole {
+        &self.whole
     }
 
     /// Closes when the last event has been taken.
@@ -84,11 +127,11 @@ impl Collector {
     }
 }
 
-fn collect(events: &Receiver<Event>, ended: &Receiver<()>, filter: &mut Filter, into: &Collected) {
+fn collect(events: &Receiver<Event>, ended: &Receiver<()>, filter: &mut Filter, into: (&Collected, &Whole)) {
     loop {
         let (is_over, taken) = take_waiting(events, filter, into);
         if is_over {
-            into.look().finish();
+            into.0.look().finish();
             return;
         }
         let nap = match taken {
@@ -108,11 +151,14 @@ fn collect(events: &Receiver<Event>, ended: &Receiver<()>, filter: &mut Filter, 
 }
 
 /// Takes events that have come. Whether none will come any more, and how many were taken.
-fn take_waiting(events: &Receiver<Event>, filter: &mut Filter, into: &Collected) -> (bool, usize) {
-    let mut live = into.look();
+fn take_waiting(events: &Receiver<Event>, filter: &mut Filter, into: (&Collected, &Whole)) -> (bool, usize) {
+    let mut live = into.0.look();
     for taken in 0..IN_A_ROW {
         match events.try_recv() {
-            Ok(event) if filter.pass(&event) => live.take(event),
+            Ok(event) if filter.pass(&event) => {
+                into.1.take(&event);
+                live.take(event);
+            }
             Ok(_) => {}
             Err(TryRecvError::Empty) => return (false, taken),
             Err(TryRecvError::Disconnected) => return (true, taken),

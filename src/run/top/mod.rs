@@ -29,7 +29,7 @@ use super::described::Described;
 use super::follow::{ended, what};
 use super::notices::{Listen, Notice, Notices};
 use super::session::{Search, forward_until_end, root, search};
-use super::{Exit, attach, print, tell};
+use super::{Exit, attach, print, record, tell};
 use crate::plan::{Form, Reach, Subject, Top};
 use collect::Collector;
 use printed::Printed;
@@ -122,7 +122,9 @@ fn watch(
     command: Option<&Command>,
     printed: Option<&Printed>,
 ) -> Result<Exit> {
-    let collector = Collector::start(recording, plan.choice.rules.clone(), Live::new(shorten(plan.files)))?;
+    let header = record::header(&subject, &plan.sampling);
+    let live = Live::new(shorten(plan.files));
+    let collector = Collector::start(recording, plan.choice.rules.clone(), &header, live)?;
     let (Over { outcome, left_out, end }, saved) = match plan.form {
         Form::Screen => {
             let left = app::show(plan, &subject, notices, collector, printed)?;

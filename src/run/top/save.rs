@@ -15,6 +15,7 @@ use pysample::view::summary::hertz;
 
 use super::super::described::{Described, file_name};
 use super::super::record;
+use super::collect::Whole;
 use super::sources::Surroundings;
 use crate::plan::{Format, FromStacks};
 
@@ -41,8 +42,9 @@ impl Profile {
         Profile { tree, labels, heading: Heading { title: subject.to_text(), subtitle } }
     }
 
-    /// Writes it in each format, into the current folder. Where to, in words.
-    pub fn save(&self, program: &str, pid: u32) -> Result<String> {
+    /// Writes it as a flame graph and as stacks, and all that was sampled as a recording, into the current folder. Where to,
+    /// in words.
+    pub fn save(&self, program: &str, pid: u32, whole: &Whole) -> Result<String> {
         let now = SystemTime::now();
         let folded = Folded::new(&self.tree, &self.labels);
         let write = |format: Format, fill: FromStacks| -> Result<String> {
@@ -51,8 +53,9 @@ impl Profile {
             record::write(output, |out| fill(&folded, &self.heading, Drawing::default(), out))
         };
         let graph = write(Format::Flamegraph, flamegraph::draw)?;
-        let stacks = write(Format::Collapsed, |stacks, _, _, out| collapsed::write(stacks, out))?;
-        Ok(format!("saved {graph} and {stacks}"))
+        write(Format::Collapsed, |stacks, _, _, out| collapsed::write(stacks, out))?;
+        record::write(Output::file(&file_name(program, pid, now, Format::Pysample))?, |out| whole.copy(out))?;
+        Ok(format!("saved {graph}, .{} and .{}", Format::Collapsed.ending(), Format::Pysample.ending()))
     }
 }
 
