@@ -127,7 +127,10 @@ impl Live {
     /// Takes the next event of a recording.
     pub fn take(&mut self, event: Event) {
         match event {
-            Event::Process(id, process) => drop(self.processes.insert(id, process)),
+            Event::Process(id, process) => {
+                self.tree.take(Event::Process(id, process.clone()));
+                self.processes.insert(id, process);
+            }
             Event::Thread(id, thread) => self.define_thread(id, thread),
             Event::SearchPath(entries) => self.extend_search_path(entries),
             Event::Code(id, _) if id.index() < MOST_DEFINITIONS => self.tree.take(event),
@@ -431,12 +434,14 @@ impl Live {
 
     /// A profile of what was seen since it began, or was reset.
     pub fn profile(&self, mode: Mode) -> CallTree {
-        let stacks = |process| {
-            let of = Of { thread: None, process: Some(process) };
-            self.stacks(&self.totals, of).into_iter().map(move |(stack, counts)| ((process, stack), mode.of(&counts)))
-        };
-        let processes = (0..self.tree.processes().len() as u32).map(ProcessId);
-        self.tree.weighed(processes.flat_map(stacks).filter(|(_, count)| *count > 0))
+        let mut stacks: FxHashMap<(ProcessId, StackId), u64> = FxHashMap::default();
+        for ((thread, stack), counts) in &self.totals.counts {
+            if let (Some(stack), count @ 1..) = (stack, mode.of(counts)) {
+                let process = self.thread(*thread).map_or(ProcessId(0), |watched| watched.thread.process);
+                *stacks.entry((process, *stack)).or_default() += count;
+            }
+        }
+        self.tree.weighed(stacks)
     }
 
     /// How many entries are kept of what was seen: what memory grows with, beside definitions.
