@@ -147,7 +147,7 @@ fn ctrl_z_gives_the_terminal_back_and_lets_the_target_run() {
         !status.contains("TracerPid:\t0\n")
     };
     assert!(!traced(), "nobody traces the target meanwhile");
-    terminal.press("fg\n");
+    terminal.press("fg; echo over\n");
     terminal.wait_for("it is drawn again", |screen| {
         (screen.alternate_screen() && screen.contents().contains(" spin ")).then_some(())
     });
@@ -155,6 +155,8 @@ fn ctrl_z_gives_the_terminal_back_and_lets_the_target_run() {
     terminal.press("q");
     terminal.wait_for("it has ended", |screen| (!screen.alternate_screen()).then_some(()));
     terminal.shows("Recorded mix.py");
+    // What is typed while it ends is still for the view.
+    terminal.wait("the shell is back", |shown| shown.contains("\nover"));
     terminal.press("exit\n");
     terminal.end();
 }
