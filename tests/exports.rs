@@ -267,15 +267,21 @@ impl Firefox {
             .spawn()
             .unwrap();
         let mut firefox = Firefox { program, sessions, daemon };
-        let begun = Instant::now();
+        let (begun, mut why) = (Instant::now(), String::from("it has not begun"));
+        // Whoever asks before it listens removes what it then writes.
+        let listens = firefox.sessions.path().join("test.json");
         loop {
+            assert!(firefox.daemon.try_wait().unwrap().is_none(), "the daemon ended: {why}");
+            assert!(begun.elapsed() < Duration::from_secs(120), "the daemon does not answer: {why}");
+            if !listens.exists() {
+                std::thread::sleep(Duration::from_millis(5));
+                continue;
+            }
             let answer = firefox.command(&["profile", "info"]).output().unwrap();
             if answer.status.success() {
                 return firefox;
             }
-            let why = String::from_utf8_lossy(&answer.stderr).into_owned();
-            assert!(firefox.daemon.try_wait().unwrap().is_none(), "the daemon ended: {why}");
-            assert!(begun.elapsed() < Duration::from_secs(120), "the daemon does not answer: {why}");
+            why = String::from_utf8_lossy(&answer.stderr).into_owned();
         }
     }
 
