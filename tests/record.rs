@@ -105,26 +105,36 @@ fn ordinary() -> &'static Kind {
 
 // ---- What is recorded ----------------------------------------------------------------------------------------------
 
-/// One at a time, so that target and sampler have a processor each: the mix is one of time, not of work.
+/// One at a time, so that target and sampler have a processor each.
 fn mix(kind: &Kind) {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let target = kind.start_ready("mix.py", &[]);
-    let waited = || common::delays(target.pid()).values().sum::<f64>() + common::stolen();
+    let mut target = kind.start_ready("mix.py", &[]);
+    let (pid, spent_before) = (target.pid(), seconds_in(&mut target));
+    let waited = || common::delays(pid).values().sum::<f64>() + common::stolen();
     let before = waited();
     let (profile, account) = target.record(&["-r", "1000", "-d", "5", "-F", "--max-pause", "100"]);
     account.is_of(1000.0, 5.0);
     // Whatever it was at when it had to wait for a processor is seen for longer.
     let tolerance = 2.0 + 100.0 * (waited() - before) / 5.0;
-    for (function, truth) in [("half", 50.0), ("third", 30.0), ("fifth", 20.0)] {
+    let spent: Vec<f64> = seconds_in(&mut target).iter().zip(spent_before).map(|(now, before)| now - before).collect();
+    for (function, spent_in) in ["half", "third", "fifth"].into_iter().zip(&spent) {
+        let truth = 100.0 * spent_in / spent.iter().sum::<f64>();
         let share = profile.percentage(|stack| stack.iter().any(|frame| function_of(frame) == function));
         assert!(
             (share - truth).abs() <= tolerance,
-            "{function}: {share:.1} % instead of {truth} %, within {tolerance:.1}\n{account:?}\n{profile:?}"
+            "{function}: {share:.1} % instead of {truth:.1} %, within {tolerance:.1}\n{account:?}\n{profile:?}"
         );
     }
     assert!(account.taken > 500, "there are enough to tell shares by: {account:?}");
     ends_well(target);
+}
+
+/// For how many seconds each function of the mix has run.
+fn seconds_in(mix: &mut Running) -> [f64; 3] {
+    mix.tell("\n");
+    let told = mix.json();
+    ["half", "third", "fifth"].map(|function| told[function].as_f64().expect("seconds"))
 }
 
 /// One thread is busy, one sleeps, one waits for a lock; and main waits for all of them.

@@ -1,6 +1,7 @@
 """A known mix: three functions do 50, 30 and 20 % of the work of each round of about 10 ms: mix.py [SECONDS]
 
-They do it by the same loop, so that they take as much of the time, however often they have to wait for a processor.
+They do it by the same loop, so that they take as much of the time, however often they have to wait for a processor. For each
+byte on standard input it prints as JSON for how many seconds each was at it: a machine may stand still for a moment.
 """
 
 import time
@@ -8,6 +9,7 @@ import time
 from moving import ready
 
 LOOP = 1000
+seconds = {"half": 0.0, "third": 0.0, "fifth": 0.0}
 
 
 def spin(rounds):
@@ -41,12 +43,19 @@ def fifth(unit):
 
 
 def work(unit):
+    begun = time.perf_counter()
     while True:
-        half(unit)
-        third(unit)
-        fifth(unit)
+        for function in (half, third, fifth):
+            function(unit)
+            now = time.perf_counter()
+            seconds[function.__name__] += now - begun
+            begun = now
+
+
+def tell():
+    return '{"half": %f, "third": %f, "fifth": %f}' % (seconds["half"], seconds["third"], seconds["fifth"])
 
 
 unit = rounds_in(0.001)
-ready()
+ready(tell=tell)
 work(unit)
