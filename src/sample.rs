@@ -308,21 +308,41 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds the account of another process, but for the processor time, which is all of ours already.
+    /// Adds another account. Where both are of this process at the same time, the processor time is in each of them already.
     pub fn add(&mut self, other: &Tally) {
-        self.asked += other.asked;
-        self.taken += other.taken;
-        self.late += other.late;
-        self.failed += other.failed;
-        self.dropped += other.dropped;
-        self.torn += other.torn;
-        self.unmapped += other.unmapped;
-        self.invalid += other.invalid;
-        self.truncated += other.truncated;
-        self.reads += other.reads;
-        self.stretched += other.stretched;
-        self.stopped.add(&other.stopped);
-        self.mixing.add(&other.mixing);
+        // Every field by its name: a new one is not to be forgotten here.
+        let Tally {
+            asked,
+            taken,
+            late,
+            failed,
+            dropped,
+            torn,
+            unmapped,
+            invalid,
+            truncated,
+            reads,
+            stretched,
+            spared,
+            ref stopped,
+            ref mixing,
+            own_cpu,
+        } = *other;
+        self.asked += asked;
+        self.taken += taken;
+        self.late += late;
+        self.failed += failed;
+        self.dropped += dropped;
+        self.torn += torn;
+        self.unmapped += unmapped;
+        self.invalid += invalid;
+        self.truncated += truncated;
+        self.reads += reads;
+        self.stretched += stretched;
+        self.spared += spared;
+        self.stopped.add(stopped);
+        self.mixing.add(mixing);
+        self.own_cpu += own_cpu;
     }
 
     /// Counts a thread that could not be read.
@@ -415,4 +435,20 @@ pub struct FrameSnapshot {
     pub file: Arc<str>,
     /// The line, where the code object tells one for the instruction.
     pub line: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_accounts_leave_out_is_left_out_of_both_together() {
+        let (second, cpu) = (Duration::from_secs(1), Duration::from_millis(5));
+        let tally =
+            Tally { asked: 9, taken: 2, late: 1, failed: 1, stretched: 2, spared: 3, own_cpu: cpu, ..Tally::default() };
+        let mut sum = Tally { stopped: Stopped { count: 1, total: second, ..Stopped::default() }, ..tally };
+        sum.add(&tally);
+        assert_eq!(sum.asked, sum.taken + sum.late + sum.failed + sum.stretched + sum.spared);
+        assert_eq!((sum.spared, sum.stopped.count, sum.own_cpu), (6, 1, 2 * cpu));
+    }
 }

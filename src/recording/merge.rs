@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Opened;
 use crate::sample::{
-    Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, Header, Mixing, Process, ProcessId, Remark, Replay,
-    Sample, StackId, Stopped, Tally, Thread, ThreadId, define,
+    Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, Header, Process, ProcessId, Remark, Replay, Sample,
+    StackId, Tally, Thread, ThreadId, define,
 };
 
 /// Recordings as one.
@@ -238,46 +238,9 @@ impl All {
     fn add(&mut self, later: Duration, progress: Option<(Duration, Tally)>) {
         let Some((elapsed, tally)) = progress else { return };
         let elapsed = later + elapsed;
-        self.progress = Some(match self.progress {
-            None => (elapsed, tally),
-            Some((before, sum)) => (before.max(elapsed), added(&sum, &tally)),
-        });
-    }
-}
-
-/// Two accounts as one. The median of their stops is not known; that of those with more stops stands for it.
-fn added(one: &Tally, other: &Tally) -> Tally {
-    let (a, b) = (one.stopped, other.stopped);
-    let stopped = Stopped {
-        count: a.count + b.count,
-        total: a.total + b.total,
-        median: if a.count >= b.count { a.median } else { b.median },
-        longest: a.longest.max(b.longest),
-    };
-    let (m, n) = (one.mixing, other.mixing);
-    let mixing = Mixing {
-        kept: m.kept + n.kept,
-        found: m.found + n.found,
-        proved: m.proved + n.proved,
-        open: m.open + n.open,
-        doubtful: m.doubtful + n.doubtful,
-    };
-    Tally {
-        asked: one.asked + other.asked,
-        taken: one.taken + other.taken,
-        late: one.late + other.late,
-        failed: one.failed + other.failed,
-        dropped: one.dropped + other.dropped,
-        torn: one.torn + other.torn,
-        unmapped: one.unmapped + other.unmapped,
-        invalid: one.invalid + other.invalid,
-        truncated: one.truncated + other.truncated,
-        reads: one.reads + other.reads,
-        stretched: one.stretched + other.stretched,
-        spared: one.spared + other.spared,
-        stopped,
-        mixing,
-        own_cpu: one.own_cpu + other.own_cpu,
+        let (before, mut sum) = self.progress.unwrap_or_default();
+        sum.add(&tally);
+        self.progress = Some((before.max(elapsed), sum));
     }
 }
 
