@@ -99,22 +99,16 @@ impl Summary {
 
     fn moments(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Tally { asked, taken, late, failed, stretched, spared, .. } = self.tally;
-        let achieved = hertz(taken as f64 / self.elapsed.as_secs_f64());
         let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
         let stretched = if stretched > 0 { format!(", {stretched} left out for --max-pause") } else { String::new() };
         let spared = if spared > 0 { format!(", {spared} left out for --max-cpu") } else { String::new() };
-        let asked_rate = hertz(self.rate);
-        if self.processes.is_some() {
+        let rate = hertz(self.rate);
+        let rates = match self.processes {
             // What each achieved is not known; all together achieve what their number makes of it.
-            return writeln!(
-                f,
-                "  samples     {asked} asked, {taken} taken, {late} late{stretched}{failed} ({asked_rate} asked of each process)"
-            );
-        }
-        writeln!(
-            f,
-            "  samples     {asked} asked, {taken} taken, {late} late{stretched}{spared}{failed} ({asked_rate} asked, {achieved} achieved)"
-        )
+            Some(_) => format!("{rate} asked of each process"),
+            None => format!("{rate} asked, {} achieved", hertz(taken as f64 / self.elapsed.as_secs_f64())),
+        };
+        writeln!(f, "  samples     {asked} asked, {taken} taken, {late} late{stretched}{spared}{failed} ({rates})")
     }
 
     fn stops(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -356,11 +350,13 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
         let time = Duration::from_millis(40_000);
         let processes = Processes { sampled: 8, time, lost, lost_count: 3, missed: 2, warnings: vec!["new".into()] };
         let left_out = LeftOut { threads: 5, excluded: 6 };
-        let told = Summary { processes: Some(processes), left_out, end: Ending::FamilyEnded, ..summary() }.to_string();
+        let tally = Tally { spared: 7, ..summary().tally };
+        let told =
+            Summary { processes: Some(processes), left_out, tally, end: Ending::FamilyEnded, ..summary() }.to_string();
         assert!(told.contains("until it and its Python descendants had ended\n"), "{told}");
         let lines: Vec<&str> = told.lines().map(str::trim).collect();
         for line in [
-            "samples     504 asked, 502 taken, 2 late (100 Hz asked of each process)",
+            "samples     504 asked, 502 taken, 2 late, 7 left out for --max-cpu (100 Hz asked of each process)",
             "processes   8, for 40.0 s in all",
             "not read    not permitted",
             "not read    2 more",
