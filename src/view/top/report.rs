@@ -10,7 +10,8 @@ use super::sums::{functions, name, share};
 use super::{Scene, State, Whole};
 use crate::aggregate::live::{Counts, LONGEST};
 use crate::printable::printable;
-use crate::sample::{ProcessId, ThreadState, Tid};
+use crate::sample::{ProcessId, ThreadState, Tid, program_of};
+use crate::view::summary::threads;
 
 /// The version of the JSON's shape. It grows when a reader of the old one would be misled.
 pub const SCHEMA: u32 = 1;
@@ -165,13 +166,19 @@ impl Report {
     pub fn write_text(&self, scene: &Scene, out: &mut dyn Write) -> io::Result<()> {
         for process in &self.processes {
             let up = process.uptime_seconds.map(|seconds| format!(", up {seconds:.0} s")).unwrap_or_default();
-            writeln!(out, "{} (pid {}), Python {}{up}", printable(&self.program), process.pid, process.python)?;
+            writeln!(
+                out,
+                "{} (pid {}), Python {}{up}",
+                printable(&program_of(&process.command)),
+                process.pid,
+                process.python
+            )?;
         }
         if let Some(ended) = &self.ended {
             writeln!(out, "Ended: {ended}")?;
         }
         let cpu = self.cpu.map(|cores| format!("CPU {:.1} %, ", cores * 100.0)).unwrap_or_default();
-        write!(out, "{cpu}{} threads", self.threads.len())?;
+        write!(out, "{cpu}{}", threads(self.threads.len()))?;
         for gil in &self.gils {
             match gil.exists {
                 true => {
