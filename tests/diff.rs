@@ -402,6 +402,13 @@ fn the_exit_status_of_a_check_is_the_verdict() {
     }
     let (status, _, error) = run(&["check", before, "/nonexistent"]);
     assert!(status == Some(2) && error.contains("cannot read /nonexistent"), "{error}");
+    let damaged = folder.path().join("damaged.pysample");
+    let mut bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/version-1.pysample")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let (status, _, error) = run(&["check", before, damaged.to_str().unwrap()]);
+    assert!(status == Some(2) && error.contains("damaged.pysample"), "{status:?} {error}");
     let empty = folder.path().join("empty.txt");
     fs::write(&empty, "").unwrap();
     let (status, _, error) = run(&["check", before, empty.to_str().unwrap()]);

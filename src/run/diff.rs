@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
+use pysample::aggregate::Synopsis;
 use pysample::aggregate::diff::{Basis, Comparison, Function, Input, Limits};
 use pysample::error::{Error, Result};
 use pysample::export::flamegraph::{self, Heading};
 use pysample::export::{Files, Labels, html};
 use pysample::output::Output;
-use pysample::sample::{Code, Event, Replay};
+use pysample::sample::{Code, Replay};
 use pysample::view::check::Verdict;
 use pysample::view::diff::Report;
 
-use super::open::open_recording;
+use super::open::{open_recording, unusable};
 use super::{Exit, print, tell};
 use crate::plan::Shape;
 use crate::plan::diff::{Check, Diff, Judging, Sink};
@@ -111,15 +112,9 @@ impl Inputs {
 
 fn labelled(path: &Path, files: Files) -> Result<(Box<dyn Replay>, Labels)> {
     let recording = open_recording(path)?;
-    let mut labels = Labels { files, ..Labels::default() };
-    recording
-        .replay(&mut |event| {
-            if let Event::SearchPath(search_path) = event {
-                labels.search_path = search_path;
-            }
-            Ok(())
-        })
-        .map_err(reading)?;
+    let synopsis =
+        Synopsis::of(&*recording).map_err(|source| unusable(Error::Recording { path: path.into(), source }))?;
+    let labels = Labels { files, search_path: synopsis.search_path(), ..Labels::default() };
     Ok((recording, labels))
 }
 

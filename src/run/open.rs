@@ -14,14 +14,16 @@ use pysample::sample::{Event, Header, Replay, Sample};
 ///
 /// What is wrong with the file.
 pub fn open_recording(path: &Path) -> Result<Box<dyn Replay>> {
-    let opened = Opened::open(path).map_err(|error| Error::Usage {
-        what: error.to_string(),
-        hint: Some("a recording is a .pysample file, or collapsed stacks: main (app.py:3);work (app.py:7) 42".into()),
-    })?;
-    Ok(match opened {
+    Ok(match Opened::open(path).map_err(unusable)? {
         Opened::Collapsed(stacks) => Box::new(Timeless::new(stacks)),
         own @ Opened::Own(_) => Box::new(own),
     })
+}
+
+/// What was typed cannot be compared: that is no verdict.
+pub fn unusable(error: Error) -> Error {
+    let hint = "a recording is a .pysample file, or collapsed stacks: main (app.py:3);work (app.py:7) 42";
+    Error::Usage { what: error.to_string(), hint: Some(hint.into()) }
 }
 
 /// Collapsed stacks without the times that are made up for viewers: stacks are in the order of their names, and what follows

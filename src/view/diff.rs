@@ -130,6 +130,8 @@ impl Sort {
     fn of(change: &FunctionChange) -> Option<Sort> {
         let by = if change.own.difference == 0.0 { &change.total } else { &change.own };
         match (change.total.samples_before, change.total.samples_after) {
+            // Defined, and in no sample of either.
+            (0, 0) => None,
             (0, _) => Some(Sort::New),
             (_, 0) => Some(Sort::Gone),
             _ if by.difference > 0.0 => Some(Sort::Grew),
