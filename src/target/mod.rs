@@ -15,6 +15,7 @@ pub mod pause;
 pub mod permission;
 mod plight;
 pub mod proc;
+mod reaper;
 mod rest;
 mod source;
 pub mod system_call;

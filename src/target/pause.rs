@@ -10,8 +10,9 @@
 //! most such calls again as if nothing had been; a few it lets fail with EINTR. These we have it begin again, too.
 //!
 //! A seized thread that is killed stays a zombie until we ask for its end. A program that is executed waits for that,
-//! and whoever wants to seize another thread meanwhile waits for the program: so the dead are asked for at once, and
-//! nobody is seized while a thread that was told to stop has not.
+//! and whoever wants to seize another thread meanwhile waits for the program: so the dead are asked for until they are
+//! gone, and nobody is seized while one is dying, or while a thread that was told to stop has not. See
+//! [`super::reaper`] for whoever dies while he is stopped and another is seized.
 //!
 //! The kernel lets only the thread that seized do the rest, so a [`Pauser`] is used by one thread of ours.
 
@@ -24,6 +25,7 @@ use nix::unistd::Pid;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::proc::Status;
+use super::reaper::{Reaper, WALL, reap};
 use super::urgency::Urgency;
 use crate::sample::Tid;
 
@@ -39,9 +41,7 @@ const LONGEST_SETTLING: Duration = Duration::from_secs(10);
 const BETWEEN_SETTLING_LOOKS: Duration = Duration::from_micros(500);
 /// So many refusals in a row prove that the kernel does not let us stop threads.
 const PROOF: u32 = 10;
-/// `__WALL` and `__WNOTHREAD` of the kernel's `linux/wait.h`: threads too, and only those that this thread of ours has
-/// seized.
-const WALL: u32 = 0x4000_0000;
+/// `__WNOTHREAD` of the kernel's `linux/wait.h`: only those that this thread of ours has seized.
 const OWN_TRACEES: u32 = 0x2000_0000;
 /// `PTRACE_EVENT_STOP`, where the kernel puts it in the status of a stop.
 const EVENT_STOP: i32 = 128 << 8;
@@ -64,6 +64,9 @@ pub struct Pauser {
     paused: Vec<Paused>,
     /// Threads that were told to stop and have not yet.
     lingering: Vec<Pid>,
+    /// Threads that were killed while they were seized, and whose end has not been asked for with success yet.
+    dying: Vec<Pid>,
+    reaper: Reaper,
     /// Refusals in a row.
     refused: u32,
     since: Option<Instant>,
@@ -108,6 +111,8 @@ impl Pauser {
             pid,
             paused: Vec::new(),
             lingering: Vec::new(),
+            dying: Vec::new(),
+            reaper: Reaper::default(),
             refused: 0,
             since: None,
             looked: Instant::now(),
@@ -129,11 +134,18 @@ impl Pauser {
         if self.is_paused(tid) {
             return Ok(());
         }
-        if !self.lingering.is_empty() {
+        if !self.has_settled() {
             return Err(Refusal::WillNotStop);
         }
         self.urgency.begin();
-        ptrace::seize(pid, ptrace::Options::empty()).map_err(|e| self.refusal(tid, e))?;
+        let seize = || ptrace::seize(pid, ptrace::Options::empty());
+        let seized = match self.paused.as_slice() {
+            [] => seize(),
+            paused => {
+                self.reaper.meanwhile(paused.iter().map(|paused| paused.pid).filter(|&pid| pid != self.pid), seize)
+            }
+        };
+        seized.map_err(|e| self.refusal(tid, e))?;
         self.refused = 0;
         let stopped = match ptrace::interrupt(pid) {
             Ok(()) => self.wait(pid),
@@ -176,20 +188,22 @@ impl Pauser {
     fn abandon(&self, pid: Pid) {
         let begun = Instant::now();
         // It can be let go only when it has.
-        while ptrace::detach(pid, None) == Err(Errno::ESRCH) && begun.elapsed() < PATIENCE {
+        while ptrace::detach(pid, None) == Err(Errno::ESRCH) && begun.elapsed() < LONGEST_SETTLING {
             std::thread::sleep(BETWEEN_LOOKS);
         }
     }
 
-    /// Asks for the end of a thread that was killed while it was seized. That of a whole process is for its parent.
-    fn bury(&self, pid: Pid) {
-        let Some(id) = rustix::process::Pid::from_raw(pid.as_raw()).filter(|_| pid != self.pid) else { return };
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let options = options | WaitIdOptions::from_bits_retain(WALL | OWN_TRACEES);
-        let begun = Instant::now();
-        while matches!(waitid(WaitId::Pid(id), options), Ok(None)) && begun.elapsed() < PATIENCE {
-            std::thread::sleep(BETWEEN_LOOKS);
+    /// Asks for the end of a thread that was killed while it was seized, now and until it is gone. That of a whole process
+    /// is for its parent.
+    fn bury(&mut self, pid: Pid) {
+        if pid != self.pid && !reap(pid) {
+            self.dying.push(pid);
         }
+    }
+
+    /// Whether every thread that was seized has been let go, or is gone, but for those that are paused.
+    fn has_settled(&self) -> bool {
+        self.lingering.is_empty() && self.dying.is_empty()
     }
 
     /// Waits until a thread that was interrupted stops. When it stopped is not told by the kernel: it was after the last
@@ -252,8 +266,9 @@ impl Pauser {
         }
     }
 
-    /// Lets threads go that have stopped late. To be called often while there may be such.
+    /// Lets threads go that have stopped late, and the dead. To be called often while there may be such.
     pub fn tend(&mut self) {
+        self.dying.retain(|&pid| !reap(pid));
         if self.lingering.is_empty() {
             return;
         }
@@ -270,11 +285,12 @@ impl Pauser {
         }
     }
 
-    /// Waits, while that is so, for threads that have not stopped when they should, and lets them go as they do. Returns
-    /// for how long those were stopped that did since it was last called, or a little more; `None` if there were none.
+    /// Waits, while that is so, for threads that have not stopped when they should, and for those that are dying, and lets
+    /// them go as they do. Returns for how long those were stopped that did since it was last called, or a little more;
+    /// `None` if there were none.
     pub fn settle(&mut self, is_so: impl Fn() -> bool) -> Option<Duration> {
         let begun = Instant::now();
-        while !self.lingering.is_empty() && begun.elapsed() < LONGEST_SETTLING && is_so() {
+        while !self.has_settled() && begun.elapsed() < LONGEST_SETTLING && is_so() {
             std::thread::sleep(BETWEEN_SETTLING_LOOKS);
             self.tend();
         }
@@ -284,6 +300,7 @@ impl Pauser {
     /// To be called by a thread of ours that ends: the kernel then lets go whom it has told to stop.
     pub fn leave(&mut self) {
         self.lingering.clear();
+        self.dying.clear();
     }
 
     /// Whether a thread waits for the end of the calling thread of ours.
