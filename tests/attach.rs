@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::Kind;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -70,7 +70,7 @@ fn main() {
         if let (Some(missing), false) = (missing, arguments.list) {
             eprintln!("SKIPPED: {name}: {missing}");
         }
-        Trial::test(name, move || match missing {
+        common::watch::trial(name, move || match missing {
             Some(missing) => Err(missing.into()), // Ignored, unless in CI.
             None => {
                 test(kind);

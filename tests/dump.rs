@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::recording::wait_until;
 use common::{Kind, oracle};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 use serde_json::Value;
 
 /// The programs and their arguments.
@@ -34,7 +34,7 @@ fn main() {
     let trials = common::kinds().flat_map(|kind| {
         PROGRAMS.iter().filter(|(program, _)| can_run(kind, program)).map(move |&(program, arguments)| {
             let name = format!("{} tells {program} {}", kind.kind, arguments.join(" "));
-            Trial::test(name.trim_end(), move || compare(kind, program, arguments))
+            common::watch::trial(name.trim_end(), move || compare(kind, program, arguments))
         })
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::recording::{Recorded, Recording};
 use common::{Kind, Running};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 type Tests = &'static [(&'static str, fn(&Kind))];
 
@@ -35,7 +35,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let of = |kind: &'static Kind, tests: Tests| {
         tests.iter().map(move |&(name, test)| {
-            Trial::test(format!("{}: {name}", kind.kind), move || {
+            common::watch::trial(format!("{}: {name}", kind.kind), move || {
                 test(kind);
                 Ok(())
             })

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use common::recording::{Recorded, Recording, wait_until};
 use common::{Kind, Running};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -47,7 +47,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let of = |kind: &'static Kind, tests: Tests| {
         tests.iter().map(move |&(name, test)| {
-            Trial::test(format!("{}: {name}", kind.kind), move || {
+            common::watch::trial(format!("{}: {name}", kind.kind), move || {
                 test(kind);
                 Ok(())
             })

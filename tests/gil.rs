@@ -57,7 +57,7 @@ fn main() {
 }
 
 fn trials_of(kind: &'static Kind, checks: &'static [(&str, Check)]) -> impl Iterator<Item = Trial> {
-    checks.iter().map(move |&(name, check)| Trial::test(format!("{}: {name}", kind.kind), move || check(kind)))
+    checks.iter().map(move |&(name, check)| common::watch::trial(format!("{}: {name}", kind.kind), move || check(kind)))
 }
 
 /// Threads are named after the states that they are in.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use pysample::export::{Labels, html};
 use pysample::sample::{GilState, Literal, Replay, ThreadState};
 use serde_json::Value;
@@ -22,7 +22,7 @@ fn main() {
     let browser = Arc::new(Mutex::new(None));
     let trials = TESTS.iter().map(|&(name, test)| {
         let browser = browser.clone();
-        Trial::test(name, move || {
+        common::watch::trial(name, move || {
             let mut browser = browser.lock().unwrap_or_else(PoisonError::into_inner);
             test(browser.get_or_insert_with(|| Browser::start(1280, 1400)));
             Ok(())

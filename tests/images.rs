@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Kind, Running, kind, oracle};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 use pysample::python;
 use pysample::sampler::{Pause, Wanted, snapshot};
 use pysample::target::{Facts, Target};
@@ -39,7 +39,7 @@ const IMAGES: &[(&str, &str, &[&str])] = &[
 fn main() {
     let bless = std::env::var_os("PYSAMPLE_BLESS").is_some();
     let trials = IMAGES.iter().map(|&(kind, program, arguments)| {
-        Trial::test(format!("the image of {kind} {program} replays"), move || {
+        common::watch::trial(format!("the image of {kind} {program} replays"), move || {
             if bless {
                 record(kind, program, arguments)?;
             }

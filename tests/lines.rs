@@ -6,7 +6,7 @@
 mod common;
 
 use common::Kind;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 use pysample::python::lines::Lines;
 use python_offsets::{Arch, Build, Code, LineTable, Offsets};
 use serde::Deserialize;
@@ -25,10 +25,12 @@ struct Told {
 
 fn main() {
     let whole = || common::kinds().filter(|kind| !kind.kind.contains("embedded"));
-    let lines =
-        whole().map(|kind| Trial::test(format!("lines of {} agree with the decoder", kind.kind), move || agree(kind)));
+    let lines = whole().map(|kind| {
+        common::watch::trial(format!("lines of {} agree with the decoder", kind.kind), move || agree(kind))
+    });
     let instructions = whole().flat_map(|kind| {
-        let trial = |name: &str, check: Check| Trial::test(format!("{}: {name}", kind.kind), move || check(kind));
+        let trial =
+            |name: &str, check: Check| common::watch::trial(format!("{}: {name}", kind.kind), move || check(kind));
         [
             trial("frames are left by the instructions of the table", leave),
             trial("calls are made by the instructions of the table", call),

@@ -6,42 +6,49 @@ use std::process::{Command, Stdio};
 
 use common::recording::{Recorded, Recording, wait_until};
 use common::{Kind, Running};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 
 fn main() {
     let trials = common::one_of_each().flat_map(|kind| {
         [
-            Trial::test(format!("{}: no signal is lost or doubled", kind.kind), move || no_signal_is_lost(kind)),
-            Trial::test(format!("{}: signals arrive in order", kind.kind), move || signals_arrive(kind, 40)),
-            Trial::test(format!("{}: no call is interrupted and nobody wakes", kind.kind), move || {
+            common::watch::trial(format!("{}: no signal is lost or doubled", kind.kind), move || {
+                no_signal_is_lost(kind)
+            }),
+            common::watch::trial(format!("{}: signals arrive in order", kind.kind), move || signals_arrive(kind, 40)),
+            common::watch::trial(format!("{}: no call is interrupted and nobody wakes", kind.kind), move || {
                 nobody_is_disturbed(kind)
             }),
         ]
     });
     let free_threaded = common::kinds().filter(|kind| kind.kind == "3.14t" || kind.kind == "3.15t");
     let mixtures = common::one_of_each().chain(free_threaded).flat_map(|kind| {
-        let calls =
-            Trial::test(format!("{}: no stack is a mixture: calls", kind.kind), move || no_stack_is_a_mixture(kind));
-        let unstopped = Trial::test(format!("{}: few are mixtures when nobody is stopped", kind.kind), move || {
-            few_are_mixtures(kind)
+        let calls = common::watch::trial(format!("{}: no stack is a mixture: calls", kind.kind), move || {
+            no_stack_is_a_mixture(kind)
         });
+        let unstopped =
+            common::watch::trial(format!("{}: few are mixtures when nobody is stopped", kind.kind), move || {
+                few_are_mixtures(kind)
+            });
         let shapes = SHAPES.iter().map(move |&shape| {
-            Trial::test(format!("{}: no stack is a mixture: {shape}", kind.kind), move || every_stack_was(kind, shape))
+            common::watch::trial(format!("{}: no stack is a mixture: {shape}", kind.kind), move || {
+                every_stack_was(kind, shape)
+            })
         });
         shapes.chain([calls, unstopped])
     });
     let long = common::kinds().filter(|kind| kind.kind == "3.13");
     let long = long.map(|kind| {
-        Trial::test(format!("{}: signals arrive in order for half a minute", kind.kind), move || {
+        common::watch::trial(format!("{}: signals arrive in order for half a minute", kind.kind), move || {
             signals_arrive(kind, 1300)
         })
     });
     let execs =
         ["3.14t", "3.15t", "3.13", "3.8"].into_iter().filter_map(|name| common::kinds().find(|k| k.kind == name));
     let execs = execs.map(|kind| {
-        Trial::test(format!("{}: a target that executes programs all the time lives on", kind.kind), move || {
-            lives_on(kind)
-        })
+        common::watch::trial(
+            format!("{}: a target that executes programs all the time lives on", kind.kind),
+            move || lives_on(kind),
+        )
     });
     libtest_mimic::run(&Arguments::from_args(), trials.chain(mixtures).chain(long).chain(execs).collect()).exit();
 }

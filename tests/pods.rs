@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use common::recording::{Recording, wait_until};
 use common::{Kind, Running, ordinary};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -68,7 +68,7 @@ fn main() {
         eprintln!("SKIPPED: all of tests/pods.rs needs root");
     }
     let trials = TESTS.iter().map(|&(name, test)| {
-        Trial::test(name, move || {
+        common::watch::trial(name, move || {
             test();
             Ok(())
         })

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use common::{Kind, Running};
 use inferno::flamegraph;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use nix::sys::signal::Signal;
 use roxmltree::{Document, ParsingOptions};
 use serde_json::Value;
@@ -83,7 +83,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let of = |kind: &'static Kind, tests: Tests| {
         tests.iter().map(move |&(name, test)| {
-            Trial::test(format!("{}: {name}", kind.kind), move || {
+            common::watch::trial(format!("{}: {name}", kind.kind), move || {
                 test(kind);
                 Ok(())
             })

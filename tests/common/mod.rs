@@ -10,6 +10,7 @@ pub mod golden;
 pub mod literal;
 pub mod oracle;
 pub mod recording;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;
