@@ -396,6 +396,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nobody_is_stopped_while_one_is_dying_and_the_dead_are_asked_for_until_they_are_gone() {
+        use std::process::{Command, Stdio};
+
+        // Whoever takes long to die is like one that lives; it ends when its standard input is closed.
+        let mut slow = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_raw(slow.id() as i32);
+        let mut pauser = Pauser::new(std::process::id());
+        pauser.bury(pid);
+        assert_eq!(pauser.pause(Tid(slow.id())), Err(Refusal::WillNotStop));
+        drop(slow.stdin.take());
+        pauser.settle(|| true);
+        assert_eq!(nix::sys::signal::kill(pid, None), Err(Errno::ESRCH));
+        assert!(pauser.has_settled());
+    }
+
+    #[test]
     fn what_a_thread_was_caught_in_is_read_from_the_status_of_its_stop() {
         assert_eq!(caught(5 | 128 << 8), Caught::Interruption);
         assert_eq!(caught(19 | 128 << 8), Caught::Interruption);
