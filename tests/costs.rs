@@ -106,9 +106,9 @@ fn calls() -> u64 {
     told.lines().find_map(|line| line.strip_prefix("syscr: ")?.parse().ok()).expect("a number")
 }
 
-/// What a thread does that has not run since the last sample is not asked again: one look at its account is all.
+/// What a thread does that has not run since the last sample is not asked again, nor whether it has.
 #[test]
-fn a_thread_that_rests_costs_one_look_a_sample() {
+fn threads_that_rest_cost_no_look_of_their_own() {
     const THREADS: u64 = 100;
     let _alone = ALONE.lock();
     for kind in common::one_of_each() {
@@ -126,8 +126,9 @@ fn a_thread_that_rests_costs_one_look_a_sample() {
         let early = seen.iter().find(|(at, ..)| *at >= Duration::from_millis(1700)).expect("progress is told");
         let late = seen.last().expect("progress is told");
         let looks = (late.1 - early.1) as f64 / (late.2 - early.2) as f64;
-        // The threads, half a dozen odd ones, the last holder of the GIL again, and what the kernel counts for this very look.
-        assert!(looks <= (THREADS + 20) as f64, "{}: {looks} looks a sample", kind.kind);
+        // Half a dozen odd ones, the last holder of the GIL again, and what the kernel counts for this very look; and all
+        // of them, should one wake up.
+        assert!(looks <= 20.0, "{}: {looks} looks a sample", kind.kind);
     }
 }
 

@@ -4,6 +4,7 @@
 //! dropped. Definitions (names, frames, stacks) are never dropped; they wait until there is room, and samples that
 //! would come before them are dropped instead.
 
+mod census;
 mod clock;
 mod family;
 mod gate;

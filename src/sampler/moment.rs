@@ -419,7 +419,7 @@ impl Reader {
 
     /// Finds out what the threads that are known do, before anybody is stopped, and which need not be read again.
     fn look_at_threads(&mut self, target: &Target, wanted: Wanted, pausing: &Pausing) {
-        self.os_threads.begin();
+        self.os_threads.begin(target);
         let mut shared = Vec::new();
         for thread in &mut self.threads {
             let look = match thread.tid {

@@ -6,12 +6,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::time::TimeValLike;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use rustc_hash::FxHashMap;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -42,6 +44,8 @@ pub struct Live {
     ranges: Mutex<Vec<RemoteIoVec>>,
     reads: AtomicU64,
     tasks: Mutex<Tasks>,
+    /// What counts its processor time.
+    clock: OnceLock<Option<ClockId>>,
 }
 
 /// By which system call a process's memory is read.
@@ -98,7 +102,14 @@ impl Live {
             kept: FEWEST_KEPT_OPEN,
         };
         let way = if vectored_reads_work() { Way::Vectored } else { Way::File(open_memory(pid)?) };
-        Ok(Live { pid, way, ranges: Mutex::default(), reads: AtomicU64::new(0), tasks: Mutex::new(tasks) })
+        Ok(Live {
+            pid,
+            way,
+            ranges: Mutex::default(),
+            reads: AtomicU64::new(0),
+            tasks: Mutex::new(tasks),
+            clock: OnceLock::new(),
+        })
     }
 
     /// Reads one byte, to learn before anything else whether we may. Where one way of reading is refused, the other is
@@ -215,6 +226,13 @@ impl Live {
         }
         let status = Status::read(&format!("{}/task/{tid}", self.pid)).filter(|status| status.is_asleep)?;
         Some(SchedStat { ran: 0, waited: 0, turns: status.switches })
+    }
+
+    /// For how long its threads have run altogether, in nanoseconds.
+    pub fn processor_time(&self) -> Option<u64> {
+        let clock = *self.clock.get_or_init(|| clock_getcpuclockid(Pid::from_raw(self.pid as i32)).ok());
+        let time = clock_gettime(clock?).ok()?;
+        u64::try_from(time.num_nanoseconds()).ok()
     }
 
     /// Where in the kernel a thread waits.

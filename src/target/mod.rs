@@ -276,6 +276,12 @@ impl Target {
         self.live()?.sched_stat(tid)
     }
 
+    /// For how long its threads have run altogether, in nanoseconds, those included that have ended: the sum of what
+    /// [`Target::sched_stat`] says. `None` where it is not known, and for an image.
+    pub fn processor_time(&self) -> Option<u64> {
+        self.live()?.processor_time()
+    }
+
     /// Where in the kernel a thread waits; `None` for one that has ended, where it is not told, and for an image.
     pub fn in_kernel(&self, tid: Tid) -> Option<InKernel> {
         self.live()?.in_kernel(tid)
