@@ -12,7 +12,7 @@
 //! A seized thread that is killed stays a zombie until we ask for its end. A program that is executed waits for that,
 //! and whoever wants to seize another thread meanwhile waits for the program: so the dead are asked for until they are
 //! gone, and nobody is seized while one is dying, or while a thread that was told to stop has not. See
-//! [`super::reaper`] for whoever dies while he is stopped and another is seized.
+//! `super::reaper` for whoever dies while he is stopped and another is seized.
 //!
 //! The kernel lets only the thread that seized do the rest, so a [`Pauser`] is used by one thread of ours.
 
