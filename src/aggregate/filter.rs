@@ -130,6 +130,11 @@ impl Filter {
         }
     }
 
+    /// Whether every sample is wanted.
+    pub fn is_open(&self) -> bool {
+        self.rules == Rules::default()
+    }
+
     /// Whether a sample is wanted. It is not counted.
     pub fn wants(&self, sample: &Sample) -> bool {
         self.judge(sample) == (true, false)

@@ -20,6 +20,8 @@ pub struct GilAccount {
     /// Which GIL each interpreter of each process has.
     owners: HashMap<(ProcessId, i64), GilId>,
     threads: BTreeMap<ThreadId, ThreadAccount>,
+    /// Every thread, where only some are wanted.
+    everyone: BTreeMap<ThreadId, ThreadAccount>,
     moment: Moment,
 }
 
@@ -64,8 +66,10 @@ pub struct Gil {
     pub stopped: u64,
     /// After how long a thread that runs Python lets go of it if others wait, as last seen.
     pub interval: Option<Duration>,
-    /// Threads that waited, added up over all moments.
+    /// Threads that waited, added up over all moments: of those that are wanted.
     pub waited: u64,
+    /// The same, of all.
+    pub waited_by_all: u64,
     /// Threads that waited while nobody held it: it was being handed over.
     pub waited_for_nobody: u64,
     /// What the holders were doing.
@@ -159,6 +163,24 @@ pub struct ThreadAccount {
     wait: Option<Wait>,
 }
 
+impl ThreadAccount {
+    /// Takes what it did at one moment.
+    fn take(&mut self, gil: &GilSample, sample: &Sample) {
+        self.held.take(gil.holder == GilHeld::By(sample.thread));
+        self.wanted.take(sample.state == ThreadState::WaitsForGil);
+        self.states[sample.state as usize] += 1;
+    }
+
+    /// The share of its moments in which it did something of the kind.
+    pub fn share(&self, is_it: impl Fn(ThreadState) -> bool) -> f64 {
+        let those = ThreadState::ALL.into_iter().zip(self.states).filter(|(state, _)| is_it(*state));
+        match self.held.looks() {
+            0 => 0.0,
+            looks => those.map(|(_, moments)| moments).sum::<u64>() as f64 / looks as f64,
+        }
+    }
+}
+
 impl Hold {
     /// For how long it was seen, at least.
     pub fn seen(&self) -> Duration {
@@ -196,10 +218,18 @@ impl Gil {
         (seconds > 0.0).then(|| after.saturating_sub(before) as f64 / seconds)
     }
 
-    fn take(&mut self, sample: &GilSample, samples: &[&Sample], leaf: impl Fn(StackId) -> Option<FrameId>) {
+    /// Takes a moment: what everyone did, and of that the holder and what is wanted.
+    fn take(
+        &mut self,
+        sample: &GilSample,
+        everyone: &[&Sample],
+        samples: &[&Sample],
+        leaf: impl Fn(StackId) -> Option<FrameId>,
+    ) {
         self.exists |= sample.holder != GilHeld::None;
         self.interval = sample.interval.or(self.interval);
-        let has = |state| u64::from(samples.iter().any(|sample| sample.state == state));
+        let count = |state| everyone.iter().filter(|sample| sample.state == state).count() as u64;
+        let has = |state| count(state).min(1);
         self.suspended += has(ThreadState::Suspended);
         self.stopped += has(ThreadState::Stopped);
         if sample.holder == GilHeld::Unknown {
@@ -218,6 +248,7 @@ impl Gil {
             .map(|sample| (sample.thread, sample.stack))
             .collect();
         self.waited += waiters.len() as u64;
+        self.waited_by_all += count(ThreadState::WaitsForGil);
         let GilHeld::By(thread) = sample.holder else {
             if sample.holder == GilHeld::Free {
                 self.waited_for_nobody += waiters.len() as u64;
@@ -338,9 +369,19 @@ impl GilAccount {
         &self.gils
     }
 
-    /// Every thread.
+    /// The threads that are wanted.
     pub fn threads(&self) -> &BTreeMap<ThreadId, ThreadAccount> {
         &self.threads
+    }
+
+    /// Every thread: what it did, wanted or not.
+    pub fn everyone(&self) -> &BTreeMap<ThreadId, ThreadAccount> {
+        if self.is_of_all() { &self.threads } else { &self.everyone }
+    }
+
+    /// Whether every thread, and every stack, is wanted.
+    pub fn is_of_all(&self) -> bool {
+        self.filter.is_open()
     }
 
     /// Which GIL a thread uses.
@@ -387,12 +428,17 @@ impl GilAccount {
             self.gils.entry(GilId::of(gil)).or_default().interpreters.insert(gil.interpreter);
         }
         for gil in gils.iter().filter(|gil| gil.interpreter == gil.owner) {
-            let own = samples.iter().filter(|sample| self.owner(sample.thread) == Some(GilId::of(gil)));
+            let all = samples.iter().filter(|sample| self.owner(sample.thread) == Some(GilId::of(gil)));
+            let all: Vec<&Sample> = all.collect();
             let is_holder = |sample: &Sample| gil.holder == GilHeld::By(sample.thread);
-            let own: Vec<&Sample> = own.filter(|sample| is_holder(sample) || self.filter.wants(sample)).collect();
+            let own = all.iter().copied().filter(|sample| is_holder(sample) || self.filter.wants(sample));
+            let own: Vec<&Sample> = own.collect();
             let tree = &self.tree;
             let leaf = |stack| tree.stack(stack).map(|(frame, _)| frame);
-            self.gils.entry(GilId::of(gil)).or_default().take(gil, &own, leaf);
+            self.gils.entry(GilId::of(gil)).or_default().take(gil, &all, &own, leaf);
+            if !self.is_of_all() {
+                all.iter().for_each(|sample| self.everyone.entry(sample.thread).or_default().take(gil, sample));
+            }
             let holder = match gil.holder {
                 GilHeld::By(holder) => {
                     let of = samples.iter().find(|sample| sample.thread == holder);
@@ -411,14 +457,11 @@ impl GilAccount {
 
     fn take_thread(&mut self, gil: &GilSample, sample: &Sample, holder: Option<(ThreadId, Option<StackId>)>) {
         let thread = self.threads.entry(sample.thread).or_default();
-        let is_waiting = sample.state == ThreadState::WaitsForGil;
-        thread.held.take(gil.holder == GilHeld::By(sample.thread));
-        thread.wanted.take(is_waiting);
-        thread.states[sample.state as usize] += 1;
-        if matches!(sample.state, ThreadState::WaitsForLock | ThreadState::Suspended) {
+        thread.take(gil, sample);
+        if sample.state.is_blocked() {
             *thread.waits_in.entry(sample.stack).or_default() += 1;
         }
-        if !is_waiting {
+        if sample.state != ThreadState::WaitsForGil {
             thread.wait = None;
             return;
         }
@@ -654,7 +697,8 @@ pub(crate) mod tests {
         script.look(B, 2, [WAITS, PYTHON]);
         let account = script.end();
         let gil = &account.gils()[&FIRST];
-        assert_eq!((gil.moments(), gil.held_moments(), gil.waited), (2, 2, 1));
+        assert_eq!((gil.moments(), gil.held_moments(), gil.waited, gil.waited_by_all), (2, 2, 1, 2));
+        assert_eq!(account.everyone()[&ThreadId(0)].wanted.hits(), 1);
         assert_eq!(gil.held_in[&Some(StackId(0))].blame, 1);
         assert_eq!(account.threads().keys().collect::<Vec<_>>(), [&ThreadId(1)]);
         assert_eq!(account.left_out().threads, 2);

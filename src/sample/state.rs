@@ -77,6 +77,11 @@ impl ThreadState {
         !self.runs() && !matches!(self, ThreadState::Elsewhere | ThreadState::Stopped | ThreadState::Unknown)
     }
 
+    /// Whether it is held up by other threads: waits for a lock, or for the world to go on.
+    pub fn is_blocked(self) -> bool {
+        matches!(self, ThreadState::WaitsForLock | ThreadState::Suspended)
+    }
+
     /// What a running thread was doing, now that it is known whether its innermost frame has called something that is not
     /// Python; `None` for a thread that has no frames.
     pub fn refined(self, has_called: Option<bool>) -> ThreadState {

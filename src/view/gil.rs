@@ -38,6 +38,7 @@ pub struct Report {
     process: Process,
     seconds: f64,
     samples: Samples,
+    told_of: ToldOf,
     gils: Vec<Part>,
 }
 
@@ -55,6 +56,38 @@ struct Samples {
     own_cpu_seconds: f64,
 }
 
+/// Whose waiting is told of. Whom they waited for is told of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ToldOf {
+    Everyone,
+    /// Threads and stacks that were chosen.
+    Chosen,
+}
+
+impl ToldOf {
+    /// Those who wait, in a sentence.
+    fn waiting(self) -> &'static str {
+        match self {
+            ToldOf::Everyone => "others",
+            ToldOf::Chosen => "chosen threads",
+        }
+    }
+}
+
+/// What all threads did, whichever are told of.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Everyone {
+    /// How many were seen.
+    threads: usize,
+    /// How many wanted the GIL for more than a moment.
+    wanting: usize,
+    waiting_threads: f64,
+    /// How many ran, and were held up by others, at a time.
+    running_threads: f64,
+    blocked_threads: f64,
+}
+
 /// One GIL, or an interpreter without one.
 #[derive(Clone, Debug, Serialize)]
 struct Part {
@@ -65,6 +98,7 @@ struct Part {
     interpreters: Vec<i64>,
     exists: bool,
     verdict: Vec<String>,
+    everyone: Everyone,
     held: Option<Shared>,
     collecting: f64,
     unknown: f64,
@@ -193,7 +227,8 @@ impl Report {
         };
         let gils = account.gils().iter().map(|(owner, gil)| teller.part(*owner, gil)).collect();
         let (schema, pysample) = (SCHEMA, env!("CARGO_PKG_VERSION"));
-        Report { schema, pysample, process, seconds: elapsed.as_secs_f64(), samples, gils }
+        let told_of = teller.told_of();
+        Report { schema, pysample, process, seconds: elapsed.as_secs_f64(), samples, told_of, gils }
     }
 
     /// Writes the report for a program.
@@ -204,7 +239,7 @@ impl Report {
 
     /// Writes the report for a person.
     pub fn write_text(&self, colour: Colour, out: &mut dyn Write) -> io::Result<()> {
-        let mut page = Page { out, colour };
+        let mut page = Page { out, colour, told_of: self.told_of };
         if self.gils.is_empty() {
             writeln!(page.out, "Nothing was seen of a GIL.")?;
         }
@@ -241,6 +276,7 @@ impl Teller<'_> {
             interpreters: gil.interpreters.iter().copied().collect(),
             exists: gil.exists,
             verdict: Vec::new(),
+            everyone: self.everyone(owner, gil),
             held: gil.held().filter(|_| gil.exists).map(Shared::from),
             collecting: gil.collecting as f64 / moments,
             unknown: gil.unknown as f64 / looks,
@@ -261,6 +297,26 @@ impl Teller<'_> {
         };
         part.verdict = self.verdict(&part, gil);
         part
+    }
+
+    fn told_of(&self) -> ToldOf {
+        if self.account.is_of_all() { ToldOf::Everyone } else { ToldOf::Chosen }
+    }
+
+    fn everyone(&self, owner: GilId, gil: &Gil) -> Everyone {
+        let own = || self.account.everyone().iter().filter(|(id, _)| self.account.owner(**id) == Some(owner));
+        // One hit among few looks proves nothing.
+        let wants = |account: &ThreadAccount| {
+            let (hits, looks) = (account.wanted.hits(), account.wanted.looks());
+            hits >= 3 && ratio(hits, looks) >= WANTS
+        };
+        Everyone {
+            threads: own().count(),
+            wanting: own().filter(|(_, account)| wants(account)).count(),
+            waiting_threads: gil.waited_by_all as f64 / gil.moments().max(1) as f64,
+            running_threads: own().map(|(_, account)| account.share(ThreadState::runs)).sum(),
+            blocked_threads: own().map(|(_, account)| account.share(ThreadState::is_blocked)).sum(),
+        }
     }
 
     /// Those first that held the GIL or wanted it most; without one, those that ran most.
@@ -284,10 +340,6 @@ impl Teller<'_> {
         let thread = self.tree.thread(id)?;
         let (held, wanted) = (account.held.share()?, account.wanted.share()?);
         let states = ThreadState::ALL.into_iter().zip(account.states).filter(|(_, looks)| *looks > 0).collect();
-        let share = |doing: &dyn Fn(ThreadState) -> bool| {
-            let those = ThreadState::ALL.into_iter().zip(account.states).filter(|(state, _)| doing(*state));
-            ratio(those.map(|(_, looks)| looks).sum(), account.held.looks())
-        };
         Some(ThreadPart {
             name: thread.name.as_deref().map(String::from),
             os_thread_id: thread.os_thread_id,
@@ -297,8 +349,8 @@ impl Teller<'_> {
             held: has_gil.then(|| held.into()),
             wanted: has_gil.then(|| wanted.into()),
             neither: has_gil.then(|| (1.0 - held.seen - wanted.seen).max(0.0)),
-            runs: share(&ThreadState::runs),
-            blocked: share(&|state| matches!(state, ThreadState::WaitsForLock | ThreadState::Suspended)),
+            runs: account.share(ThreadState::runs),
+            blocked: account.share(ThreadState::is_blocked),
             states,
         })
     }
@@ -469,11 +521,7 @@ impl Teller<'_> {
     }
 
     fn with_gil(&self, part: &Part, gil: &Gil, held: Shared, said: &mut Vec<String>) {
-        // One hit among few looks proves nothing.
-        let wants = |thread: &&ThreadPart| {
-            thread.wanted.is_some_and(|wanted| wanted.share >= WANTS && wanted.share * wanted.looks as f64 >= 3.0)
-        };
-        let wanting = part.threads.iter().filter(wants).count();
+        let Everyone { wanting, waiting_threads: waiting, .. } = part.everyone;
         let of = format!(
             "The GIL is held {:.1} % of the time (95 % interval: {:.1} to {:.1})",
             100.0 * held.share,
@@ -483,9 +531,10 @@ impl Teller<'_> {
         said.push(match (wanting, held.share) {
             (0, 0.9..) => format!("{of}, and nobody waits for it: one thread at a time is all there is to run."),
             (0, _) => format!("{of}, and nobody waits for it: it is not what slows this program down."),
-            (1, _) => format!("{of}; 1 thread wants it, and {:.2} wait at a time.", part.waiting_threads),
-            (more, _) => format!("{of}; {} want it, and {:.2} wait at a time.", threads(more), part.waiting_threads),
+            (1, _) => format!("{of}; 1 thread wants it, and {waiting:.2} wait at a time."),
+            (more, _) => format!("{of}; {} want it, and {waiting:.2} wait at a time.", threads(more)),
         });
+        said.extend(self.chosen(part, gil));
         if wanting > 0 {
             said.extend(self.most_blamed(gil));
             if part.waiting_for_nobody > 0.05 {
@@ -497,14 +546,27 @@ impl Teller<'_> {
         }
         for native in part.native.iter().filter(|native| !native.lets_go).take(3) {
             said.push(format!(
-                "{} calls native code that does not let go of the GIL: up to {} in one go while others waited.",
+                "{} calls native code that does not let go of the GIL: up to {} in one go while {} waited.",
                 native.call,
-                for_how_long(native.longest_seconds)
+                for_how_long(native.longest_seconds),
+                self.told_of().waiting()
             ));
         }
         if part.unknown > 0.01 {
             said.push(format!("For {:.1} % of the time it is not known who held it.", 100.0 * part.unknown));
         }
+    }
+
+    /// What there is to say of those that were chosen: all that follows is of them.
+    fn chosen(&self, part: &Part, gil: &Gil) -> Option<String> {
+        if self.told_of() == ToldOf::Everyone {
+            return None;
+        }
+        let of = format!("Chosen were {} of {}", part.threads.len(), threads(part.everyone.threads));
+        Some(match gil.waited {
+            0 => format!("{of}, and what was chosen of them does not wait for it."),
+            _ => format!("{of}: of these {:.2} wait at a time, and theirs is the waiting below.", part.waiting_threads),
+        })
     }
 
     /// The function that ran while others waited most, at its line at which they did most.
@@ -525,8 +587,7 @@ impl Teller<'_> {
 
 fn without_gil(part: &Part) -> Vec<String> {
     let mut said = vec!["There is no GIL: this Python is free-threaded.".into()];
-    let blocked: f64 = part.threads.iter().map(|thread| thread.blocked).sum();
-    let running: f64 = part.threads.iter().map(|thread| thread.runs).sum();
+    let Everyone { running_threads: running, blocked_threads: blocked, .. } = part.everyone;
     said.push(format!("{running:.2} threads run at a time, and {blocked:.2} are held up by a lock or by the others."));
     if part.suspended > 0.01 {
         said.push(format!("For {:.1} % of the time the world was stopped.", 100.0 * part.suspended));
@@ -547,6 +608,7 @@ impl Place {
 struct Page<'a> {
     out: &'a mut dyn Write,
     colour: Colour,
+    told_of: ToldOf,
 }
 
 impl Page<'_> {
@@ -574,15 +636,26 @@ impl Page<'_> {
         }
         self.threads(part)?;
         self.functions(part)?;
-        self.paths("Whom the others waited for, by call path", &part.blame, part.exists)?;
+        let waiting = match self.told_of {
+            ToldOf::Everyone => "the others",
+            ToldOf::Chosen => "the chosen threads",
+        };
+        self.paths(&format!("Whom {waiting} waited for, by call path"), &part.blame, part.exists)?;
         self.native(part)?;
         self.longest(part)?;
-        self.paths("Waits for locks, by call path", &part.lock_waits, !part.exists)
+        let whose = match self.told_of {
+            ToldOf::Everyone => "Waits",
+            ToldOf::Chosen => "Waits of the chosen threads",
+        };
+        self.paths(&format!("{whose} for locks, by call path"), &part.lock_waits, !part.exists)
     }
 
     fn threads(&mut self, part: &Part) -> io::Result<()> {
         if part.threads.is_empty() {
-            return writeln!(self.out, "No thread was seen.");
+            return match self.told_of {
+                ToldOf::Everyone => writeln!(self.out, "No thread was seen."),
+                ToldOf::Chosen => writeln!(self.out, "No thread that was chosen was seen."),
+            };
         }
         let (first, second) = if part.exists { ("held", "wanted") } else { ("runs", "locked") };
         let most = part.threads.iter().map(|thread| thread.looks).max().unwrap_or(0);
@@ -605,6 +678,11 @@ impl Page<'_> {
             writeln!(self.out, "    {held:>7.1}  {wanted:>8.1}  {neither:>9.1}  {name}{id}: {mostly}{looks}")?;
         }
         self.more(part.threads.len(), SHOWN, "threads")?;
+        match part.everyone.threads.saturating_sub(part.threads.len()) {
+            0 => {}
+            1 => writeln!(self.out, "    1 thread that was not chosen is left out")?,
+            more => writeln!(self.out, "    {more} threads that were not chosen are left out")?,
+        }
         match part.switches_per_second.filter(|_| part.exists) {
             Some(switches) => writeln!(self.out, "    It passes from thread to thread {switches:.1} times a second."),
             None => Ok(()),
@@ -615,7 +693,12 @@ impl Page<'_> {
         if part.functions.is_empty() || !part.exists {
             return Ok(());
         }
-        writeln!(self.out, "\n    blame self  total %  held self  total %  function")?;
+        if self.told_of == ToldOf::Chosen {
+            writeln!(self.out, "\nFunctions that held it, of all threads; blame is the waiting of the chosen ones:")?;
+        } else {
+            writeln!(self.out)?;
+        }
+        writeln!(self.out, "    blame self  total %  held self  total %  function")?;
         for function in part.functions.iter().take(SHOWN) {
             let shares = [function.blame_self, function.blame_total, function.held_self, function.held_total];
             let [blame_self, blame_total, held_self, held_total] = shares.map(|share| 100.0 * share);
@@ -648,7 +731,10 @@ impl Page<'_> {
         for native in part.native.iter().take(PATHS_SHOWN) {
             let longest = match native.longest_seconds {
                 0.0 => String::new(),
-                seconds => format!(", up to {} in one go while others waited", for_how_long(seconds)),
+                seconds => {
+                    let waiting = self.told_of.waiting();
+                    format!(", up to {} in one go while {waiting} waited", for_how_long(seconds))
+                }
             };
             let call = printable(&native.call);
             writeln!(self.out, "    {:>5.1} % of the holding: {call}{longest}", 100.0 * native.held)?;
@@ -659,7 +745,12 @@ impl Page<'_> {
     fn longest(&mut self, part: &Part) -> io::Result<()> {
         if let Some(hold) = part.longest_hold.as_ref().filter(|hold| hold.seconds > 0.0) {
             let time = for_how_long(hold.seconds);
-            writeln!(self.out, "\nThe longest hold that was seen while others waited: {time} by {}", hold.by.words())?;
+            let waiting = self.told_of.waiting();
+            writeln!(
+                self.out,
+                "\nThe longest hold that was seen while {waiting} waited: {time} by {}",
+                hold.by.words()
+            )?;
             writeln!(self.out, "    {}", way(&hold.by.stack))?;
             for waited in hold.waited.iter().take(PATHS_SHOWN) {
                 writeln!(self.out, "    while {} waited: {}", waited.words(), way(&waited.stack))?;
@@ -668,7 +759,8 @@ impl Page<'_> {
         }
         if let Some(wait) = part.longest_wait.as_ref().filter(|wait| wait.seconds > 0.0) {
             let time = for_how_long(wait.seconds);
-            writeln!(self.out, "\nThe longest wait that was seen: {time} of {}", wait.of.words())?;
+            let whose = if self.told_of == ToldOf::Chosen { " of a chosen thread" } else { "" };
+            writeln!(self.out, "\nThe longest wait{whose} that was seen: {time} of {}", wait.of.words())?;
             writeln!(self.out, "    {}", way(&wait.of.stack))?;
             if let Some(holder) = &wait.holder {
                 writeln!(self.out, "    held by {} at its end: {}", holder.words(), way(&holder.stack))?;
@@ -719,6 +811,7 @@ mod tests {
     use super::super::dump::Python;
     use super::*;
     use crate::aggregate::gil::tests::{NATIVE, PYTHON, SLEEPS, Script, WAITS};
+    use crate::aggregate::{Rules, ThreadRule};
     use crate::sample::GilHeld;
 
     fn report(account: &GilAccount) -> Report {
@@ -784,6 +877,62 @@ The longest wait that was seen: 30 ms of \"b\" (101)
     held by \"a\" (100) at its end: a (a.py:10)
 "
         );
+    }
+
+    /// `a` holds the GIL and `b` waits for it, four looks of five; of `chosen`, an OS thread id, is told.
+    fn chosen(chosen: u32) -> GilAccount {
+        let rules = Rules { threads: vec![ThreadRule::Numbered(chosen)], ..Rules::default() };
+        let mut script = Script::of(GilAccount::of(rules));
+        for look in 0..200 {
+            match look % 5 {
+                0 => script.look(GilHeld::Free, look, [SLEEPS, SLEEPS]),
+                _ => script.look(GilHeld::By(ThreadId(0)), look, [PYTHON, WAITS]),
+            }
+        }
+        script.end()
+    }
+
+    #[test]
+    fn the_verdict_is_on_the_process_whichever_threads_are_chosen() {
+        for (thread, of_it) in [
+            (100, "Chosen were 1 of 2 threads, and what was chosen of them does not wait for it."),
+            (101, "Chosen were 1 of 2 threads: of these 0.80 wait at a time, and theirs is the waiting below."),
+        ] {
+            let report = report(&chosen(thread));
+            let told = text(&report);
+            let mut lines = told.lines();
+            let first = lines.next().unwrap();
+            assert!(first.starts_with("The GIL is held 80.0 % of the time"), "{told}");
+            assert!(first.ends_with("; 1 thread wants it, and 0.80 wait at a time."), "{told}");
+            assert_eq!(lines.next(), Some(of_it), "{told}");
+            assert!(told.contains("    1 thread that was not chosen is left out\n"), "{told}");
+            let json = serde_json::to_value(&report).unwrap();
+            assert_eq!((&json["told_of"], &json["gils"][0]["everyone"]["wanting"]), (&"chosen".into(), &1.into()));
+        }
+    }
+
+    #[test]
+    fn tables_say_whose_waiting_they_tell_of() {
+        let told = text(&report(&chosen(101)));
+        for title in [
+            "Functions that held it, of all threads; blame is the waiting of the chosen ones:",
+            "Whom the chosen threads waited for, by call path:",
+            "The longest wait of a chosen thread that was seen:",
+        ] {
+            assert!(told.contains(title), "{title}\n{told}");
+        }
+        assert!(!told.contains("others waited"), "{told}");
+    }
+
+    #[test]
+    fn without_a_gil_the_verdict_is_on_the_process_too() {
+        let rules = Rules { threads: vec![ThreadRule::Numbered(101)], ..Rules::default() };
+        let mut script = Script::of(GilAccount::of(rules));
+        for _ in 0..200 {
+            script.look(GilHeld::None, 0, [ThreadState::WaitsForLock, PYTHON]);
+        }
+        let told = text(&report(&script.end()));
+        assert!(told.contains("1.00 threads run at a time, and 1.00 are held up by a lock"), "{told}");
     }
 
     #[test]
