@@ -165,7 +165,7 @@ fn record(typed: cli::Record) -> Result<Record> {
     let (destination, format) = destination(typed.output, typed.format.as_deref())?;
     let drawing = drawing(typed.drawing, format)?;
     Ok(Record {
-        subject: subject(typed.pid.as_deref(), typed.command)?,
+        subject: subject(typed.pid.as_deref(), typed.command, "there is nothing to record")?,
         destination,
         format,
         drawing,
@@ -199,7 +199,7 @@ fn dump(typed: &cli::Dump) -> Result<Dump> {
 const USUAL_LOOK: Duration = Duration::from_secs(10);
 
 fn gil(typed: cli::Gil) -> Result<Gil> {
-    let subject = subject(typed.pid.as_deref(), typed.command)?;
+    let subject = subject(typed.pid.as_deref(), typed.command, "there is nothing whose GIL to look at")?;
     let usual = match subject {
         Subject::Process(_) => Some(USUAL_LOOK),
         Subject::Command(_) => None,
@@ -290,11 +290,12 @@ fn usual_max_cpu(limit: Option<f64>) -> Option<f64> {
     limit.filter(|&limit| limit <= SMALL).map(|limit| limit * PART_OF_SMALL)
 }
 
-fn subject(typed_pid: Option<&str>, command: Vec<OsString>) -> Result<Subject> {
+/// The process or command that was typed; `missing` says what is wrong where neither was.
+fn subject(typed_pid: Option<&str>, command: Vec<OsString>, missing: &str) -> Result<Subject> {
     match typed_pid {
         Some(typed) => pid(typed).map(Subject::Process),
         None if command.is_empty() => {
-            wrong("there is nothing to record", "a process: --pid PID; or a command: -- python3 app.py")
+            wrong(missing, "a process: --pid PID; or a command: -- python3 app.py; `pysample ps` lists what runs")
         }
         None => Ok(Subject::Command(command)),
     }
@@ -574,5 +575,7 @@ mod tests {
     fn there_must_be_something_to_record() {
         assert_eq!(refused("record"), "there is nothing to record");
         assert_eq!(refused("record --"), "there is nothing to record");
+        assert_eq!(refused("top"), "there is nothing to show live");
+        assert_eq!(refused("gil"), "there is nothing whose GIL to look at");
     }
 }

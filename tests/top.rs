@@ -304,5 +304,5 @@ fn what_cannot_be_is_refused_before_anything_is_drawn() {
     let (status, _) = refused(&["top", "--pid", &i32::MAX.to_string(), "--once"]);
     assert_eq!(status, Some(3));
     let (status, told) = refused(&["top"]);
-    assert!(status == Some(2) && told.contains("nothing to record"), "{told}");
+    assert!(status == Some(2) && told.contains("nothing to show live"), "{told}");
 }

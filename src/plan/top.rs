@@ -64,7 +64,7 @@ pub fn top(typed: cli::Top) -> Result<Top> {
         Wanted::Running | Wanted::Contenders => Mode::Cpu,
     };
     Ok(Top {
-        subject: subject(typed.pid.as_deref(), typed.command)?,
+        subject: subject(typed.pid.as_deref(), typed.command, "there is nothing to show live")?,
         sampling: Settings {
             rate: rate(&typed.rate)?,
             duration: typed.duration.as_deref().map(duration).transpose()?.or(usual),
