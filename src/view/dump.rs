@@ -135,6 +135,15 @@ impl Report {
         self
     }
 
+    /// Calls files what `short` says.
+    pub fn with_files(mut self, short: impl Fn(&str) -> Arc<str>) -> Report {
+        let threads = self.interpreters.iter_mut().flat_map(|interpreter| &mut interpreter.threads);
+        for frame in threads.flat_map(|thread| &mut thread.frames) {
+            frame.file = short(&frame.file);
+        }
+        self
+    }
+
     /// Whose child the process is.
     pub fn of_parent(self, parent: Option<u32>) -> Report {
         Report { parent, ..self }

@@ -59,12 +59,13 @@ impl Profile {
     }
 }
 
-/// The last moment of every process, as `dump` shows it.
+/// The last moment of every process, as `dump` shows it, but for the names of files: these are as in all of the view.
 pub fn dump(live: &Live, subject: &Described, around: &Surroundings) -> Vec<String> {
     let mut text = Vec::new();
     for (id, process) in live.processes() {
         let Some(snapshot) = live.snapshot(*id) else { continue };
         let report = Report::new(dumped(process, subject), snapshot, |file, line| around.line(process.pid, file, line));
+        let report = report.with_files(|file| live.keys().short(file).into());
         // Writing to memory does not fail.
         let _ = report.write_text(Colour::None, &mut text);
     }
