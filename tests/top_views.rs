@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pysample::aggregate::LeftOut;
 use pysample::aggregate::live::{Level, Live, Mode, Of, Span, Subtree};
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, GilState, Process, ProcessId, Sample, StackId, Stopped,
@@ -583,9 +584,141 @@ fn the_mouse_chooses_opens_sorts_and_turns_views() {
 #[test]
 fn filters_say_what_is_wrong_with_them() {
     let (buffer, state) = shop().after(&keys("~pa["), COLOURED, SIZES[0]);
-    assert!(state.filter.error().is_some() && text(&buffer).contains("regex: pa["));
+    assert!(state.typing.is_some() && text(&buffer).contains("regex: pa["));
     let (buffer, _) = shop().after(&keys("/PACK\n"), COLOURED, SIZES[0]);
     assert!(text(&buffer).contains("pack") && !text(&buffer).contains("receipt"), "whatever the case");
+}
+
+#[test]
+fn a_filter_that_cannot_be_is_not_kept() {
+    for typed in ["~pa[", "~pa[\n", "~pa[\n\n"] {
+        let keys: Vec<KeyCode> = keys("/PACK\n").into_iter().chain(keys(typed)).collect();
+        let (buffer, state) = shop().after(&keys, COLOURED, SIZES[0]);
+        let shown = text(&buffer);
+        assert!(shown.contains("regex: pa[") && shown.contains("not kept: found unclosed"), "{typed:?}:\n{shown}");
+        assert!(state.filter.text == "PACK" && shown.contains("filter: PACK"), "{typed:?}:\n{shown}");
+        assert!(shown.contains("pack ") && !shown.contains("receipt"), "{typed:?}:\n{shown}");
+        let mended: Vec<KeyCode> = keys.into_iter().chain([KeyCode::Backspace, KeyCode::Enter]).collect();
+        let (_, state) = shop().after(&mended, COLOURED, SIZES[0]);
+        assert!(state.typing.is_none() && state.filter.text == "pa", "{typed:?}: {:?}", state.filter);
+    }
+    let long = format!("~{}[", "x".repeat(200));
+    let shown = text(&shop().after(&keys(&long), COLOURED, SIZES[0]).0);
+    assert!(shown.contains("xx[") && shown.contains("not kept: found"), "{shown}");
+}
+
+#[test]
+fn the_state_of_a_dumped_thread_and_its_functions_are_seen_at_80_columns() {
+    let dump = [
+        "Process 4242: python3 orders.py",
+        "Thread \"reporter\" (OS thread 1234567, Python thread 0x7fae11ba56c0): waits for a lock for 12 s",
+        "  File \"concurrent/futures/a_module_of_a_long_name/and_one_more.py\", line 1234, in Worker.run_forever",
+    ];
+    let made = Made { dump: dump.map(Into::into).into(), ..shop() };
+    for look in [COLOURED, PLAIN] {
+        let shown = text(&made.after(&keys("5"), look, SIZES[0]).0);
+        assert!(shown.contains("lock for 12 s\n"), "{shown}");
+        assert!(shown.contains("Worker.run_forever\n"), "{shown}");
+    }
+}
+
+#[test]
+fn a_thread_stays_chosen_where_there_is_but_one_process() {
+    let (buffer, state) = shop().after(&keys("3\np"), COLOURED, SIZES[0]);
+    assert!(state.of.thread.is_some() && text(&buffer).contains("there is only one process"), "{}", text(&buffer));
+}
+
+#[test]
+fn what_the_processes_use_is_drawn_when_it_was() {
+    let mut live = shop().live;
+    assert_eq!(live.cpu_minute(), [Some(0.93); 8], "read at each second from 0 to 8, and it is 8.99 now");
+    moment(1200, 0).into_iter().for_each(|event| live.take(event));
+    live.finish();
+    // Now it is 12 s, and since 8 s nothing has been read.
+    assert_eq!(live.cpu_minute(), [[Some(0.93); 8].as_slice(), &[None; 4]].concat());
+    // The reading that was late is of all the time since the one before.
+    live.take_usage(Duration::from_secs(12), Duration::from_millis(9440));
+    assert_eq!(live.cpu_minute(), [[Some(0.93); 8].as_slice(), &[Some(0.5); 4]].concat());
+    live.reset();
+    assert_eq!((live.cpu_minute(), live.cpu()), (Vec::new(), None));
+    live.take_usage(Duration::from_secs(13), Duration::from_millis(10_440));
+    assert_eq!(live.cpu_minute(), [Some(1.0)]);
+}
+
+#[test]
+fn without_a_gil_one_sees_where_threads_wait_for_locks() {
+    let mut made = free_threaded();
+    for index in 400..500 {
+        let at = STEP * index;
+        made.live.take(gil(at, 0, GilHeld::None, 0));
+        made.live.take(sample(at, 0, ThreadState::WaitsForLock, GilState::None, Some(8)));
+        made.live.take(sample(at, 1, ThreadState::RunsNative, GilState::None, Some(6)));
+    }
+    made.live.finish();
+    let (buffer, _) = made.after(&keys("4"), COLOURED, SIZES[0]);
+    // Of five seconds, one in Event.wait, called by report; and in one of four moments of the first four pack waited.
+    assert_eq!(row(&buffer, "Event.wait")[..2], ["50.0", "50.0"], "{}", text(&buffer));
+    assert_eq!(row(&buffer, " pack ")[..3], ["50.0", "50.0", "80.0"]);
+    assert_eq!(row(&buffer, " report ")[..1], ["50.0"]);
+}
+
+fn once(made: &Made) -> String {
+    let mut state = State::new(Mode::Cpu, 5);
+    state.of_all_time = true;
+    let mut out = Vec::new();
+    Report::new(&made.scene(), &mut state).write_text(&made.scene(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn one_refresh_of_several_processes_says_whose_everything_is() {
+    let mut made = family();
+    made.live.take(account(4));
+    let told = once(&made);
+    for line in [
+        "\npid 4242: GIL held 82.5 % with 0.82 waiting\n",
+        "\npid 5000: GIL held 82.5 % with 0.82 waiting\n",
+        "  MainThread (4242, pid 4242)\n",
+        "  MainThread (4252, pid 5000)\n",
+        // Somebody was stopped for 0.3 % of the time: each of the two for half of that.
+        ", 100 Hz asked of each, 99.0 got, stopped 0.15 % of each, ",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let footer = text(&made.after(&[], COLOURED, SIZES[1]).0);
+    assert!(footer.contains("100 Hz of each, 99.0 got") && footer.contains("stopped 0.15 % of each"), "{footer}");
+}
+
+#[test]
+fn where_nothing_counts_it_is_said_why() {
+    let of = |left_out: LeftOut, samples: &[(ThreadState, Option<u32>)]| {
+        let mut live = Live::new(shorten);
+        live.take(process(0, 4242));
+        definitions().into_iter().for_each(|event| live.take(event));
+        live.take(thread(0, 0, "MainThread"));
+        for (index, (state, stack)) in (0..).zip(samples) {
+            live.take(gil(STEP * index, 0, GilHeld::Free, 0));
+            live.take(sample(STEP * index, 0, *state, GilState::NotHeld, *stack));
+        }
+        if left_out != LeftOut::default() {
+            live.take(gil(STEP * 100, 0, GilHeld::Free, 0));
+        }
+        live.take_left_out(left_out);
+        live.finish();
+        let told = once(&made(live));
+        told.lines().last().unwrap().trim().to_owned()
+    };
+    let none = LeftOut::default();
+    assert_eq!(of(none, &[]), "no sample was taken");
+    assert_eq!(of(none, &[(ThreadState::WaitsForLock, Some(8))]), "nothing counts in cpu mode; -i counts all");
+    assert_eq!(of(none, &[(ThreadState::RunsNative, None)]), "no thread had Python frames");
+    let others = LeftOut { threads: 7, excluded: 0 };
+    assert_eq!(of(others, &[]), "nothing is left: 7 stacks of other threads were left out");
+    let both = LeftOut { threads: 7, excluded: 2 };
+    assert_eq!(
+        of(both, &[(ThreadState::WaitsForLock, Some(8))]),
+        "nothing counts in cpu mode of what is left: 7 stacks of other threads were left out, 2 for --exclude; -i counts all"
+    );
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub struct Counts {
     pub held: u64,
     /// Waiting for the GIL.
     pub wanted: u64,
+    /// Held up by others: waiting for a lock, or for the world to go on.
+    pub blocked: u64,
     /// Threads that waited for the GIL while it was held here, added up.
     pub blamed: u64,
 }
@@ -23,6 +25,7 @@ impl AddAssign for Counts {
         self.ran += other.ran;
         self.held += other.held;
         self.wanted += other.wanted;
+        self.blocked += other.blocked;
         self.blamed += other.blamed;
     }
 }

@@ -21,7 +21,7 @@ pub use moment::Moment;
 pub use slices::{GilCounts, LONGEST, Span, Tallied};
 pub use subtree::{Branch, Detail, Fold, Row, Subtree};
 
-use super::CallTree;
+use super::{CallTree, LeftOut};
 use crate::sample::{Event, Process, ProcessId, Remark, Sample, StackId, Tally, Thread, ThreadId};
 
 /// Definitions of each kind that are kept.
@@ -65,6 +65,7 @@ pub struct Live {
     usages: VecDeque<(Duration, Duration)>,
     remarks: Vec<Remark>,
     not_kept: u64,
+    left_out: LeftOut,
 }
 
 use slices::Slices;
@@ -92,9 +93,11 @@ pub struct Of {
 /// What a recording costs, over some of its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
-    /// Samples taken a second.
+    /// Samples taken a second, of all processes together.
     pub rate: f64,
-    /// The share of the time for which somebody was stopped.
+    /// How many processes there were at a time; 1 if nothing is known of any.
+    pub processes: f64,
+    /// The share of the time of each process for which it was stopped.
     pub stopped: f64,
     /// Our processor time, as a share of a core.
     pub own_cpu: f64,
@@ -121,6 +124,7 @@ impl Live {
             usages: VecDeque::new(),
             remarks: Vec::new(),
             not_kept: 0,
+            left_out: LeftOut::default(),
         }
     }
 
@@ -165,6 +169,16 @@ impl Live {
         self.end_moment();
     }
 
+    /// Takes what was left out by now of what would have come.
+    pub fn take_left_out(&mut self, left_out: LeftOut) {
+        self.left_out = left_out;
+    }
+
+    /// What was left out, as last told.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
     /// Takes what the processes have used of processors by now, since they began; to be called about once a second.
     pub fn take_usage(&mut self, at: Duration, used: Duration) {
         self.usages.push_back((at, used));
@@ -179,6 +193,8 @@ impl Live {
         self.totals = Tallied::default();
         self.since = self.now;
         self.not_kept = 0;
+        // What is used from now on is counted from the last reading.
+        self.usages.drain(..self.usages.len().saturating_sub(1));
     }
 
     fn begin_moment(&mut self, at: Duration, process: ProcessId) {
@@ -398,13 +414,26 @@ impl Live {
         })
     }
 
-    /// The cores used in each second of the last minute, the newest last.
-    pub fn cpu_minute(&self) -> Vec<f64> {
-        let used = |(from, before): (Duration, Duration), (to, after): (Duration, Duration)| {
-            let seconds = to.saturating_sub(from).as_secs_f64();
-            if seconds > 0.0 { after.saturating_sub(before).as_secs_f64() / seconds } else { 0.0 }
+    /// The cores used in each second of the last minute, the newest last: up to now, or up to the last reading if that is not
+    /// long ago. `None` for seconds of which nothing is known.
+    pub fn cpu_minute(&self) -> Vec<Option<f64>> {
+        /// A reading that is due is not late before.
+        const LATE: Duration = Duration::from_secs(2);
+        const SECOND: Duration = Duration::from_secs(1);
+        let (Some(&(first, _)), Some(&(last, _))) = (self.usages.front(), self.usages.back()) else {
+            return Vec::new();
         };
-        self.usages.iter().zip(self.usages.iter().skip(1)).map(|(before, after)| used(*before, *after)).collect()
+        let end = if self.now.saturating_sub(last) > LATE { self.now } else { last };
+        let seconds = end.saturating_sub(first).as_secs_f64().round().min(60.0) as u32;
+        let middles = (0..seconds).rev().map(|back| end.saturating_sub(SECOND * back + SECOND / 2));
+        middles.map(|middle| self.cores_at(middle)).collect()
+    }
+
+    /// The cores used between the readings around a moment.
+    fn cores_at(&self, at: Duration) -> Option<f64> {
+        let mut pairs = self.usages.iter().zip(self.usages.iter().skip(1));
+        let ((from, before), (to, after)) = pairs.find(|((from, _), (to, _))| (*from..*to).contains(&at))?;
+        Some(after.saturating_sub(*before).as_secs_f64() / to.saturating_sub(*from).as_secs_f64())
     }
 
     /// The cores used in the last minute, all together.
@@ -425,10 +454,24 @@ impl Live {
         if seconds <= 0.0 {
             return Cost::default();
         }
+        let processes = self.processes_at_a_time(window);
         Cost {
             rate: after.taken.saturating_sub(before.taken) as f64 / seconds,
-            stopped: after.stopped.total.saturating_sub(before.stopped.total).as_secs_f64() / seconds,
+            processes,
+            stopped: after.stopped.total.saturating_sub(before.stopped.total).as_secs_f64() / seconds / processes,
             own_cpu: after.own_cpu.saturating_sub(before.own_cpu).as_secs_f64() / seconds,
+        }
+    }
+
+    /// Each is looked at as often as any other, as long as it is there.
+    fn processes_at_a_time(&self, window: Duration) -> f64 {
+        let mut moments: BTreeMap<ProcessId, u64> = BTreeMap::new();
+        for slice in self.slices.of(Span::Window(window), self.now) {
+            slice.moments.iter().for_each(|(process, seen)| *moments.entry(*process).or_default() += seen);
+        }
+        match moments.values().max() {
+            Some(&most @ 1..) => moments.values().sum::<u64>() as f64 / most as f64,
+            _ => 1.0,
         }
     }
 

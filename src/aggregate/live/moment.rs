@@ -51,6 +51,7 @@ impl Moment {
             ran: u64::from(sample.state.runs()),
             held: u64::from(is_holder || (self.gils.is_empty() && sample.gil == GilState::Held)),
             wanted: u64::from(sample.state == ThreadState::WaitsForGil),
+            blocked: u64::from(sample.state.is_blocked()),
             blamed: blame.iter().find(|(holder, _)| *holder == sample.thread).map_or(0, |(_, waiters)| *waiters),
         }
     }

@@ -153,6 +153,7 @@ fn collect(events: &Receiver<Event>, ended: &Receiver<()>, filter: &mut Filter, 
 /// Takes events that have come. Whether none will come any more, and how many were taken.
 fn take_waiting(events: &Receiver<Event>, filter: &mut Filter, into: (&Collected, &Whole)) -> (bool, usize) {
     let mut live = into.0.look();
+    let mut end = (false, IN_A_ROW);
     for taken in 0..IN_A_ROW {
         match events.try_recv() {
             Ok(event) if filter.pass(&event) => {
@@ -160,9 +161,12 @@ fn take_waiting(events: &Receiver<Event>, filter: &mut Filter, into: (&Collected
                 live.take(event);
             }
             Ok(_) => {}
-            Err(TryRecvError::Empty) => return (false, taken),
-            Err(TryRecvError::Disconnected) => return (true, taken),
+            Err(error) => {
+                end = (error == TryRecvError::Disconnected, taken);
+                break;
+            }
         }
     }
-    (false, IN_A_ROW)
+    live.take_left_out(filter.left_out);
+    end
 }

@@ -3,8 +3,8 @@
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
-use super::pen::{Pen, line};
-use super::state::{FilterKind, State, View};
+use super::pen::{Pen, ending, line, width};
+use super::state::{Filter, FilterKind, State, Typing, View};
 use super::text::clock;
 use super::{Look, Scene};
 use crate::sample::{Remark, Tally};
@@ -13,8 +13,8 @@ use crate::sample::{Remark, Tally};
 pub fn draw(frame: &mut Frame, scene: &Scene, state: &State, look: Look, area: Rect) {
     cost(&mut Pen::new(frame.buffer_mut(), look, line(area, 0)), scene, state, look);
     let at = line(area, 1);
-    if state.typing.is_some() {
-        let x = typing(&mut Pen::new(frame.buffer_mut(), look, at), state, look);
+    if let Some(Typing { typed, .. }) = &state.typing {
+        let x = typing(&mut Pen::new(frame.buffer_mut(), look, at), typed, look);
         if at.height > 0 {
             frame.set_cursor_position(Position { x, y: at.y });
         }
@@ -32,10 +32,12 @@ fn cost(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let cost = scene.live.cost(state.window());
     let dot = look.dot();
     let rate = |rate: f64| if rate >= 99.95 { format!("{rate:.0}") } else { format!("{rate:.1}") };
-    let text = format!("{} Hz, {} got", rate(scene.rate), rate(cost.rate));
-    pen.skip(1).write(&text, if cost.rate < 0.9 * scene.rate { look.warning() } else { look.dim() });
+    let each = of_each(scene);
+    let text = format!("{} Hz{each}, {} got", rate(scene.rate), rate(cost.rate));
+    let is_slow = cost.rate < 0.9 * scene.rate * cost.processes;
+    pen.skip(1).write(&text, if is_slow { look.warning() } else { look.dim() });
     pen.write(&format!("{dot}own CPU {:.1} %", cost.own_cpu * 100.0), look.dim());
-    pen.write(&format!("{dot}stopped {:.2} %", cost.stopped * 100.0), look.dim());
+    pen.write(&format!("{dot}stopped {:.2} %{each}", cost.stopped * 100.0), look.dim());
     match losses(scene, &tally) {
         losses if losses.is_empty() => pen.write(&format!("{dot}0 errors"), look.dim()),
         losses => pen.write(&format!("{dot}{losses}"), look.warning()),
@@ -44,6 +46,11 @@ fn cost(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
         pen.write(&format!("{dot}cannot stop threads: stacks may be mixed"), look.warning());
     }
     pen.at_end(&format!("{} ", clock(scene.live.elapsed())), look.dim());
+}
+
+/// What is said of each process, where there are several.
+pub fn of_each(scene: &Scene) -> &'static str {
+    if scene.live.processes().len() > 1 { " of each" } else { "" }
 }
 
 /// What was lost, by reason.
@@ -66,15 +73,21 @@ pub fn losses(scene: &Scene, tally: &Tally) -> String {
 }
 
 /// Returns where the next character goes.
-fn typing(pen: &mut Pen, state: &State, look: Look) -> u16 {
-    let what = match state.filter.kind {
+fn typing(pen: &mut Pen, typed: &Filter, look: Look) -> u16 {
+    let what = match typed.kind {
         FilterKind::Text => " filter: ",
         FilterKind::Regex => " regex: ",
     };
-    pen.write(what, look.bold()).write(&state.filter.text, look.bold());
+    pen.write(what, look.bold());
+    let error = typed.error().map(|error| format!("  not kept: {} ", error.replace('\n', " ")));
+    // What is wrong is told however much was typed.
+    let for_error = error.as_ref().map_or(1, |error| width(error).min(pen.left() / 2));
+    pen.write(&ending(&typed.text, pen.left() - for_error.min(pen.left()), look), look.bold());
     let x = pen.x();
-    match state.filter.error() {
-        Some(error) => pen.at_end(&format!(" {} ", error.replace('\n', " ")), look.warning()),
+    match error {
+        Some(error) => {
+            pen.skip(pen.left().saturating_sub(width(&error))).write(&error, look.warning());
+        }
         None => pen.at_end(" Enter keeps, Esc leaves, Tab: text or regex ", look.dim()),
     }
     x

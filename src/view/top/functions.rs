@@ -4,9 +4,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::columns::{Column, Function};
-use super::pen::{Pen, below, line, list};
+use super::pen::{Pen, below, for_place, line, list};
 use super::state::{At, Hit, State, View};
-use super::sums::{functions, name};
+use super::sums::{functions, name, why_nothing};
 use super::{HIGH, Look, Scene, WIDE, opened, threads};
 
 /// Draws them.
@@ -40,7 +40,7 @@ fn draw_table(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look,
     if functions.is_empty() {
         let what = match state.filter.is_set() {
             true => "Nothing that the filter lets through was seen.".to_owned(),
-            false => format!("Nothing counts yet in {} mode; m changes the mode.", state.mode.name()),
+            false => why_nothing(scene, state.mode.name(), "m changes the mode"),
         };
         Pen::new(buffer, look, line(names, 1)).skip(2).write(&what, look.dim());
         return;
@@ -62,13 +62,13 @@ fn draw_table(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look,
             }
         }
         let (function_name, place) = name(scene, level, function.key);
-        let (for_name, for_place) = shares(pen.left());
+        let (for_name, of_place) = shares(pen.left());
         pen.skip(1);
         if place.is_empty() {
             pen.write(&function_name, look.heat(function.own.max(0.01)));
         } else {
             pen.left_in(&function_name, for_name, look.heat(function.own.max(0.01))).skip(1);
-            pen.left_in(tail(&place, for_place), for_place, look.file());
+            pen.place(&place, of_place);
         }
     });
     state.at = functions.get(cursor.row).map_or(At::Nothing, |function| At::Key(level, function.key));
@@ -76,18 +76,8 @@ fn draw_table(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look,
 
 /// How many cells names and places get of what is left.
 fn shares(left: u16) -> (u16, u16) {
-    let left = left.saturating_sub(2);
-    let place = (left * 2 / 5).min(36);
-    (left - place, place)
-}
-
-/// The end of a place, which tells more than its beginning: from a folder on, where one begins.
-fn tail(text: &str, cells: u16) -> &str {
-    let count = text.chars().count();
-    let Some(cut) = count.checked_sub(usize::from(cells)).filter(|cut| *cut > 0) else { return text };
-    let (at, _) = text.char_indices().nth(cut).unwrap_or((0, ' '));
-    let rest = &text[at..];
-    rest.split_once('/').map_or(rest, |(_, below)| below)
+    let place = for_place(left);
+    (left.saturating_sub(2) - place, place)
 }
 
 fn headings(buffer: &mut Buffer, state: &mut State, look: Look, area: Rect) {

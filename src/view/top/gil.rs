@@ -10,7 +10,7 @@ use super::state::{At, State, View};
 use super::sums::{name, share};
 use super::text::percent;
 use super::{Look, Scene, threads};
-use crate::aggregate::live::{GilCounts, Row, Span, Subtree, Tallied};
+use crate::aggregate::live::{Counts, GilCounts, Row, Span, Subtree, Tallied};
 use crate::sample::ProcessId;
 
 /// GILs that are shown.
@@ -52,10 +52,7 @@ fn whose(scene: &Scene, process: ProcessId, owner: i64, of: usize) -> String {
 fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
     pen.skip(1).write(of, look.bold());
     if !gil.exists {
-        pen.write(
-            "no GIL: free-threaded. Threads hold each other up at locks, and when the world is stopped.",
-            look.dim(),
-        );
+        pen.write("no GIL: free-threaded; threads wait for locks, and while the world is stopped", look.dim());
         return;
     }
     let (dot, looks) = (look.dot(), gil.moments as f64);
@@ -63,12 +60,12 @@ fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
     pen.write(&format!("held {:.1} % ", held * 100.0), look.heat(held));
     pen.left_in(&look.bar(held, 10), 10, look.blocked());
     pen.write(&format!("{dot}{:.2} threads wait", share(gil.waited, looks)), look.bold());
-    if let Some(switches) = gil.switches_per_second() {
-        pen.write(&format!("{dot}{switches:.0} switches/s"), look.dim());
-    }
     if gil.handed_over > 0 {
         let share = share(gil.handed_over, gil.waited as f64) * 100.0;
-        pen.write(&format!("{dot}{share:.0} % of it handing over"), look.dim());
+        pen.write(&format!(", {share:.0} % at handover"), look.dim());
+    }
+    if let Some(switches) = gil.switches_per_second() {
+        pen.write(&format!("{dot}{switches:.0} switches/s"), look.dim());
     }
     if gil.collecting > 0 {
         pen.write(&format!("{dot}collects garbage {:.1} %", share(gil.collecting, looks) * 100.0), look.dim());
@@ -78,7 +75,7 @@ fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
     }
 }
 
-/// Functions by how much others waited while they held the GIL.
+/// Functions by how much others waited while they held the GIL; without one, by how much threads were held up in them.
 fn draw_blame(
     buffer: &mut Buffer,
     scene: &Scene,
@@ -91,14 +88,19 @@ fn draw_blame(
     let (live, level) = (scene.live, state.level);
     let subtree = Subtree::new(live.tree(), &live.stacks(tallied, state.of));
     let mut rows = subtree.rows(live.keys(), level);
-    rows.retain(|row| row.total.blamed + row.total.held > 0);
+    // What is waited for, and how busy it is meanwhile.
+    let of = |counts: &Counts| if has_gil { (counts.blamed, counts.held) } else { (counts.blocked, counts.ran) };
+    rows.retain(|row| if has_gil { row.total.blamed + row.total.held > 0 } else { row.total.blocked > 0 });
     if state.filter.is_set() {
         rows.retain(|row| {
             let (function, place) = name(scene, level, row.key);
             state.filter.lets(&format!("{function} ({place})"))
         });
     }
-    let weight = |row: &Row| (row.own.blamed, row.total.blamed, row.own.held, row.total.held);
+    let weight = |row: &Row| {
+        let ((own, busy), (total, all_busy)) = (of(&row.own), of(&row.total));
+        (own, total, busy, all_busy)
+    };
     rows.sort_by_key(|row| (std::cmp::Reverse(weight(row)), row.key));
     let list_area = below(area, 1);
     let cursor = &mut state.cursors[View::Gil as usize];
@@ -106,29 +108,35 @@ fn draw_blame(
     let cursor = *cursor;
     let mut heading = Pen::new(buffer, look, line(area, 0));
     let when = if state.span() == Span::All { "all time" } else { "window" };
-    if !has_gil {
-        heading.skip(1).write("Who holds the GIL is not a question here: there is none.", look.dim());
-        return;
-    }
-    for title in ["blame%", "total%", "holds%", "total%"] {
+    let (titles, what, nobody) = match has_gil {
+        true => {
+            (["blame%", "total%", "holds%", "total%"], "function others waited for", "Nobody was seen holding the GIL.")
+        }
+        false => (
+            ["locks%", "total%", "runs%", "total%"],
+            "function that waits for locks",
+            "Nobody was seen waiting for a lock.",
+        ),
+    };
+    for title in titles {
         heading.right_in(title, 7, look.bold());
     }
-    heading.skip(1).write("function others waited for", look.bold()).write(&format!("  in the {when}"), look.dim());
+    heading.skip(1).write(what, look.bold()).write(&format!("  in the {when}"), look.dim());
     if rows.is_empty() {
-        Pen::new(buffer, look, line(list_area, 0)).skip(2).write("Nobody was seen holding the GIL.", look.dim());
+        Pen::new(buffer, look, line(list_area, 0)).skip(2).write(nobody, look.dim());
         return;
     }
-    let all = subtree.total();
-    let (blamed, looks) = (all.blamed as f64, tallied.looks() as f64);
+    let (waited, looks) = (of(&subtree.total()).0 as f64, tallied.looks() as f64);
     list(buffer, look, list_area, &cursor, &mut state.hits, |row, mut pen| {
         let row = &rows[row];
-        let own = share(row.own.blamed, blamed);
+        let ((own, busy), (total, all_busy)) = (of(&row.own), of(&row.total));
+        let (own, busy) = (share(own, waited), share(busy, looks));
         pen.right_in(&percent(own), 7, look.heat(own));
-        pen.right_in(&percent(share(row.total.blamed, blamed)), 7, look.dim());
-        pen.right_in(&percent(share(row.own.held, looks)), 7, look.heat(share(row.own.held, looks)));
-        pen.right_in(&percent(share(row.total.held, looks)), 7, look.dim());
+        pen.right_in(&percent(share(total, waited)), 7, look.dim());
+        pen.right_in(&percent(busy), 7, look.heat(busy));
+        pen.right_in(&percent(share(all_busy, looks)), 7, look.dim());
         let (function, place) = name(scene, level, row.key);
-        pen.skip(1).write(&function, look.heat(own.max(0.01))).skip(1).write(&place, look.file());
+        pen.skip(1).named((&function, &place), look.heat(own.max(0.01)));
     });
     state.at = rows.get(cursor.row).map_or(At::Nothing, |row| At::Key(level, row.key));
 }

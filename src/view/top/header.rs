@@ -57,11 +57,12 @@ fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let live = scene.live;
     let half = pen.left() / 2;
     let cpu = live.cpu_minute();
-    let now = cpu.last().map_or("    ?".into(), |cores| format!("{:5.1}", cores * 100.0));
-    pen.skip(1).write("CPU ", look.bold()).write(&format!("{now} % "), look.heat(cpu.last().copied().unwrap_or(0.0)));
-    let most = cpu.iter().copied().fold(1.0, f64::max);
+    let last = cpu.last().copied().flatten();
+    let now = last.map_or("    ?".into(), |cores| format!("{:5.1}", cores * 100.0));
+    pen.skip(1).write("CPU ", look.bold()).write(&format!("{now} % "), look.heat(last.unwrap_or(0.0)));
+    let most = cpu.iter().copied().flatten().fold(1.0, f64::max);
     let cells = half.saturating_sub(16);
-    let scaled: Vec<f64> = cpu.iter().map(|cores| cores / most).collect();
+    let scaled: Vec<f64> = cpu.iter().map(|cores| cores.unwrap_or(0.0) / most).collect();
     pen.left_in(&look.sparkline(&scaled, usize::from(cells.min(60))), cells.min(60), look.busy());
     pen.skip(2);
     let recent = live.tallied(Span::Window(state.window()));
@@ -116,7 +117,9 @@ fn views(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area
     if state.level != Level::Function {
         pen.write(&format!("by {} ", state.level.name()), look.bold());
     }
-    if state.typing.is_none() && state.filter.is_set() {
+    // What is typed and can be is seen where it is typed.
+    let is_typed = state.typing.as_ref().is_some_and(|typing| typing.typed.error().is_none());
+    if !is_typed && state.filter.is_set() {
         pen.write(&format!("filter: {} ", state.filter.text), look.warning());
     }
     if let Some(thread) = state.of.thread {

@@ -108,6 +108,14 @@ impl Look {
         }
     }
 
+    /// Stands for what was cut off; one cell.
+    pub fn ellipsis(self) -> &'static str {
+        match self.charset {
+            Charset::Unicode => "…",
+            Charset::Ascii => "~",
+        }
+    }
+
     /// A share as a bar of so many cells.
     pub fn bar(self, share: f64, cells: usize) -> String {
         let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };

@@ -28,7 +28,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 pub use columns::Column;
 pub use look::{Charset, Look, Paint};
 pub use report::{Report, SCHEMA};
-pub use state::{Action, At, Cursor, Filter, FilterKind, Hit, Opened, State, View, Whole};
+pub use state::{Action, At, Cursor, Filter, FilterKind, Hit, Opened, State, Typing, View, Whole};
 
 use crate::aggregate::live::Live;
 

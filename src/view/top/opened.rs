@@ -117,7 +117,7 @@ fn title(buffer: &mut Buffer, scene: &Scene, state: &State, look: Look, area: Re
         ),
         look.dim(),
     );
-    pen.skip(1).write(&function, look.bold()).skip(1).write(&place, look.file());
+    pen.skip(1).named((&function, &place), look.bold());
 }
 
 fn calls(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area: Rect, depth: &Depth) {
@@ -172,7 +172,7 @@ fn draw_call(pen: &mut Pen, scene: &Scene, state: &State, look: Look, depth: &De
         Some(key) => {
             let (function, place) = name(scene, depth.level, key);
             let itself = if key == depth.key { "itself: " } else { "" };
-            pen.write(itself, look.dim()).write(&function, look.heat(share)).skip(1).write(&place, look.file());
+            pen.write(itself, look.dim()).named((&function, &place), look.heat(share));
         }
         None => drop(pen.write("nobody: it is outermost", look.dim())),
     }
@@ -186,7 +186,8 @@ fn source(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, are
     let hottest = hottest.map(|(line, _)| *line).or(key.line).unwrap_or(1);
     let mut heading = Pen::new(buffer, look, line(area, 0));
     heading.right_in("self%", 7, look.bold()).right_in("total%", 7, look.bold()).skip(7);
-    heading.write("line", look.bold()).skip(1).write(&key.path, look.file());
+    heading.write("line", look.bold()).skip(1);
+    heading.place(&key.path, heading.left());
     let process = state.of.process.or(scene.live.processes().keys().next().copied()).unwrap_or(ProcessId(0));
     state.wants_source = Some((process, key.path.clone()));
     let rows = below(area, 1);

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::pen::{Pen, line};
+use super::pen::{Pen, line, wrapped};
 use super::state::{State, View};
 use super::{Look, Scene};
 
@@ -19,7 +19,12 @@ pub fn dump(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
         text if text.starts_with("  File ") => look.file(),
         _ => Style::new(),
     };
-    page(buffer, state, look, area, View::Moment, scene.dump, style);
+    let lines = |text: &String| {
+        let style = style(text);
+        wrapped(&text.replace('\t', "    "), area.width, look).into_iter().map(move |line| (line, style))
+    };
+    let lines: Vec<(String, Style)> = scene.dump.iter().flat_map(lines).collect();
+    page(buffer, state, look, area, View::Moment, &lines);
 }
 
 /// Draws what the command has printed; the newest is at the end, which is shown until one scrolls.
@@ -34,22 +39,15 @@ pub fn output(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look,
         cursor.top = scene.output.len().saturating_sub(usize::from(area.height));
         cursor.row = cursor.top;
     }
-    page(buffer, state, look, area, View::Output, scene.output, |_| Style::new());
+    let lines: Vec<_> = scene.output.iter().map(|text| (text.replace('\t', "    "), Style::new())).collect();
+    page(buffer, state, look, area, View::Output, &lines);
 }
 
-fn page(
-    buffer: &mut Buffer,
-    state: &mut State,
-    look: Look,
-    area: Rect,
-    view: View,
-    lines: &[String],
-    style: impl Fn(&str) -> Style,
-) {
+fn page(buffer: &mut Buffer, state: &mut State, look: Look, area: Rect, view: View, lines: &[(String, Style)]) {
     let cursor = &mut state.cursors[view as usize];
     (cursor.rows, cursor.fits) = (lines.len(), usize::from(area.height));
     cursor.top = cursor.top.min(lines.len().saturating_sub(cursor.fits));
-    for (index, text) in lines.iter().skip(cursor.top).take(usize::from(area.height)).enumerate() {
-        Pen::new(buffer, look, line(area, index as u16)).write(&text.replace('\t', "    "), style(text));
+    for (index, (text, style)) in lines.iter().skip(cursor.top).take(usize::from(area.height)).enumerate() {
+        Pen::new(buffer, look, line(area, index as u16)).write(text, *style);
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::columns::Function;
-use super::footer::losses;
-use super::sums::{functions, name, share};
+use super::footer::{losses, of_each};
+use super::sums::{functions, name, share, why_nothing};
 use super::{Scene, State, Whole};
 use crate::aggregate::live::{Counts, LONGEST};
 use crate::printable::printable;
@@ -180,12 +180,15 @@ impl Report {
         let cpu = self.cpu.map(|cores| format!("CPU {:.1} %, ", cores * 100.0)).unwrap_or_default();
         write!(out, "{cpu}{}", threads(self.threads.len()))?;
         for gil in &self.gils {
+            // Several have a line each.
+            let begin = if self.gils.len() > 1 { "\n" } else { ", " };
+            let whose = self.whose(gil);
             match gil.exists {
                 true => {
                     let (held, waiting) = (gil.held * 100.0, gil.waiting_threads);
-                    write!(out, ", GIL held {held:.1} % with {waiting:.2} waiting")?;
+                    write!(out, "{begin}{whose}GIL held {held:.1} % with {waiting:.2} waiting")?;
                 }
-                false => write!(out, ", no GIL")?,
+                false => write!(out, "{begin}{whose}no GIL")?,
             }
         }
         let Samples { rate, rate_asked, stopped_share, own_cpu, .. } = self.samples;
@@ -194,10 +197,20 @@ impl Report {
             none if none.is_empty() => "0 errors".into(),
             some => some,
         };
-        let samples = format!("{:.1} s, {rate_asked:.0} Hz asked, {rate:.1} got", self.seconds);
-        writeln!(out, "\n{samples}, stopped {stopped:.2} %, {errors}, own CPU {own_cpu:.1} %\n")?;
+        let each = of_each(scene);
+        let samples = format!("{:.1} s, {rate_asked:.0} Hz asked{each}, {rate:.1} got", self.seconds);
+        writeln!(out, "\n{samples}, stopped {stopped:.2} %{each}, {errors}, own CPU {own_cpu:.1} %\n")?;
         self.write_threads(out)?;
-        self.write_functions(out)
+        self.write_functions(scene, out)
+    }
+
+    /// Whose a GIL is, where there are several.
+    fn whose(&self, gil: &Gil) -> String {
+        let is_alone = self.gils.iter().filter(|other| other.pid == gil.pid).count() == 1;
+        let pid = gil.pid.filter(|_| self.processes.len() > 1).map(|pid| format!("pid {pid}"));
+        let interpreter = (!is_alone).then(|| format!("interpreter {}", gil.interpreter));
+        let words: Vec<String> = pid.into_iter().chain(interpreter).collect();
+        if words.is_empty() { String::new() } else { format!("{}: ", words.join(", ")) }
     }
 
     fn write_threads(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -205,13 +218,17 @@ impl Report {
         for thread in &self.threads {
             let [runs, held, wanted] = [thread.runs, thread.held, thread.wanted].map(|share| share * 100.0);
             let name = printable(thread.name.as_deref().unwrap_or("unnamed")).into_owned();
-            let id = thread.os_thread_id.map(|id| format!(" ({id})")).unwrap_or_default();
+            let id = thread.os_thread_id.map(|id| id.to_string());
+            let within = (thread.interpreter != 0).then(|| format!("interpreter {}", thread.interpreter));
+            let pid = thread.pid.filter(|_| self.processes.len() > 1).map(|pid| format!("pid {pid}"));
+            let ids: Vec<String> = [id, within, pid].into_iter().flatten().collect();
+            let id = if ids.is_empty() { String::new() } else { format!(" ({})", ids.join(", ")) };
             writeln!(out, "{runs:7.1}{held:7.1}{wanted:7.1}  {name}{id}")?;
         }
         writeln!(out)
     }
 
-    fn write_functions(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write_functions(&self, scene: &Scene, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{:>7}{:>7}{:>9}{:>9}{:>7}  {}", "self%", "total%", "self s", "total s", "GIL%", self.by)?;
         for row in self.functions.iter().take(SHOWN) {
             let [own, total, gil] = [row.own, row.total, row.gil].map(|share| share * 100.0);
@@ -220,7 +237,7 @@ impl Report {
             writeln!(out, "{own:7.1}{total:7.1}{own_seconds:9.2}{total_seconds:9.2}{gil:7.1}  {name}{place}")?;
         }
         match self.function_count.saturating_sub(SHOWN) {
-            0 if self.function_count == 0 => writeln!(out, "    nothing counts in {} mode; -i counts all", self.mode),
+            0 if self.function_count == 0 => writeln!(out, "    {}", why_nothing(scene, self.mode, "-i counts all")),
             0 => Ok(()),
             more => writeln!(out, "    and {more} more"),
         }

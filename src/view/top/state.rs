@@ -171,6 +171,14 @@ pub enum FilterKind {
     Regex,
 }
 
+/// A filter that is being typed.
+#[derive(Clone, Debug, Default)]
+pub struct Typing {
+    /// As typed so far.
+    pub typed: Filter,
+    before: Filter,
+}
+
 impl Filter {
     /// A filter.
     pub fn new(kind: FilterKind, text: String) -> Filter {
@@ -183,7 +191,7 @@ impl Filter {
         Filter { text, kind, regex }
     }
 
-    /// Whether it lets a text through. One that is no regular expression lets everything.
+    /// Whether it lets a text through.
     pub fn lets(&self, text: &str) -> bool {
         match &self.regex {
             Some(Ok(regex)) => regex.is_match(text),
@@ -235,10 +243,10 @@ pub struct State {
     pub sort: Column,
     /// Whether they are sorted the other way round.
     pub is_reversed: bool,
-    /// What rows must have in them.
+    /// What rows must have in them: as it is being typed, if that can be.
     pub filter: Filter,
-    /// A filter that is being typed, and the one before it.
-    pub typing: Option<Filter>,
+    /// A filter that is being typed.
+    pub typing: Option<Typing>,
     /// Which threads.
     pub of: Of,
     /// Whether no news is shown.
@@ -367,12 +375,8 @@ impl State {
             KeyCode::Char('R') => self.is_reversed = !self.is_reversed,
             KeyCode::Char('>') => self.sort_by(self.sort.beside(1)),
             KeyCode::Char('<') => self.sort_by(self.sort.beside(-1)),
-            KeyCode::Char('/') => self.typing = Some(std::mem::take(&mut self.filter)),
-            KeyCode::Char('~') => {
-                let before = std::mem::take(&mut self.filter);
-                self.filter.kind = FilterKind::Regex;
-                self.typing = Some(before);
-            }
+            KeyCode::Char('/') => self.begin_typing(FilterKind::Text),
+            KeyCode::Char('~') => self.begin_typing(FilterKind::Regex),
             KeyCode::Char('t') => self.choose_thread(),
             KeyCode::Char('p') => self.turn_process(),
             KeyCode::Char('e' | '*') => self.unfold_hottest(),
@@ -477,10 +481,13 @@ impl State {
     /// Only one process, the next; or all again.
     fn turn_process(&mut self) {
         let processes = &self.processes;
+        if processes.len() < 2 {
+            self.notice = Some("there is only one process".into());
+            return;
+        }
         let at = self.of.process.and_then(|process| processes.iter().position(|&it| it == process));
         self.of.thread = None;
         self.of.process = match at {
-            _ if processes.len() < 2 => None,
             Some(at) => processes.get(at + 1).copied(),
             None => processes.first().copied(),
         };
@@ -568,13 +575,19 @@ impl State {
         Action::None
     }
 
+    fn begin_typing(&mut self, kind: FilterKind) {
+        let before = std::mem::take(&mut self.filter);
+        self.typing = Some(Typing { typed: Filter::new(kind, String::new()), before });
+    }
+
+    /// One that cannot be is not kept: what was in force before stays so, and the prompt stays, too.
     fn type_filter(&mut self, key: KeyEvent) {
-        let (kind, mut text) = (self.filter.kind, std::mem::take(&mut self.filter.text));
+        let Some(Typing { typed: Filter { mut text, kind, regex }, before }) = self.typing.take() else { return };
         let mut is_kind = kind;
         match key.code {
-            KeyCode::Enter => self.typing = None,
+            KeyCode::Enter if !matches!(regex, Some(Err(_))) => return,
             KeyCode::Esc => {
-                self.filter = self.typing.take().unwrap_or_default();
+                self.filter = before;
                 return;
             }
             KeyCode::Backspace => drop(text.pop()),
@@ -583,7 +596,9 @@ impl State {
             KeyCode::Char(c) if !key.modifiers.contains(KeyModifiers::CONTROL) => text.push(c),
             _ => {}
         }
-        self.filter = Filter::new(is_kind, text);
+        let typed = Filter::new(is_kind, text);
+        self.filter = if typed.error().is_none() { typed.clone() } else { before.clone() };
+        self.typing = Some(Typing { typed, before });
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Scene;
 use super::columns::{Function, name_and_place};
 use super::state::{State, Totals, Whole};
+use crate::aggregate::LeftOut;
 use crate::aggregate::live::{KeyId, Level, Live, Of, Row, Span, Subtree, Tallied};
 
 /// Some of the time, added up.
@@ -142,5 +143,26 @@ pub fn name(scene: &Scene, level: Level, key: KeyId) -> (String, String) {
     match scene.live.keys().key(level, key) {
         Some(key) => name_and_place(scene, key),
         None => ("unknown".into(), String::new()),
+    }
+}
+
+/// Why no function counts in a mode. `other` says how to have others count.
+pub fn why_nothing(scene: &Scene, mode: &str, other: &str) -> String {
+    let live = scene.live;
+    let LeftOut { threads, excluded } = live.left_out();
+    let counts = &live.totals().counts;
+    let left_out = match (threads, excluded) {
+        (0, 0) => String::new(),
+        (threads, 0) => format!("{threads} stacks of other threads were left out"),
+        (0, excluded) => format!("{excluded} stacks were left out for --exclude"),
+        _ => format!("{threads} stacks of other threads were left out, {excluded} for --exclude"),
+    };
+    match (live.totals().looks(), counts.len(), left_out.is_empty()) {
+        (0, _, true) => "no sample was taken".into(),
+        (_, 0, false) => format!("nothing is left: {left_out}"),
+        (_, 0, true) => "no thread was seen".into(),
+        _ if counts.keys().all(|(_, stack)| stack.is_none()) => "no thread had Python frames".into(),
+        (.., true) => format!("nothing counts in {mode} mode; {other}"),
+        (.., false) => format!("nothing counts in {mode} mode of what is left: {left_out}; {other}"),
     }
 }

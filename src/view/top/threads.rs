@@ -176,6 +176,6 @@ pub fn draw_stack(buffer: &mut Buffer, scene: &Scene, look: Look, area: Rect, st
         let (file, at) = (live.keys().short(&code.file), known.and_then(|frame| frame.line));
         let place = at.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
         let style = if index == 0 { look.bold() } else { Style::new() };
-        pen.skip(3).write(&code.function, style).skip(1).write(&place, look.file());
+        pen.skip(3).named((&code.function, &place), style);
     }
 }

@@ -64,7 +64,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
             Fold::Open => look.fold(true),
         };
         let (function, place) = name(scene, level, branch.key);
-        pen.write(fold, look.dim()).write(&function, look.heat(total)).skip(1).write(&place, look.file());
+        pen.write(fold, look.dim()).named((&function, &place), look.heat(total));
     });
     state.at = branches.get(cursor.row).map_or(At::Nothing, |branch| At::Branch(branch.key, branch.path));
     if let (At::Branch(key, _), true) = (state.at, whole_area.width >= WIDE) {
