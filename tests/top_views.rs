@@ -690,6 +690,16 @@ fn one_refresh_of_several_processes_says_whose_everything_is() {
 }
 
 #[test]
+fn of_filtered_threads_it_is_said_that_those_who_wait_are_the_chosen_ones() {
+    let mut made = shop();
+    assert!(once(&made).contains("with 0.87 waiting\n"));
+    made.live.take_left_out(LeftOut { threads: 900, excluded: 0 });
+    assert!(once(&made).contains("with 0.87 chosen waiting\n"));
+    let shown = text(&made.after(&keys("4"), COLOURED, SIZES[0]).0);
+    assert!(shown.contains("0.90 chosen threads wait") && shown.contains("0.9 chosen wait\n"), "{shown}");
+}
+
+#[test]
 fn where_nothing_counts_it_is_said_why() {
     let of = |left_out: LeftOut, samples: &[(ThreadState, Option<u32>)]| {
         let mut live = Live::new(shorten);

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, below, line, list};
 use super::state::{At, State, View};
-use super::sums::{name, share};
+use super::sums::{name, of_chosen, share};
 use super::text::percent;
 use super::{Look, Scene, threads};
 use crate::aggregate::live::{Counts, GilCounts, Row, Span, Subtree, Tallied};
@@ -24,7 +24,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     let mut next = 0;
     for ((process, owner), gil) in gils.iter().take(SHOWN) {
         let of = whose(scene, *process, *owner, gils.len());
-        summary(&mut Pen::new(buffer, look, line(area, next)), &of, gil, look);
+        summary(&mut Pen::new(buffer, look, line(area, next)), &of, gil, of_chosen(scene), look);
         next += 1;
     }
     if gils.len() > SHOWN {
@@ -49,7 +49,7 @@ fn whose(scene: &Scene, process: ProcessId, owner: i64, of: usize) -> String {
     }
 }
 
-fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
+fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, chosen: &str, look: Look) {
     pen.skip(1).write(of, look.bold());
     if !gil.exists {
         pen.write("no GIL: free-threaded; threads wait for locks, and while the world is stopped", look.dim());
@@ -59,7 +59,7 @@ fn summary(pen: &mut Pen, of: &str, gil: &GilCounts, look: Look) {
     let held = share(gil.held, looks);
     pen.write(&format!("held {:.1} % ", held * 100.0), look.heat(held));
     pen.left_in(&look.bar(held, 10), 10, look.blocked());
-    pen.write(&format!("{dot}{:.2} threads wait", share(gil.waited, looks)), look.bold());
+    pen.write(&format!("{dot}{:.2} {chosen}threads wait", share(gil.waited, looks)), look.bold());
     if gil.handed_over > 0 {
         let share = share(gil.handed_over, gil.waited as f64) * 100.0;
         pen.write(&format!(", {share:.0} % at handover"), look.dim());

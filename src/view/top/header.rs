@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, line, width};
 use super::state::{Hit, State, View, Whole};
-use super::sums::share;
+use super::sums::{of_chosen, share};
 use super::text::clock;
 use super::{Look, Scene};
 use crate::aggregate::live::{Level, Span};
@@ -73,11 +73,12 @@ fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let (held, moments) = recent.gils.values().fold((0, 0), |(held, all), gil| (held + gil.held, all + gil.moments));
     let held = share(held, moments as f64);
     pen.write("GIL ", look.bold()).write(&format!("{:5.1} % ", held * 100.0), look.heat(held));
-    let cells = pen.left().saturating_sub(12).min(60);
+    let chosen = of_chosen(scene);
+    let cells = pen.left().saturating_sub(12 + width(chosen)).min(60);
     pen.left_in(&look.sparkline(&live.gil_minute(), usize::from(cells)), cells, look.blocked());
     let waited: u64 = recent.gils.values().map(|gil| gil.waited).sum();
     let waiting = share(waited, recent.looks() as f64);
-    pen.write(&format!("  {waiting:.1} wait"), if waiting >= 0.5 { look.warning() } else { look.dim() });
+    pen.write(&format!("  {waiting:.1} {chosen}wait"), if waiting >= 0.5 { look.warning() } else { look.dim() });
 }
 
 /// Threads by what they were doing at the last look.

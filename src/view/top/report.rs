@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::columns::Function;
 use super::footer::{losses, of_each};
-use super::sums::{functions, name, share, why_nothing};
+use super::sums::{functions, name, of_chosen, share, why_nothing};
 use super::{Scene, State, Whole};
 use crate::aggregate::live::{Counts, LONGEST};
 use crate::printable::printable;
@@ -182,11 +182,11 @@ impl Report {
         for gil in &self.gils {
             // Several have a line each.
             let begin = if self.gils.len() > 1 { "\n" } else { ", " };
-            let whose = self.whose(gil);
+            let (whose, chosen) = (self.whose(gil), of_chosen(scene));
             match gil.exists {
                 true => {
                     let (held, waiting) = (gil.held * 100.0, gil.waiting_threads);
-                    write!(out, "{begin}{whose}GIL held {held:.1} % with {waiting:.2} waiting")?;
+                    write!(out, "{begin}{whose}GIL held {held:.1} % with {waiting:.2} {chosen}waiting")?;
                 }
                 false => write!(out, "{begin}{whose}no GIL")?,
             }

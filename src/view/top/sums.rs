@@ -146,6 +146,11 @@ pub fn name(scene: &Scene, level: Level, key: KeyId) -> (String, String) {
     }
 }
 
+/// Which threads are counted as waiting, where it is not all.
+pub fn of_chosen(scene: &Scene) -> &'static str {
+    if scene.live.left_out() == LeftOut::default() { "" } else { "chosen " }
+}
+
 /// Why no function counts in a mode. `other` says how to have others count.
 pub fn why_nothing(scene: &Scene, mode: &str, other: &str) -> String {
     let live = scene.live;
