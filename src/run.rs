@@ -47,7 +47,7 @@ pub enum Exit {
     Grew,
     /// The command that was recorded ended with this status.
     Command(u8),
-    /// What was asked is done, and the answer is that another run would end with this status.
+    /// What was asked is done, and the answer is what is to be told by this status.
     Verdict(u8),
 }
 

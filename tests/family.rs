@@ -220,6 +220,23 @@ fn a_command_without_any_python_is_told_as_such() {
 }
 
 #[test]
+fn a_family_in_which_nobody_runs_python_ends_as_a_process_that_does_not() {
+    let _alone = alone();
+    let mut shell =
+        Command::new("sh").args(["-c", "cat; true"]).stdin(Stdio::piped()).spawn().expect("there is a shell");
+    let pid = shell.id().to_string();
+    let family = ["-s", "-d", "0.2", "--pid", &pid];
+    for command in [&["record", "-f", "collapsed", "-o", "-"][..], &["gil"], &["top", "--json"]] {
+        let output = pysample(&[command, &family].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{command:?}: {told}");
+        assert!(told.contains("runs no Python, nor does a descendant of it"), "{command:?}: {told}");
+    }
+    drop(shell.stdin.take());
+    assert!(shell.wait().expect("our child").success());
+}
+
+#[test]
 fn the_python_descendants_of_a_master_that_is_none_are_offered() {
     let _alone = alone();
     let script = format!("{} {} 1; true", ordinary().command[0], common::programs().join("prefork.py").display());

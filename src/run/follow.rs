@@ -233,6 +233,7 @@ pub fn ended(reach: Reach, exited: bool, outcome: &Outcome) -> Ending {
     match (reach, outcome.end) {
         (Reach::Alone, _) if exited => Ending::TargetExited,
         (Reach::Alone, end) => ending(end),
+        (Reach::Family, End::Stopped) if outcome.processes.sampled == 0 => Ending::Stopped,
         (Reach::Family, _) if outcome.processes.sampled == 0 => Ending::NeverPython,
         (Reach::Family, End::TargetExited) => Ending::FamilyEnded,
         (Reach::Family, end) => ending(end),

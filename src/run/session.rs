@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pysample::aggregate::Rules;
 use pysample::error::{Error, Result};
 use pysample::python::{self, Interpreter};
-use pysample::sample::program_of;
+use pysample::sample::{Lost, Processes, program_of};
 use pysample::sampler::{self, Settings};
 use pysample::target::command::Command;
 use pysample::target::{Binary, Target};
@@ -76,6 +76,7 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
     let recorded = follow(recording, sum, following(purpose, &notices, None));
     let exit = match (recorded.end, recorded.tally.taken) {
         (Ending::Stopped, 0) => Exit::Interrupted,
+        (Ending::NeverPython, _) => nobody(pid, &recorded.processes),
         _ => Exit::Done,
     };
     if P::may_wait(&recorded.sum) {
@@ -105,6 +106,19 @@ pub fn root(pid: u32) -> Result<Described> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// How the recording of a family ends in which nobody was seen running Python: as that of a process would that is what
+/// stood in the way, or that is not Python.
+pub fn nobody(pid: u32, processes: &Processes) -> Exit {
+    let stood_in_the_way = |lost: &Lost| {
+        let error = look(lost.pid).err()?;
+        matches!(error, Error::NotPermitted { .. } | Error::Unsupported { .. } | Error::Unrecognised { .. })
+            .then_some(error)
+    };
+    let not_python = || Error::NotPython { pid, why: "nor is a descendant of it".into() };
+    let why = processes.lost.iter().find_map(stood_in_the_way).unwrap_or_else(not_python);
+    Exit::Verdict(crate::exit_code(&why))
 }
 
 /// Whatever becomes of the recording, the command runs on to its own end, and its exit status is ours. Where the command

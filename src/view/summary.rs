@@ -88,7 +88,10 @@ impl Summary {
             Ending::TargetExited => "the process ended",
             Ending::FamilyEnded => "it and its Python descendants had ended",
             Ending::TargetReplaced => "the process became a program that is not Python",
-            Ending::NeverPython => return writeln!(f, "No sample was taken: {subject} was never seen running Python"),
+            Ending::NeverPython => {
+                let nor = if self.processes.is_some() { ", nor was a descendant of it" } else { "" };
+                return writeln!(f, "No sample was taken: {subject} was never seen running Python{nor}");
+            }
         };
         let seconds = self.elapsed.as_secs_f64();
         match self.tally.taken {

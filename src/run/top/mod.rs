@@ -28,7 +28,7 @@ use pysample::view::top::{Report, Scene, State};
 use super::described::Described;
 use super::follow::{ended, what};
 use super::notices::{Listen, Notice, Notices};
-use super::session::{Search, forward_until_end, root, search};
+use super::session::{Search, forward_until_end, nobody, root, search};
 use super::{Exit, attach, print, record, tell};
 use crate::plan::{Form, Reach, Subject, Top};
 use collect::Collector;
@@ -136,6 +136,11 @@ fn watch(
         Form::Text | Form::Json => (refresh(plan, &subject, notices, collector, command)?, Vec::new()),
     };
     let tally = outcome.tally;
+    let exit = match (end, tally.taken, command) {
+        (Ending::Stopped, 0, _) => Exit::Interrupted,
+        (Ending::NeverPython, _, None) => nobody(subject.process().pid, &outcome.processes),
+        _ => Exit::Done,
+    };
     let summary = Summary {
         subject: subject.to_text(),
         elapsed: outcome.elapsed,
@@ -151,7 +156,7 @@ fn watch(
         tell(summary.to_string().trim_end());
     }
     saved.iter().for_each(|saved| tell(&format!("  {}", printable(saved))));
-    Ok(if tally.taken == 0 && end == Ending::Stopped { Exit::Interrupted } else { Exit::Done })
+    Ok(exit)
 }
 
 /// One refresh: looks for as long as was asked, or as there is something to look at, and prints it.
