@@ -146,6 +146,9 @@ impl Error {
             Error::NotPython { pid, .. } => {
                 Some(format!("if it started Python as a child, `pgrep -aP {pid}` shows the child's id"))
             }
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock => Some(
+                "a limit of processes and threads is reached: `pids.max` of the control group, or `ulimit -u`".into(),
+            ),
             Error::Output { source, .. } => match source.kind() {
                 io::ErrorKind::ReadOnlyFilesystem => Some(
                     "`-o -` writes to standard output, as in `kubectl exec POD -- pysample record ... -o - > FILE`"

@@ -54,6 +54,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a process frozen by its control group is read and told as such", frozen),
     ("a process in uninterruptible sleep is read and told as such", uninterruptible),
     ("a target without file descriptors is read", target_without_descriptors),
+    ("pysample that may start no thread ends in a plain sentence", we_without_threads),
     ("pysample without file descriptors ends in a plain sentence", we_without_descriptors),
     ("a CPU limit is kept to, and it is said", max_cpu),
     ("the control group's CPU limit is kept to without being told", cgroup_cpu_limit),
@@ -547,6 +548,26 @@ sys.stdin.read()";
     target.end();
 }
 
+/// As where `pids.max` is reached.
+fn we_without_threads() {
+    let target = spinning(ordinary());
+    let pid = target.pid().to_string();
+    for what in [
+        "dump",
+        "gil -d 0.1",
+        "top --json -d 0.1",
+        "record -s -d 0.1 -f collapsed -o -",
+        "record -d 0.1 -f collapsed -o -",
+    ] {
+        let mut command = refusing(&["clone", "clone3"], EAGAIN);
+        let output = command.args(what.split(' ')).args(["--pid", &pid]).output().unwrap();
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{what}: {told}");
+        assert!(told.contains("error: cannot start a thread") && told.contains("pids.max"), "{what}: {told}");
+    }
+    assert!(target.end().success());
+}
+
 fn we_without_descriptors() {
     let target = spinning(ordinary());
     for limit in 3..16 {
@@ -777,6 +798,7 @@ impl Drop for Group {
 }
 
 const EPERM: u32 = 1;
+const EAGAIN: u32 = 11;
 const ENOSYS: u32 = 38;
 
 /// Becomes the program of its later arguments, with the system calls of its second refused by the errno of its first.
@@ -784,9 +806,9 @@ const REFUSES: &str = r#"
 import ctypes, os, platform, struct, sys
 numbers = {
     "x86_64": {"process_vm_readv": 310, "ptrace": 101, "pidfd_open": 434, "openat2": 437, "setpriority": 141,
-               "prlimit64": 302, "prctl": 157, "perf_event_open": 298, "statx": 332, "waitid": 247},
+               "prlimit64": 302, "prctl": 157, "perf_event_open": 298, "statx": 332, "waitid": 247, "clone": 56, "clone3": 435},
     "aarch64": {"process_vm_readv": 270, "ptrace": 117, "pidfd_open": 434, "openat2": 437, "setpriority": 140,
-                "prlimit64": 261, "prctl": 167, "perf_event_open": 241, "statx": 291, "waitid": 95},
+                "prlimit64": 261, "prctl": 167, "perf_event_open": 241, "statx": 291, "waitid": 95, "clone": 220, "clone3": 435},
 }[platform.machine()]
 refused = [numbers[name] for name in sys.argv[2].split(",")]
 load, equal, give = 0x20, 0x15, 0x06

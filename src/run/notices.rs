@@ -86,28 +86,29 @@ impl Notices {
         signal_hook::flag::register(SIGXFSZ, Arc::default())
             .map_err(|source| Error::Io { what: "cannot listen to signals".into(), source })?;
         let told = sender.clone();
-        thread::spawn(move || {
+        start(move || {
             for origin in signals.forever() {
                 let _ = told.send(Notice::Signal(signal(&origin)));
             }
-        });
+        })?;
         Ok(Notices { sender, receiver })
     }
 
     /// Listens to the end of a command.
-    pub fn watch(&self, watch: Watch) {
+    pub fn watch(&self, watch: Watch) -> Result<()> {
         let told = self.sender.clone();
-        thread::spawn(move || {
+        start(move || {
             watch.wait();
             let _ = told.send(Notice::CommandEnded);
-        });
+        })
     }
 
     /// From now on a signal that would end a recording ends us.
     ///
     /// For when the recording is over and what remains may take as long as somebody else pleases.
     pub fn let_signals_end_us(self) {
-        thread::spawn(move || {
+        // Where no thread can be started, only SIGKILL does: what remains is printed all the same.
+        let _ = start(move || {
             for notice in self.receiver {
                 if let Notice::Signal(signal) = notice
                     && signal.ends()
@@ -122,6 +123,11 @@ impl Notices {
     pub fn receiver(&self) -> &Receiver<Notice> {
         &self.receiver
     }
+}
+
+fn start(waits: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = thread::Builder::new().name("notices".into()).spawn(waits);
+    started.map(drop).map_err(|source| Error::Io { what: "cannot start a thread".into(), source })
 }
 
 /// The signals to listen to. Whoever had us ignore hang-ups (nohup) wants that for the command, too.

@@ -128,13 +128,11 @@ fn record_command<P: Purpose>(purpose: &P, words: &[OsString]) -> Result<Exit> {
     let checked = purpose.check()?;
     let notices = Notices::listen(Listen::Command)?;
     let command = Command::spawn(words)?;
-    notices.watch(command.watch());
-    let written = match checked {
-        Some(output) => record_spawned(purpose, &program, &command, &notices, output),
-        None => purpose
-            .open(&program, command.pid())
-            .and_then(|output| record_spawned(purpose, &program, &command, &notices, output)),
-    };
+    let opened = notices.watch(command.watch()).and_then(|()| match checked {
+        Some(output) => Ok(output),
+        None => purpose.open(&program, command.pid()),
+    });
+    let written = opened.and_then(|output| record_spawned(purpose, &program, &command, &notices, output));
     if let Err(error) = &written {
         crate::complain(error);
     }
@@ -247,7 +245,10 @@ fn may_change(error: &Error, age: Duration) -> bool {
 
 /// Watches the command once more: that it ended may have been told, and taken, before.
 pub fn forward_until_end(command: &Command, notices: &Notices) {
-    notices.watch(command.watch());
+    if notices.watch(command.watch()).is_err() {
+        // Its end is waited for all the same.
+        return;
+    }
     while let Ok(Notice::Signal(signal)) = notices.receiver().recv() {
         signal.forward(command);
     }

@@ -24,11 +24,16 @@ const TRIES: usize = 4;
 ///
 /// # Errors
 ///
-/// The target has ended, or its interpreter is being torn down.
+/// The target has ended, its interpreter is being torn down, or a thread cannot be started.
 pub fn snapshot(target: &Target, interpreter: &Interpreter, wanted: Wanted, pause: Pause) -> Result<Snapshot> {
     // On a thread of its own: whatever is stopped goes on when it ends.
-    let taken = thread::scope(|scope| scope.spawn(|| take(target, interpreter, wanted, pause)).join());
-    taken.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("snapshot".into())
+            .spawn_scoped(scope, || take(target, interpreter, wanted, pause))
+            .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn take(target: &Target, interpreter: &Interpreter, wanted: Wanted, pause: Pause) -> Result<Snapshot> {

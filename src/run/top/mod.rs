@@ -76,16 +76,16 @@ fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
         }
         Form::Text | Form::Json => (Command::spawn(words)?, None),
     };
-    notices.watch(command.watch());
+    let watched = notices.watch(command.watch());
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
-    let begun = match plan.choice.reach {
+    let begun = watched.and_then(|()| match plan.choice.reach {
         Reach::Family => sampler::family(command.pid(), plan.sampling)
             .map(|recording| Some((Described::unseen(&program, command.pid()), recording))),
         Reach::Alone => search(&command, &notices).and_then(|found| match found {
             Search::Found(target, interpreter) => started(plan, *target, *interpreter).map(Some),
             Search::Over => Ok(None),
         }),
-    };
+    });
     let watched = match begun {
         Ok(Some((subject, recording))) => watch(plan, subject, recording, &notices, Some(&command), printed.as_ref()),
         Ok(None) => {

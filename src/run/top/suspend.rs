@@ -29,11 +29,13 @@ pub fn wishes() -> Result<Receiver<Wish>> {
     let mut signals = Signals::new([SIGTSTP, SIGCONT]).map_err(failed)?;
     // More than one of each tells nothing new.
     let (sender, receiver) = bounded(2);
-    thread::spawn(move || {
+    let heard = move || {
         for signal in signals.forever() {
             let _ = sender.try_send(if signal == SIGTSTP { Wish::Stop } else { Wish::GoOn });
         }
-    });
+    };
+    let started = thread::Builder::new().name("suspend".into()).spawn(heard);
+    started.map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
     Ok(receiver)
 }
 
