@@ -25,6 +25,9 @@ pub enum Error {
         /// The id.
         pid: u32,
     },
+    /// There is no `/proc`, from which all is read.
+    #[error("no process is to be seen here: /proc is not mounted")]
+    NoProc,
     /// The process has ended, but its parent has not yet asked how.
     #[error("process {pid} is a zombie: it has ended and only its exit status is left")]
     Zombie {
@@ -142,6 +145,7 @@ impl Error {
             Error::Usage { hint, .. } => hint.clone(),
             Error::NotPermitted { hint, .. } => Some(hint.clone()),
             Error::NoSuchProcess { .. } => Some("`pysample ps` lists the Python processes".into()),
+            Error::NoProc => Some("as root: mount -t proc proc /proc".into()),
             Error::PythonBelow { descendants, .. } => Some(below(descendants)),
             Error::NotPython { pid, .. } => {
                 Some(format!("if it started Python as a child, `pgrep -aP {pid}` shows the child's id"))

@@ -54,6 +54,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a process frozen by its control group is read and told as such", frozen),
     ("a process in uninterruptible sleep is read and told as such", uninterruptible),
     ("a target without file descriptors is read", target_without_descriptors),
+    ("where /proc is not mounted, that is said and nothing is made up", without_proc),
     ("pysample that may start no thread ends in a plain sentence", we_without_threads),
     ("pysample without file descriptors ends in a plain sentence", we_without_descriptors),
     ("a CPU limit is kept to, and it is said", max_cpu),
@@ -569,6 +570,18 @@ fn we_without_threads() {
 }
 
 fn we_without_descriptors() {
+fn without_proc() {
+    for command in
+        [&["ps"][..], &["doctor"], &["doctor", "--pid", "1"], &["dump", "--pid", "1"], &["dump", "-s", "--pid", "1"]]
+    {
+        let mut bubble = Command::new("bwrap");
+        let output = bubble.args(["--ro-bind", "/", "/", "--tmpfs", "/proc", PYSAMPLE]).args(command).output().unwrap();
+        let told = stderr(&output);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{command:?}: {told}");
+        assert!(told.contains("/proc is not mounted") && told.contains("mount -t proc"), "{command:?}: {told}");
+    }
+}
+
     let target = spinning(ordinary());
     for limit in 3..16 {
         for what in ["dump", "record -d 0.1 -f collapsed -o -"] {

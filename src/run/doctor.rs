@@ -10,7 +10,7 @@ use pysample::sample::{Event, Remark, Wanted};
 use pysample::sampler::{self, Settings};
 use pysample::target::cgroup::{self, Groups, Mounts};
 use pysample::target::permission::{Mend, Outcome, Sides, names, rules};
-use pysample::target::{Plight, ReadsBy, Target, machine, proc, try_file, try_vectors};
+use pysample::target::{Plight, ReadsBy, Target, can_look, machine, proc, try_file, try_vectors};
 use pysample::view::doctor::{Cost, Finding, Report, Subject, Verdict};
 
 use super::{Exit, colour, hint, print, tell};
@@ -24,6 +24,7 @@ const NOWHERE: Addr = Addr(8);
 /// Examines a process, or what is allowed at all.
 pub fn run(pid: Option<u32>, shape: Shape) -> Result<Exit> {
     let (report, status) = match pid {
+    can_look()?;
         Some(pid) => examine(pid)?,
         None => (ourselves(), 0),
     };

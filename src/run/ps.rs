@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pysample::error::{Error, Result};
 use pysample::python::locate;
 use pysample::target::machine::{self, Usage};
-use pysample::target::{Target, cgroup, proc};
+use pysample::target::{Target, can_look, cgroup, proc};
 use pysample::view::ps::{Container, Entry, Listing, Unreadable};
 
 use super::{Exit, print};
@@ -21,6 +21,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Lists them.
 pub fn run(shape: Shape) -> Result<Exit> {
+    can_look()?;
     let began = Instant::now();
     let programs = machine::programs();
     let mut found = Found::default();

@@ -62,8 +62,9 @@ impl Family {
     ///
     /// # Errors
     ///
-    /// There is no such process, or it has ended.
+    /// There is no such process, it has ended, or no process can be looked at.
     pub fn of(root: u32) -> Result<Family> {
+        super::can_look()?;
         let asks = Path::new("/proc/self/task").join(std::process::id().to_string()).join("children").exists();
         Family::by(if asks { Way::Asking } else { Way::Scanning }, root)
     }

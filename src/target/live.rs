@@ -84,7 +84,7 @@ struct Opened {
 impl Live {
     /// Opens a process. Its memory has not been tried yet, see [`Live::probe`].
     pub fn open(pid: u32) -> Result<Live> {
-        can_open_files().map_err(|source| Error::Io { what: "cannot look at processes".into(), source })?;
+        can_look()?;
         let stat = match i32::try_from(pid) {
             Ok(1..) => Stat::read(pid).map_err(|e| failed(pid, e))?,
             _ => return Err(Error::NoSuchProcess { pid }),
@@ -482,11 +482,18 @@ fn raise_limit_of_open_files() -> Option<usize> {
     Some(hard.map_or(usize::MAX, |files| files as usize))
 }
 
-/// Whether we may open some more files, without which what is read would be silently less.
-fn can_open_files() -> io::Result<()> {
+/// Whether processes can be looked at at all: there is a `/proc`, and we may open some more files, without which what is
+/// read would be silently less.
+///
+/// # Errors
+/// [`Error::NoProc`], or what keeps us from opening files.
+pub fn can_look() -> Result<()> {
     const NEEDED: usize = 12;
     let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/proc/self/stat")).collect();
-    opened.map(drop)
+    opened.map(drop).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => Error::NoProc,
+        _ => Error::Io { what: "cannot look at processes".into(), source },
+    })
 }
 
 /// What it means that a file of `/proc/PID` cannot be read.

@@ -36,7 +36,7 @@ use crate::sample::Tid;
 pub use elf::Binary;
 use image::{Image, Recorder};
 use live::Live;
-pub use live::{ReadsBy, try_file, try_vectors};
+pub use live::{ReadsBy, can_look, try_file, try_vectors};
 pub use plight::Plight;
 pub use proc::command_line;
 use source::SourceFiles;
