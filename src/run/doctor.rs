@@ -16,8 +16,9 @@ use pysample::view::doctor::{Cost, Finding, Report, Subject, Verdict};
 use super::{Exit, colour, hint, print, tell};
 use crate::plan::Shape;
 
-/// For how long a process is sampled to learn what that costs.
+/// For how long a process is sampled to learn what that costs; and at most, where no sample can be taken in that time.
 const MEASURED: Duration = Duration::from_millis(250);
+const AT_MOST: Duration = Duration::from_secs(3);
 /// An address at which nothing is mapped.
 const NOWHERE: Addr = Addr(8);
 
@@ -58,7 +59,11 @@ fn examine(pid: u32) -> Result<(Report, u8)> {
         Ok((target, interpreter)) => {
             findings.extend(of_python(&target, &interpreter));
             let cost = measure(target, interpreter)?;
-            (Some(cost), Verdict { works: true, exit_status: 0, text: "It can be profiled.".into(), hint: None })
+            if cost.is_none() {
+                let what = format!("not known: no sample was taken in {} s", AT_MOST.as_secs());
+                findings.push(Finding::new("cost", Outcome::Told, what));
+            }
+            (cost, Verdict { works: true, exit_status: 0, text: "It can be profiled.".into(), hint: None })
         }
         Err(error) => (None, refused(&error)),
     };
@@ -140,28 +145,29 @@ fn of_python(target: &Target, interpreter: &Interpreter) -> Vec<Finding> {
     findings
 }
 
-/// Samples it for a moment.
-fn measure(target: Target, interpreter: Interpreter) -> Result<Cost> {
-    let settings = Settings { duration: Some(MEASURED), wanted: Wanted::All, ..Settings::default() };
+/// Samples it for a moment; `None` if no sample was taken.
+fn measure(target: Target, interpreter: Interpreter) -> Result<Option<Cost>> {
+    let settings = Settings { duration: Some(AT_MOST), wanted: Wanted::All, ..Settings::default() };
     let recording = sampler::start(target, interpreter, settings)?;
     let mut may_pause = true;
     for event in recording.events() {
-        may_pause &= !matches!(event, Event::Remark(Remark::CannotPause));
+        match event {
+            Event::Remark(Remark::CannotPause) => may_pause = false,
+            Event::Progress(elapsed, tally) if elapsed >= MEASURED && tally.taken > 0 => recording.stopper().stop(),
+            _ => {}
+        }
     }
     let outcome = recording.finish();
     let tally = outcome.tally;
-    let taken = tally.taken.max(1) as f64;
-    if tally.taken == 0 {
-        tell("pysample: no sample could be taken");
-    }
-    Ok(Cost {
+    let taken = tally.taken as f64;
+    Ok((tally.taken > 0).then(|| Cost {
         samples: tally.taken,
         reads: tally.reads as f64 / taken,
         stops: tally.stopped.count,
         stop_microseconds: tally.stopped.median.as_secs_f64() * 1e6,
         cpu_percent: 100.0 * tally.own_cpu.as_secs_f64() / taken * settings.rate,
         may_pause,
-    })
+    }))
 }
 
 /// What is allowed here at all.
