@@ -144,12 +144,11 @@ impl Error {
         match self {
             Error::Usage { hint, .. } => hint.clone(),
             Error::NotPermitted { hint, .. } => Some(hint.clone()),
-            Error::NoSuchProcess { .. } => Some("`pysample ps` lists the Python processes".into()),
+            Error::NoSuchProcess { .. } | Error::NotPython { .. } => {
+                Some("`pysample ps` lists the Python processes".into())
+            }
             Error::NoProc => Some("as root: mount -t proc proc /proc".into()),
             Error::PythonBelow { descendants, .. } => Some(below(descendants)),
-            Error::NotPython { pid, .. } => {
-                Some(format!("if it started Python as a child, `pgrep -aP {pid}` shows the child's id"))
-            }
             Error::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock => Some(
                 "a limit of processes and threads is reached: `pids.max` of the control group, or `ulimit -u`".into(),
             ),

@@ -256,6 +256,10 @@ fn the_python_descendants_of_a_master_that_is_none_are_offered() {
         assert_eq!(refused.status.code(), Some(4), "{told}");
         assert!(told.contains("(prefork.py)") && told.contains("-s for all"), "{told}");
     }
+    let doctor = pysample(&["doctor", "--pid", &pid]);
+    let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert_eq!(doctor.status.code(), Some(4), "{told}");
+    assert!(told.contains("(prefork.py)") && told.contains("-s for all"), "{told}");
     let recorded = Recorded::of(master.id(), &["-s", "-d", "0.5"]);
     assert!(recorded.told.contains("  processes   2, for "), "{}", recorded.told);
     drop(master.stdin.take());

@@ -7,8 +7,18 @@ use pysample::view::dump::command_line;
 /// The most processes that are offered.
 const MOST_OFFERED: usize = 3;
 
-/// What the user can do about an error, in one line.
+/// What the user can do about an error, in one line; and who tells more of it.
 pub fn hint(error: &Error) -> Option<String> {
+    match (mend(error), error) {
+        (Some(line), Error::NotPermitted { pid, .. }) => {
+            Some(format!("{line}; `pysample doctor --pid {pid}` tells more"))
+        }
+        (line, _) => line,
+    }
+}
+
+/// What the user can do about an error, in one line.
+pub fn mend(error: &Error) -> Option<String> {
     let inside = match error {
         Error::NoSuchProcess { pid } | Error::NotPython { pid, .. } => offer(*pid, &machine::known_inside_as(*pid)),
         _ => None,

@@ -13,7 +13,7 @@ use pysample::target::permission::{Mend, Outcome, Sides, names, rules};
 use pysample::target::{Plight, ReadsBy, Target, can_look, machine, proc, try_file, try_vectors};
 use pysample::view::doctor::{Cost, Finding, Report, Subject, Verdict};
 
-use super::{Exit, colour, hint, print, tell};
+use super::{Exit, advice, colour, family, print};
 use crate::plan::Shape;
 
 /// For how long a process is sampled to learn what that costs; and at most, where no sample can be taken in that time.
@@ -24,8 +24,8 @@ const NOWHERE: Addr = Addr(8);
 
 /// Examines a process, or what is allowed at all.
 pub fn run(pid: Option<u32>, shape: Shape) -> Result<Exit> {
-    let (report, status) = match pid {
     can_look()?;
+    let (report, status) = match pid {
         Some(pid) => examine(pid)?,
         None => (ourselves(), 0),
     };
@@ -49,7 +49,7 @@ fn examine(pid: u32) -> Result<(Report, u8)> {
     if can_be_read {
         forgive(&mut findings);
     }
-    findings.extend(of_reads(pid, tried, can_be_read));
+    findings.extend(of_reads(&sides, tried, can_be_read));
     findings.push(match Plight::of(pid) {
         None => Finding::new("state", Outcome::Fine, "nothing keeps it from running"),
         Some(plight) => Finding::new("state", Outcome::Told, plight.to_string()),
@@ -65,7 +65,7 @@ fn examine(pid: u32) -> Result<(Report, u8)> {
             }
             (cost, Verdict { works: true, exit_status: 0, text: "It can be profiled.".into(), hint: None })
         }
-        Err(error) => (None, refused(&error)),
+        Err(error) => (None, refused(&family::offer(error))),
     };
     let status = verdict.exit_status;
     Ok((Report::new(Some(subject), findings, cost, verdict), status))
@@ -76,7 +76,7 @@ fn refused(error: &Error) -> Verdict {
         works: false,
         exit_status: crate::exit_code(error),
         text: format!("It cannot be profiled: {error}."),
-        hint: hint(error),
+        hint: advice::mend(error),
     }
 }
 
@@ -96,7 +96,7 @@ fn of_rules(sides: &Sides) -> Vec<Finding> {
         name: rule.name.into(),
         outcome: rule.outcome,
         value: rule.value,
-        remedies: rule.mend.map(|mend| mend.remedies(sides.pid)).unwrap_or_default(),
+        remedies: rule.mend.map(|mend| mend.remedies(sides)).unwrap_or_default(),
     };
     rules(sides).into_iter().map(finding).collect()
 }
@@ -111,12 +111,12 @@ fn forgive(findings: &mut [Finding]) {
     }
 }
 
-fn of_reads(pid: u32, tried: [io::Result<()>; 2], can_be_read: bool) -> [Finding; 2] {
+fn of_reads(sides: &Sides, tried: [io::Result<()>; 2], can_be_read: bool) -> [Finding; 2] {
     let [vectors, file] = tried;
     let found = |name: &str, tried: io::Result<()>, otherwise: &str| match tried {
         Ok(()) => Finding::new(name, Outcome::Fine, "tried: works"),
         Err(error) if can_be_read => Finding {
-            remedies: Mend::Filter.remedies(pid),
+            remedies: Mend::Filter.remedies(sides),
             ..Finding::new(name, Outcome::Told, format!("tried: {error}; {otherwise}"))
         },
         Err(error) => Finding::new(name, Outcome::Refuses, format!("tried: {error}")),
@@ -183,7 +183,7 @@ fn ourselves() -> Report {
         Finding::new("capabilities", Outcome::Told, if held.is_empty() { "none".into() } else { held }),
     ];
     findings.extend(of_rules(&sides).into_iter().filter(|finding| OF_US.contains(&finding.name.as_str())));
-    findings.extend(of_reads(pid, [try_vectors(pid, NOWHERE), try_file(pid, NOWHERE)], true));
+    findings.extend(of_reads(&sides, [try_vectors(pid, NOWHERE), try_file(pid, NOWHERE)], true));
     let sees = match machine::are_in_own_pid_namespace() {
         true => "those of our own PID namespace only, by their ids in it",
         false => "all of the machine",

@@ -21,6 +21,5 @@ const CAP_SYS_PTRACE: u64 = 1 << 19;
 pub fn refused(pid: u32) -> Error {
     let sides = Sides::of(pid);
     let (rule, mend) = rules::verdict(&sides);
-    let hint = format!("{}; `pysample doctor --pid {pid}` tells more", mend.line(&sides));
-    Error::NotPermitted { pid, rule, hint }
+    Error::NotPermitted { pid, rule, hint: mend.line(&sides) }
 }

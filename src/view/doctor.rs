@@ -162,7 +162,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::target::permission::{Mend, Place};
+    use crate::target::permission::{Mend, Place, Sides};
 
     fn report() -> Report {
         let subject = Subject {
@@ -244,7 +244,7 @@ It can be profiled.
             Mend::Sandbox,
             Mend::Tracer,
         ];
-        for remedies in all.map(|mend| mend.remedies(7)) {
+        for remedies in all.map(|mend| mend.remedies(&Sides::default())) {
             assert!(!remedies.is_empty() && remedies.iter().all(|remedy| !remedy.line.contains('\n')));
         }
     }

@@ -61,8 +61,21 @@ pub struct Remedy {
 }
 
 impl Mend {
-    /// The lines that mend it, for each place where there is one.
-    pub fn remedies(self, pid: u32) -> Vec<Remedy> {
+    /// The lines that mend it, for each place where there is one. Who is root needs no `sudo`, and gains nothing by it.
+    pub fn remedies(self, sides: &Sides) -> Vec<Remedy> {
+        let pid = sides.pid;
+        let mut remedies = self.remedies_of_a_user(pid);
+        if sides.are_root() {
+            let become_root = format!("sudo pysample ... --pid {pid}");
+            remedies.retain(|remedy| remedy.line != become_root);
+            for remedy in &mut remedies {
+                remedy.line = remedy.line.trim_start_matches("sudo ").into();
+            }
+        }
+        remedies
+    }
+
+    fn remedies_of_a_user(self, pid: u32) -> Vec<Remedy> {
         let of = |lines: &[(Place, String)]| {
             lines.iter().map(|(place, line)| Remedy { place: *place, line: line.clone() }).collect()
         };
@@ -113,12 +126,12 @@ impl Mend {
     /// The one line that is likeliest to be of use.
     pub fn line(self, sides: &Sides) -> String {
         const AS_ROOT: &str = "run it as root: sudo pysample ...";
-        let is_root = |status: &crate::target::proc::Status| status.uids.get(1) == Some(&0);
-        let are_root = sides.ours.status.as_ref().is_some_and(is_root);
+        const GRANT: &str =
+            "grant the capability: `docker run --cap-add SYS_PTRACE`, or `kubectl debug --profile=general`";
+        let are_root = sides.are_root();
         match self {
-            Mend::Capability | Mend::User if are_root => {
-                "grant the capability: `docker run --cap-add SYS_PTRACE`, or `kubectl debug --profile=general`".into()
-            }
+            Mend::Capability | Mend::User if are_root => GRANT.into(),
+            Mend::YamaParents if are_root => format!("{GRANT}, or start the program with `pysample record -- CMD`"),
             Mend::Capability => AS_ROOT.into(),
             Mend::User => match sides.theirs.status.as_ref().and_then(|status| status.uids.get(1)) {
                 Some(user) => format!("{AS_ROOT} (or as user {user})"),

@@ -335,8 +335,24 @@ mod tests {
             let (rule, mend) = verdict(&sides);
             assert!(rule.contains(expected), "{rule}");
             assert!(mend.line(&sides).contains(line), "{rule}: {}", mend.line(&sides));
-            assert!(!mend.remedies(7).is_empty());
+            assert!(!mend.remedies(&sides).is_empty());
         }
+    }
+
+    #[test]
+    fn root_is_not_told_to_become_root() {
+        let all = [Mend::Capability, Mend::User, Mend::YamaParents, Mend::YamaForever, Mend::Namespace, Mend::Filter];
+        let of = |uid| sides(side(uid, 0), side(0, u64::MAX), Some(1));
+        for mend in all {
+            let lines: Vec<String> = mend.remedies(&of(0)).into_iter().map(|remedy| remedy.line).collect();
+            assert!(!lines.is_empty() && lines.iter().all(|line| !line.contains("sudo")), "{lines:?}");
+            assert!(!mend.line(&of(0)).contains("sudo"), "{}", mend.line(&of(0)));
+        }
+        let of_a_user = Mend::User.remedies(&of(1000));
+        assert_eq!(of_a_user[0].line, "sudo pysample ... --pid 7");
+        let sysctl =
+            |uid| Mend::YamaParents.remedies(&of(uid)).iter().any(|it| it.line.starts_with("sysctl kernel.yama"));
+        assert!(sysctl(0) && !sysctl(1000));
     }
 
     #[test]

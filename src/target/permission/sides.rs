@@ -95,6 +95,11 @@ impl Sides {
         self.ours.status.as_ref().is_some_and(|status| status.effective & CAP_SYS_PTRACE != 0)
     }
 
+    /// Whether we are root, in whatever user namespace.
+    pub fn are_root(&self) -> bool {
+        self.ours.status.as_ref().is_some_and(|status| status.uids.get(1) == Some(&0))
+    }
+
     /// Whether the target is in our user namespace, in which our capabilities count; `None` if not known.
     pub fn shares_user_namespace(&self) -> Option<bool> {
         Some(self.ours.user_namespace()? == self.theirs.user_namespace()?)
