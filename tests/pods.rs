@@ -54,6 +54,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a process frozen by its control group is read and told as such", frozen),
     ("a process in uninterruptible sleep is read and told as such", uninterruptible),
     ("a target without file descriptors is read", target_without_descriptors),
+    ("a process that /proc hides from us is told as one that may not be read", hidden),
     ("where /proc is not mounted, that is said and nothing is made up", without_proc),
     ("pysample that may start no thread ends in a plain sentence", we_without_threads),
     ("pysample without file descriptors ends in a plain sentence", we_without_descriptors),
@@ -568,6 +569,22 @@ fn we_without_threads() {
         assert!(told.contains("error: cannot start a thread") && told.contains("pids.max"), "{what}: {told}");
     }
     assert!(target.end().success());
+}
+
+/// A `/proc` of a PID namespace of its own: how it is mounted holds for all who are in it.
+fn hidden() {
+    let public = public_folder();
+    let script = format!(
+        "mount -t proc -o hidepid=2 proc /proc && \
+         setpriv --reuid 65534 --regid 65534 --clear-groups '{}' dump --pid $$; echo \"status $?\"",
+        public.path().join("pysample").display()
+    );
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--pid", "--fork", "--propagation", "private", "sh", "-c", &script]).stdin(Stdio::null());
+    let output = unshare.output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "status 5\n", "{told}");
+    assert!(told.contains("the kernel does not even let us look at it"), "{told}");
 }
 
 fn without_proc() {

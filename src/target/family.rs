@@ -70,7 +70,7 @@ impl Family {
     }
 
     fn by(way: Way, root: u32) -> Result<Family> {
-        let stat = Stat::read(root).map_err(|_| Error::NoSuchProcess { pid: root })?;
+        let stat = Stat::read(root).map_err(|error| super::live::failed(root, error))?;
         if has_ended(&stat) {
             return Err(Error::Zombie { pid: root });
         }

@@ -11,6 +11,7 @@ use std::sync::{Mutex, OnceLock};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::signal::kill;
 use nix::sys::time::TimeValLike;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
@@ -496,9 +497,16 @@ pub fn can_look() -> Result<()> {
     })
 }
 
+/// Whether there is a process, though `/proc` does not show it to us: it is mounted with `hidepid`.
+fn is_hidden(pid: u32) -> bool {
+    let process = i32::try_from(pid).map(Pid::from_raw);
+    process.is_ok_and(|process| kill(process, None) == Err(Errno::EPERM))
+}
+
 /// What it means that a file of `/proc/PID` cannot be read.
-fn failed(pid: u32, source: io::Error) -> Error {
+pub(super) fn failed(pid: u32, source: io::Error) -> Error {
     match source.kind() {
+        io::ErrorKind::NotFound if is_hidden(pid) => permission::refused(pid),
         io::ErrorKind::NotFound => Error::NoSuchProcess { pid },
         io::ErrorKind::PermissionDenied => permission::refused(pid),
         _ if source.raw_os_error() == Some(Errno::ESRCH as i32) => Error::NoSuchProcess { pid },
