@@ -35,8 +35,8 @@
 //!
 //! `H` is first: [`Header`] as JSON, `started` as `secs_since_epoch` and `nanos_since_epoch`. Any number of `D` follow. `E` is
 //! last and says why the recording ended, `{"ending": "duration"}` by the names of [`Ending`]; a file without it was not
-//! finished. Keys that are not known are left alone. A block head of zeros is taken for the end of a file that a file
-//! system did not get to write.
+//! finished. Keys that are not known are left alone. In a file without an end whatever does not go with its checksum, and all
+//! that follows it, is taken for what was not written when the machine went down: zeros, or what was there before.
 //!
 //! **Number.** A varint is LEB128: 7 bits a byte, least significant first, the top bit set in all bytes but the last.
 //! Signed differences are zigzag: 0, -1, 1, -2 are 0, 1, 2, 3. A *text* is the number of its bytes and UTF-8.
@@ -116,7 +116,7 @@ mod times;
 mod writer;
 
 pub use collapsed::Collapsed;
-pub use filter::{Filter, Filtered, Pattern};
+pub use filter::{Filter, Filtered};
 pub use merge::Merged;
 pub use opened::Opened;
 pub use reader::{Events, Loss, Reader};

@@ -31,7 +31,8 @@ pub struct Reader {
     loss: Option<Loss>,
 }
 
-/// A recording that ends within a block: it was cut, or is being written.
+/// A recording without an end whose last bytes are no whole block: it was cut, the machine went down before it was all
+/// written, or it is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// Bytes at its end that are of no use.
@@ -76,6 +77,9 @@ impl Source {
         }
     }
 }
+
+/// No block that says why a recording ended is longer, with its head.
+const LONGEST_END: u64 = 4096;
 
 #[derive(Deserialize)]
 struct End {
@@ -134,15 +138,25 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Looks how far there are whole blocks, and for the end.
+    /// Looks how far there are whole blocks, and for the end. What is damaged in a recording that has an end is an error;
+    /// in one that has none, whatever ended it may not have got to write what should be there.
     fn look_through(&mut self, whole: u64) -> io::Result<()> {
         let mut at = self.blocks.0;
-        while let Some((head, next)) = read_head(&self.source, at, whole)? {
+        loop {
+            let (head, next) = match read_head(&self.source, at, whole) {
+                Ok(Some(block)) => block,
+                Ok(None) => break,
+                Err(error) if is_damage(&error) && !has_end(&self.source, whole)? => break,
+                Err(error) => return Err(error),
+            };
             match head.kind {
                 Kind::Header => return Err(damaged("a second recording begins within it")),
                 Kind::Data => self.blocks.1 = next,
                 Kind::End => {
-                    let content = read_content(&self.source, &head, at)?;
+                    let content = match read_content(&self.source, &head, at) {
+                        Err(error) if is_damage(&error) => break,
+                        content => content?,
+                    };
                     let End { ending } =
                         serde_json::from_slice(&content).map_err(|error| damaged(&format!("its end: {error}")))?;
                     self.ending = Some(ending);
@@ -154,8 +168,25 @@ impl Reader {
             }
             at = next;
         }
+        at = self.checked_until(at)?;
+        self.blocks.1 = at;
         self.loss = (at < whole).then_some(Loss { bytes: whole - at });
         Ok(())
+    }
+
+    /// Up to where the contents of blocks are what was written. The blocks after one that is not cannot be read either:
+    /// they refer to it.
+    fn checked_until(&self, end: u64) -> io::Result<u64> {
+        let mut at = self.blocks.0;
+        while at < end {
+            match read_block(&self.source, at, end) {
+                Ok(Some((.., next))) => at = next,
+                Ok(None) => break,
+                Err(error) if is_damage(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(at)
     }
 
     /// Why the recording ended; `None` where it was cut, or is being written.
@@ -199,6 +230,27 @@ impl Replay for Reader {
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
         self.events().try_for_each(|event| take(event?))
     }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
+/// Whether a file ends in a block that is an end, whatever comes before.
+fn has_end(source: &Source, whole: u64) -> io::Result<bool> {
+    let from = whole.saturating_sub(LONGEST_END);
+    let mut tail = vec![0; (whole - from) as usize];
+    let length = source.read(&mut tail, from)?;
+    tail.truncate(length);
+    Ok((0..tail.len().saturating_sub(HEAD)).any(|at| {
+        let (head, content) = (tail[at..].first_chunk::<HEAD>(), &tail[at + HEAD..]);
+        match head.map(Head::read) {
+            Some(Ok(Some(head))) => {
+                head.kind == Kind::End && head.stored == content.len() && head.check(content).is_ok()
+            }
+            _ => false,
+        }
+    }))
 }
 
 /// The head of the block at a place, and where the next one begins; `None` where the file ends within it.
@@ -423,6 +475,9 @@ mod tests {
         }
     }
 
+    /// How long the block is that says why a recording of these tests ended.
+    const END: usize = HEAD + b"{\"ending\":\"stopped\"}".len();
+
     /// A recording of these events; a block ends after each that has one of these numbers.
     fn written(events: &[Event], ends: &[usize]) -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), &header()).unwrap();
@@ -585,11 +640,41 @@ mod tests {
         }
 
         #[test]
-        fn bytes_that_were_changed_are_refused(events in events(), at: prop::sample::Index, bit in 0_u32..8) {
+        fn bytes_that_were_changed_are_refused_or_told(events in events(), at: prop::sample::Index, bit in 0_u32..8) {
             let mut bytes = written(&events, &[5, 20]);
-            let at = at.index(bytes.len());
+            let (at, end) = (at.index(bytes.len()), bytes.len() - END);
             bytes[at] ^= 1_u8 << bit;
-            prop_assert!(read(bytes).is_err(), "byte {} of {:?}", at, events);
+            match Reader::from_bytes(bytes) {
+                // Without its end, it is as if it had been cut there.
+                Ok(reader) if at >= end => {
+                    prop_assert_eq!((reader.ending(), reader.loss()), (None, Some(Loss { bytes: END as u64 })));
+                    prop_assert_eq!(reader.events().collect::<io::Result<Vec<_>>>().unwrap(), events);
+                }
+                Ok(reader) => {
+                    prop_assert!(reader.events().any(|event| event.is_err()), "byte {} of {:?}", at, events);
+                }
+                Err(_) => {}
+            }
+        }
+
+        /// A machine that went down leaves zeros, or whatever was there before, where something was not written yet.
+        #[test]
+        fn what_was_not_written_before_a_machine_went_down_is_told_and_the_rest_is_read(
+            events in events(), at: prop::sample::Index, length in 1_usize..400, filling: u8,
+        ) {
+            let mut bytes = written(&events, &[5, 20, 40]);
+            bytes.truncate(bytes.len() - END);
+            let whole = bytes.clone();
+            let begin = Reader::from_bytes(whole.clone()).unwrap().blocks.0 as usize;
+            let at = begin + at.index(bytes.len() - begin + 1);
+            let until = bytes.len().min(at + length);
+            bytes[at..until].fill(filling);
+            let is_same = bytes == whole;
+            let reader = Reader::from_bytes(bytes).unwrap();
+            prop_assert_eq!((reader.ending(), reader.loss().is_none()), (None, is_same));
+            let back = reader.events().collect::<io::Result<Vec<_>>>().unwrap();
+            prop_assert!(events.starts_with(&back));
+            prop_assert!(back.len() == events.len() || !is_same);
         }
 
         /// Whoever makes up a file can make the checksums right.

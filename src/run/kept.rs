@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pysample::aggregate::{CallTree, Synopsis};
@@ -25,7 +26,7 @@ pub enum Kept {
     /// Totals.
     Stacks(CallTree, FromStacks, Output),
     /// Every sample, in the file that it is for.
-    Own(Samples<File>, PathBuf),
+    Own(Samples<File>, PathBuf, Disk),
     /// Every sample, to be written as another format in the end, or to somebody who may not read as fast as it comes: then
     /// as it is.
     Spooled(Samples<Spool>, Option<FromSamples>, Sources, Output),
@@ -61,7 +62,7 @@ impl Kept {
                 let path = output.path().to_owned();
                 let samples = Samples::new(output.stream()?, header);
                 let samples = samples.map_err(|source| pysample::Error::Output { path: path.clone(), source })?;
-                Ok(Kept::Own(samples, path))
+                Ok(Kept::Own(samples, path, Disk::default()))
             }
         }
     }
@@ -83,7 +84,7 @@ impl Kept {
                 frameless: tree.frameless(),
                 threads: tree.thread_count(),
             },
-            Kept::Own(Samples { synopsis, .. }, _) => profile(synopsis),
+            Kept::Own(Samples { synopsis, .. }, ..) => profile(synopsis),
             Kept::Spooled(Samples { synopsis, .. }, ..) => profile(synopsis),
         }
     }
@@ -106,7 +107,7 @@ impl Sum for Kept {
                 tree.take(event);
                 Ok(())
             }
-            Kept::Own(samples, _) => samples.take(&event),
+            Kept::Own(samples, ..) => samples.take(&event),
             Kept::Spooled(samples, ..) => samples.take(&event),
         }
     }
@@ -114,8 +115,11 @@ impl Sum for Kept {
     fn rest(&mut self) -> io::Result<()> {
         match self {
             Kept::Stacks(..) => Ok(()),
-            Kept::Own(samples, _) => samples.save(),
-            Kept::Spooled(samples, ..) => samples.save(),
+            Kept::Own(samples, _, disk) => match samples.save()? {
+                true => disk.bring(samples.writer.get_ref()),
+                false => Ok(()),
+            },
+            Kept::Spooled(samples, ..) => samples.save().map(drop),
         }
     }
 }
@@ -132,18 +136,53 @@ impl<W: Write> Samples<W> {
         Ok(())
     }
 
-    /// Sees to it that what was taken is in the file, if it is time.
-    fn save(&mut self) -> io::Result<()> {
+    /// Sees to it that what was taken is in the file, if it is time; whether it was.
+    fn save(&mut self) -> io::Result<bool> {
         if self.saved.elapsed() < SAFE_AFTER {
-            return Ok(());
+            return Ok(false);
         }
         self.writer.flush()?;
         (self.saved, self.saved_until) = (Instant::now(), self.synopsis.elapsed());
-        Ok(())
+        Ok(true)
     }
 
     /// Up to which time of the recording, at least, what was taken is in the file.
     pub fn saved_until(&self) -> Duration {
         self.saved_until
+    }
+}
+
+/// Brings what is in a file to the disk, where it outlives the machine's going down. A disk may take its time, and samples go
+/// on: a thread waits for it, one at a time.
+#[derive(Default)]
+pub struct Disk(Option<JoinHandle<io::Result<()>>>);
+
+impl Disk {
+    /// Begins to, unless what was there before is still on its way.
+    ///
+    /// # Errors
+    ///
+    /// What the disk said of that.
+    fn bring(&mut self, file: &File) -> io::Result<()> {
+        if self.0.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return Ok(());
+        }
+        self.arrived()?;
+        let file = file.try_clone()?;
+        // Where no thread can be made it is left to the kernel, and to the end.
+        self.0 = thread::Builder::new().name("pysample-disk".into()).spawn(move || file.sync_data()).ok();
+        Ok(())
+    }
+
+    /// Waits for what is on its way.
+    ///
+    /// # Errors
+    ///
+    /// What the disk said of it.
+    pub fn arrived(&mut self) -> io::Result<()> {
+        match self.0.take().map(JoinHandle::join) {
+            Some(Ok(synced)) => synced,
+            Some(Err(_)) | None => Ok(()),
+        }
     }
 }
