@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
 use tempfile::{Builder, NamedTempFile};
 
 use crate::error::{Error, Result};
@@ -84,13 +85,17 @@ impl Output {
     }
 
     /// Opens it at once, under its own name, for what is to be there as far as it goes whatever happens. What was there is
-    /// gone.
+    /// gone. While it is open nobody else's output can be the same file.
     pub fn stream(self) -> Result<File> {
         let opened = match self.way {
             Way::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
             Way::Through(file) => Ok(file),
             Way::Replace(target) | Way::Overwrite(target) => {
-                OpenOptions::new().write(true).create(true).truncate(true).open(target)
+                OpenOptions::new().write(true).create(true).truncate(false).open(target).and_then(|file| {
+                    lock(&file)?;
+                    file.set_len(0)?;
+                    Ok(file)
+                })
             }
         };
         opened.map_err(|source| Error::Output { path: self.path, source })
@@ -141,11 +146,21 @@ fn way_to(path: &Path) -> io::Result<Way> {
 
 /// A file that must not be written is not replaced either, even where the folder would allow it.
 fn way_to_existing(target: PathBuf) -> io::Result<Way> {
-    OpenOptions::new().write(true).open(&target)?;
+    lock(&OpenOptions::new().write(true).open(&target)?)?;
     Ok(match probe(folder_of(&target)) {
         Ok(()) => Way::Replace(target),
         Err(_) => Way::Overwrite(target),
     })
+}
+
+/// Takes a file for ourselves, as long as it is open. A file system that knows no locks has no say.
+fn lock(file: &File) -> io::Result<()> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(io::Error::new(ErrorKind::ResourceBusy, "another pysample is recording to it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where `path` leads if it is a symbolic link, be there a file yet or not.
@@ -311,6 +326,22 @@ mod tests {
         stream.write_all(b"new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(names(folder.path()), ["a.pysample"]);
+    }
+
+    #[test]
+    fn what_is_streamed_to_is_nobody_elses_until_it_is_closed() {
+        let folder = folder();
+        let path = folder.path().join("a.pysample");
+        // Both were checked before either began.
+        let [one, other] = [Output::file(&path).unwrap(), Output::file(&path).unwrap()];
+        let mut stream = one.stream().unwrap();
+        stream.write_all(b"samples").unwrap();
+        let expected = format!("cannot write {}: another pysample is recording to it", path.display());
+        assert_eq!(other.stream().unwrap_err().to_string(), expected);
+        assert_eq!(refused(&path), expected);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "samples");
+        drop(stream);
+        write(&path, "new").unwrap();
     }
 
     #[test]

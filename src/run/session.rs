@@ -8,7 +8,7 @@ use pysample::aggregate::Rules;
 use pysample::error::{Error, Result};
 use pysample::python::{self, Interpreter};
 use pysample::sample::{Lost, Processes, program_of};
-use pysample::sampler::{self, Settings};
+use pysample::sampler::{self, Recording, Settings};
 use pysample::target::command::Command;
 use pysample::target::{Binary, Target};
 use pysample::view::progress::Progress;
@@ -68,11 +68,11 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
     };
     let output = purpose.open(&subject.program, pid)?;
     let notices = Notices::listen(Listen::Ourselves)?;
-    let sum = purpose.begin(&subject, output)?;
     let recording = match found {
         Some((target, interpreter)) => sampler::start(target, interpreter, purpose.sampling())?,
         None => sampler::family(pid, purpose.sampling())?,
     };
+    let (recording, sum) = begin(purpose, &subject, output, recording)?;
     let recorded = follow(recording, sum, following(purpose, &notices, None));
     let exit = match (recorded.end, recorded.tally.taken) {
         (Ending::Stopped, 0) => Exit::Interrupted,
@@ -84,6 +84,23 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
     }
     purpose.finish(&subject, recorded)?;
     Ok(exit)
+}
+
+/// What was in the output before is there until the recording has begun: where it cannot, nothing is lost.
+fn begin<P: Purpose>(
+    purpose: &P,
+    subject: &Described,
+    output: P::Output,
+    recording: Recording,
+) -> Result<(Recording, P::Sum)> {
+    match purpose.begin(subject, output) {
+        Ok(sum) => Ok((recording, sum)),
+        Err(error) => {
+            recording.stopper().stop();
+            recording.finish();
+            Err(error)
+        }
+    }
 }
 
 fn following<'a, P: Purpose>(purpose: &P, notices: &'a Notices, command: Option<&'a Command>) -> Following<'a> {
@@ -153,11 +170,15 @@ fn record_spawned<P: Purpose>(
     let how = following(purpose, notices, Some(command));
     if purpose.reach() == Reach::Family {
         let subject = Described::unseen(program, command.pid());
-        let sum = purpose.begin(&subject, output)?;
         let recorded = match sampler::family(command.pid(), purpose.sampling()) {
-            Ok(recording) => follow(recording, sum, how),
+            Ok(recording) => {
+                let (recording, sum) = begin(purpose, &subject, output, recording)?;
+                follow(recording, sum, how)
+            }
             // It was that short.
-            Err(Error::Zombie { .. } | Error::NoSuchProcess { .. }) => Recorded::nothing(sum),
+            Err(Error::Zombie { .. } | Error::NoSuchProcess { .. }) => {
+                Recorded::nothing(purpose.begin(&subject, output)?)
+            }
             Err(error) => return Err(error),
         };
         return purpose.finish(&subject, recorded);
@@ -165,8 +186,9 @@ fn record_spawned<P: Purpose>(
     let (subject, recorded) = match search(command, notices)? {
         Search::Found(target, interpreter) => {
             let subject = Described::new(&target, &interpreter);
-            let sum = purpose.begin(&subject, output)?;
-            (subject, follow(sampler::start(*target, *interpreter, purpose.sampling())?, sum, how))
+            let recording = sampler::start(*target, *interpreter, purpose.sampling())?;
+            let (recording, sum) = begin(purpose, &subject, output, recording)?;
+            (subject, follow(recording, sum, how))
         }
         Search::Over => {
             let subject = Described::unseen(program, command.pid());
