@@ -36,6 +36,8 @@ impl Collapsed {
     /// Which line is none, and why.
     pub fn read(text: &str, program: &str, started: SystemTime) -> Result<Collapsed, String> {
         let mut reading = Reading::default();
+        // Some editors begin a file with a mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (number, line) in text.lines().enumerate() {
             reading.line(line).map_err(|why| format!("line {}: {why}", number + 1))?;
         }
@@ -137,9 +139,15 @@ impl Reading {
         if let [process, thread, frames @ ..] = labels
             && let (Some(pid), Some(tid)) = (after(process, "P"), thread.strip_prefix('T'))
         {
-            let tid = tid.rsplit(':').next().and_then(|tid| tid.parse().ok());
+            // Interpreter and thread; the thread alone in older versions. One that is no number is a name.
+            let (interpreter, tid) = tid.split_once(':').unwrap_or(("", tid));
+            let interpreter = interpreter.parse().unwrap_or(0);
+            let (name, id) = match tid.parse() {
+                Ok(id) => ("", Some(id)),
+                Err(_) => (tid, None),
+            };
             let process = self.process("", pid);
-            return (self.thread(process, "", tid), frames, Dialect::Austin);
+            return (self.thread(process, interpreter, name, id), frames, Dialect::Austin);
         }
         let (process, rest) = match labels {
             [first, rest @ ..] if in_brackets(first, "pid ").is_some() => {
@@ -151,9 +159,9 @@ impl Reading {
         match rest {
             [first, rest @ ..] if in_brackets(first, "thread ").is_some() => {
                 let (name, id) = in_brackets(first, "thread ").unwrap_or_default();
-                (self.thread(process, name, Some(id)), rest, Dialect::Usual)
+                (self.thread(process, 0, name, Some(id)), rest, Dialect::Usual)
             }
-            all => (self.thread(process, "", None), all, Dialect::Usual),
+            all => (self.thread(process, 0, "", None), all, Dialect::Usual),
         }
     }
 
@@ -167,12 +175,12 @@ impl Reading {
         })
     }
 
-    fn thread(&mut self, process: ProcessId, name: &str, id: Option<u32>) -> ThreadId {
+    fn thread(&mut self, process: ProcessId, interpreter: i64, name: &str, id: Option<u32>) -> ThreadId {
         let next = ThreadId(self.threads.len() as u32);
-        *self.threads.entry((process, format!("{name} {id:?}"))).or_insert_with(|| {
+        *self.threads.entry((process, format!("{interpreter} {name} {id:?}"))).or_insert_with(|| {
             let name = (!name.is_empty()).then(|| name.into());
             let (os_thread_id, python_thread_id) = (id.map(Tid), 0);
-            let thread = Thread { process, interpreter: 0, os_thread_id, python_thread_id, name };
+            let thread = Thread { process, interpreter, os_thread_id, python_thread_id, name };
             self.definitions.push(Event::Thread(next, thread));
             next
         })
@@ -303,6 +311,25 @@ mod tests {
         assert_eq!(read(text).unwrap().header().rate, 100.0);
         let written = "unnamed (thread 43);<module> (/srv/app.py:9) 1\nunnamed (thread 43);<module> (/srv/app.py:9);f (/srv/app.py:3) 2\n";
         assert_eq!(again(text, Threads::Apart), written);
+    }
+
+    #[test]
+    fn threads_of_austin_are_told_apart_whatever_they_are_called() {
+        let text = "P42;T0x7f01;a.py:f:1 1\nP42;T0x7f02;a.py:f:1 2\nP42;T0:MainThread;a.py:f:1 3\nP42;T43;a.py:f:1 4\n";
+        let mut written: Vec<String> =
+            again(text, Threads::Apart).lines().map(|line| line.replace(";f (a.py:1)", "")).collect();
+        written.sort();
+        assert_eq!(written.len(), 4, "{written:?}");
+        for name in ["0x7f01", "0x7f02", "MainThread", "unnamed (thread 43)"] {
+            assert!(written.iter().any(|line| line.starts_with(name)), "{name}: {written:?}");
+        }
+        let in_two = read("P42;T0:43;a.py:f:1 1\nP42;T1:43;a.py:f:1 2\n").unwrap();
+        assert_eq!(in_two.definitions.iter().filter(|event| matches!(event, Event::Thread(..))).count(), 2);
+    }
+
+    #[test]
+    fn a_mark_of_the_encoding_is_no_part_of_a_name() {
+        assert_eq!(again("\u{feff}main 1\n", Threads::Merged), "main 1\n");
     }
 
     #[test]
