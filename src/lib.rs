@@ -33,6 +33,7 @@ pub mod error;
 pub mod export;
 pub mod memory;
 pub mod output;
+pub mod pattern;
 pub mod printable;
 pub mod python;
 pub mod recording;

@@ -164,6 +164,10 @@ impl Plan {
 fn record(typed: cli::Record) -> Result<Record> {
     let (destination, format) = destination(typed.output, typed.format.as_deref())?;
     let drawing = drawing(typed.drawing, format)?;
+    let lines = if typed.function { Lines::First } else { Lines::Running };
+    let files = if typed.full_filenames { Files::Full } else { Files::Short };
+    let threads = if typed.threads { Threads::Apart } else { Threads::Merged };
+    labels(format, lines, files, threads)?;
     Ok(Record {
         subject: subject(typed.pid.as_deref(), typed.command, "there is nothing to record")?,
         destination,
@@ -178,9 +182,9 @@ fn record(typed: cli::Record) -> Result<Record> {
             max_cpu: max_cpu(typed.max_cpu.as_deref())?,
             gils: !matches!(format.way(), Way::Stacks(_)),
         },
-        lines: if typed.function { Lines::First } else { Lines::Running },
-        files: if typed.full_filenames { Files::Full } else { Files::Short },
-        threads: if typed.threads { Threads::Apart } else { Threads::Merged },
+        lines,
+        files,
+        threads,
         choice: choice(&typed.choice)?,
     })
 }
@@ -366,6 +370,18 @@ fn drawing(typed: cli::Drawing, format: Format) -> Result<Drawing> {
     match drawing == Drawing::default() || format == Format::Flamegraph {
         true => Ok(drawing),
         false => wrong("--inverted and --icicle say how a flame graph is drawn", "as in -o profile.svg"),
+    }
+}
+
+/// Formats that keep everything as it is know of no names made for people.
+fn labels(format: Format, lines: Lines, files: Files, threads: Threads) -> Result<()> {
+    let is_plain = (lines, files, threads) == (Lines::Running, Files::Short, Threads::Merged);
+    match is_plain || !matches!(format, Format::Pysample | Format::JsonLines) {
+        true => Ok(()),
+        false => wrong(
+            "-F, -t and --full-filenames say how frames are shown, and this format keeps lines, files and threads as they are",
+            "leave them out here; `pysample convert` and `report` take them",
+        ),
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use ending::Ending;
-pub use files::{module, short_file};
+pub use files::short_file;
 pub use mixing::Mixing;
 pub use process::{Lost, Process, Processes, program_of};
 pub use replay::{Header, Literal, Replay};
@@ -343,6 +343,55 @@ impl Tally {
         self.stopped.add(stopped);
         self.mixing.add(mixing);
         self.own_cpu += own_cpu;
+    }
+
+    /// What a part of the time has of it, were everything spread evenly. What is the longest and the median stays.
+    pub fn part(&self, share: f64) -> Tally {
+        let part = |number: u64| (number as f64 * share).round() as u64;
+        let Tally {
+            asked,
+            taken,
+            late,
+            failed,
+            dropped,
+            torn,
+            unmapped,
+            invalid,
+            truncated,
+            reads,
+            stretched,
+            spared,
+            stopped: Stopped { count, total, median, longest },
+            mixing: Mixing { kept, found, proved, open, doubtful },
+            own_cpu,
+        } = *self;
+        Tally {
+            // Everything asked became something, of the part as of the whole.
+            asked: match asked == taken + late + failed + stretched + spared {
+                true => [taken, late, failed, stretched, spared].map(part).iter().sum(),
+                false => part(asked),
+            },
+            taken: part(taken),
+            late: part(late),
+            failed: part(failed),
+            dropped: part(dropped),
+            torn: part(torn),
+            unmapped: part(unmapped),
+            invalid: part(invalid),
+            truncated: part(truncated),
+            reads: part(reads),
+            stretched: part(stretched),
+            spared: part(spared),
+            stopped: Stopped { count: part(count), total: total.mul_f64(share), median, longest },
+            mixing: Mixing {
+                kept: part(kept),
+                found: part(found),
+                proved: part(proved),
+                open: part(open),
+                doubtful: part(doubtful),
+            },
+            own_cpu: own_cpu.mul_f64(share),
+        }
     }
 
     /// Counts a thread that could not be read.

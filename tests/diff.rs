@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pysample::aggregate::diff::{Basis, Comparison, Function, FunctionChange, Growth, Input, Limits, Which, growths};
 use pysample::export::flamegraph::{self, Heading};
-use pysample::sample::{Code, GilState, Literal, Replay, StackId, ThreadState};
+use pysample::sample::{Code, Event, GilState, Literal, Replay, StackId, Tally, ThreadState};
 use pysample::view::check::Verdict;
 use pysample::view::diff::Report;
 
@@ -248,6 +248,33 @@ fn time_is_what_threads_take_of_a_second() {
     assert_eq!((by_time.before, by_time.after, by_time.is_significant), (0.5, 1.0, true));
     let by_share = change(&compare(&one, &two, Basis::Share), "work").own;
     assert_eq!((by_share.before, by_share.after, by_share.is_significant), (0.5, 0.5, false));
+}
+
+#[test]
+fn by_time_what_came_after_the_last_account_counts_too() {
+    let record = |told: Option<u64>| {
+        let mut builder = Builder::new(200.0);
+        let thread = builder.thread("MainThread");
+        let stack = builder.stack(&[("work", "app.py", 1)]);
+        // Half of what was asked for was achieved, for ten seconds.
+        for moment in 0..1000 {
+            let at = Duration::from_millis(10 * moment);
+            builder.sample(at, thread, ThreadState::RunsPython, GilState::Held, stack);
+        }
+        let mut recording = builder.end(Duration::from_secs(10));
+        if let Some(seconds) = told {
+            // It was killed some seconds after its last account.
+            recording.events.pop();
+            let tally = Tally { asked: 200 * seconds, taken: 100 * seconds, late: 100 * seconds, ..Tally::default() };
+            recording.events.push(Event::Progress(Duration::from_secs(seconds), tally));
+        }
+        recording
+    };
+    let comparison = compare(&record(None), &record(Some(5)), Basis::Time);
+    let [_, killed] = comparison.sides();
+    assert_eq!(killed.moments, Some(999), "as many as there are in 9.99 s");
+    let own = change(&comparison, "work").own;
+    assert!((own.before - own.after).abs() < 0.01 && !own.is_significant, "{own:?}");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use common::{Running, printed, pysample};
 use nix::sys::signal::Signal;
 use pysample::recording::{Reader, Writer};
 use pysample::sample::{
-    Code, CodeId, Ending, Event, Frame, FrameId, GilState, Header, Process, ProcessId, Sample, StackId, Tally, Thread,
-    ThreadId, ThreadState, Tid, Wanted,
+    Code, CodeId, Ending, Event, Frame, FrameId, GilState, Header, Process, ProcessId, Replay, Sample, StackId, Tally,
+    Thread, ThreadId, ThreadState, Tid, Wanted,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -195,6 +195,138 @@ fn a_part_of_a_recording_is_converted_by_what_is_wanted_of_it() {
     assert!(complaint(&refused).contains("it was recorded with --mode gil"), "{}", complaint(&refused));
 }
 
+/// The same recording as if pysample had been killed: without its end.
+fn without_end(path: &Path) -> PathBuf {
+    let killed = path.with_file_name("killed.pysample");
+    let reader = Reader::open(path).expect("a recording");
+    let mut writer =
+        Writer::new(fs::File::create(&killed).expect("a file"), reader.header()).expect("it can be written");
+    for event in reader.events() {
+        writer.take(&event.expect("it is whole")).expect("it can be written");
+    }
+    writer.leave().expect("it can be written");
+    killed
+}
+
+#[test]
+fn what_is_made_of_a_recording_without_an_end_has_none_either() {
+    let folder = folder();
+    let path = written(&folder);
+    let killed = without_end(&path);
+    let made = folder.path().join("made.pysample");
+    for arguments in [vec!["convert", spelled(&killed)], vec!["merge", spelled(&path), spelled(&killed)]] {
+        let output = pysample(&[&arguments[..], &["-o", spelled(&made)]].concat());
+        let told = complaint(&output);
+        assert!(output.status.success() && told.contains("it has no end"), "{told}");
+        assert!(told.contains(&format!("written: {}", made.display())), "{told}");
+        assert_eq!(report(&made)["ending"], Value::Null);
+        assert!(report(&made)["stacks"].as_u64() >= Some(200));
+        fs::remove_file(&made).expect("a file");
+    }
+    for subcommand in ["diff", "check"] {
+        let told = complaint(&pysample(&[subcommand, spelled(&path), spelled(&killed)]));
+        assert!(told.contains(&format!("{}: it has no end", killed.display())), "{subcommand}: {told}");
+    }
+    // Its account is not known to be whole, so a flame graph does not show it.
+    let svg = printed(&["convert", spelled(&killed), "-o", "-", "-f", "svg"]);
+    assert!(svg.contains("200 stacks of 2 threads") && !svg.contains("errors"), "{svg}");
+}
+
+#[test]
+fn zeros_where_a_machine_went_down_cost_what_they_cover_only() {
+    let folder = folder();
+    let killed = without_end(&written(&folder));
+    let whole = fs::read(&killed).expect("a file");
+    fs::write(&killed, [&whole[..], &[0; 5000]].concat()).expect("a file");
+    let told = report(&killed);
+    assert_eq!(told["stacks"], 200, "{told}");
+    assert!(told["notes"][0].as_str().is_some_and(|note| note.contains("5000 bytes at its end")), "{told}");
+    // In the last block itself.
+    let mut zeroed = whole.clone();
+    let half = whole.len() - 20;
+    zeroed[half..].fill(0);
+    fs::write(&killed, zeroed).expect("a file");
+    let told = report(&killed);
+    assert!(told["notes"][0].as_str().is_some_and(|note| note.contains("bytes at its end")), "{told}");
+}
+
+#[test]
+fn a_recording_is_nobody_elses_to_write_to_while_it_is_made() {
+    let (target, folder) = (spinning(), folder());
+    let (path, pid) = (folder.path().join("run.pysample"), target.pid().to_string());
+    let mut command = Command::new(PYSAMPLE);
+    command.args(["record", "-r", "200", "-i", "-o", spelled(&path), "--pid", &pid]);
+    let recording = Recording::run(&mut command);
+    wait_until("a sample is in the file", || report_of(&path).is_some());
+    let second = pysample(&["record", "-d", "0.1", "-o", spelled(&path), "--pid", &pid]);
+    let told = complaint(&second);
+    assert_eq!(second.status.code(), Some(1), "{told}");
+    assert!(told.contains("another pysample is recording to it"), "{told}");
+    recording.signal(Signal::SIGTERM);
+    wait_until("it has ended", || Reader::open(&path).is_ok_and(|reader| reader.ending() == Some(Ending::Stopped)));
+    drop(recording);
+    assert!(report(&path)["stacks"].as_u64().is_some_and(|stacks| stacks > 0));
+}
+
+/// The first sample in a file that is being written.
+fn report_of(path: &Path) -> Option<Sample> {
+    let reader = Reader::open(path).ok()?;
+    reader.events().find_map(|event| match event {
+        Ok(Event::Sample(sample)) => Some(sample),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_filter_that_leaves_nothing_says_so() {
+    let folder = folder();
+    let path = written(&folder);
+    let output = pysample(&["convert", spelled(&path), "-o", "-", "--threads", "nosuch"]);
+    let told = complaint(&output);
+    assert!(told.contains("leaves out all 200 samples of 2 threads"), "{told}");
+    assert!(printed(&["report", spelled(&path), "--from", "7"]).contains("leaves out all 200 samples"));
+    assert!(complaint(&pysample(&["convert", spelled(&path), "-o", "-", "--threads", "worker-1"])).is_empty());
+}
+
+#[test]
+fn threads_of_a_part_are_those_that_are_in_it() {
+    let folder = folder();
+    let path = written(&folder);
+    let svg = printed(&["convert", spelled(&path), "-o", "-", "-f", "svg", "--threads", "worker-1"]);
+    assert!(svg.contains("100 stacks of 1 thread "), "{svg}");
+    assert!(printed(&["report", spelled(&path), "--threads", "worker-1"]).contains("100 of 1 thread,"));
+}
+
+#[test]
+fn recordings_of_unlike_modes_are_not_compared() {
+    let folder = folder();
+    let path = written(&folder);
+    let part = folder.path().join("part.pysample");
+    printed(&["convert", spelled(&path), "-o", spelled(&part), "--mode", "cpu"]);
+    for subcommand in ["diff", "check"] {
+        let output = pysample(&[subcommand, spelled(&path), spelled(&part)]);
+        let told = complaint(&output);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("--mode wall, one with --mode cpu") && told.contains("convert IN --mode cpu"), "{told}");
+        assert!(pysample(&[subcommand, spelled(&part), spelled(&part)]).status.success());
+    }
+}
+
+/// The whole and a part of it are of one program that does the same all the time.
+#[test]
+fn by_time_a_part_takes_what_the_whole_takes() {
+    let folder = folder();
+    let path = written(&folder);
+    let part = folder.path().join("part.pysample");
+    printed(&["convert", spelled(&path), "-o", spelled(&part), "--from", "0.25", "--to", "0.75"]);
+    let diff = printed(&["diff", "--json", "--by", "time", spelled(&path), spelled(&part)]);
+    let diff: Value = serde_json::from_str(&diff).expect("JSON");
+    assert_eq!((&diff["after"]["elapsed"], &diff["after"]["moments"]), (&0.5.into(), &50.into()), "{diff}");
+    for function in diff["functions"].as_array().expect("a list") {
+        assert_eq!(function["self"]["before"], function["self"]["after"], "{function}");
+    }
+}
+
 #[test]
 fn a_file_that_is_damaged_is_refused_before_anything_is_written() {
     let folder = folder();
@@ -282,6 +414,17 @@ fn a_report_fits_a_terminal() {
 }
 
 /// After an intended change, `PYSAMPLE_BLESS=1` writes the golden files anew.
+#[test]
+fn a_report_cuts_files_rather_than_functions() {
+    let folder = folder();
+    let path = folder.path().join("long.txt");
+    let deep = "deep/".repeat(20);
+    fs::write(&path, format!("Application.Handler.dispatch ({deep}handlers.py:7) 3\n")).expect("a file");
+    let text = printed(&["report", "--full-filenames", spelled(&path)]);
+    assert!(text.contains("  Application.Handler.dispatch (…") && text.contains("p/handlers.py:7)"), "{text}");
+    assert!(text.lines().filter(|line| line.contains("dispatch")).all(|line| line.chars().count() <= 80), "{text}");
+}
+
 #[test]
 fn a_report_is_as_it_was() {
     let folder = folder();

@@ -1,9 +1,6 @@
 //! Which samples somebody wants to see: of which threads, and without which code. What is left out is counted.
 
-use std::borrow::Cow;
-
-use glob::Pattern;
-
+use crate::pattern::Pattern;
 use crate::sample::{Code, Event, ProcessId, Sample, StackId, Tid};
 
 /// What is asked for. Without rules, everything is.
@@ -56,31 +53,10 @@ impl Rules {
         self.threads.is_empty() || self.threads.iter().any(|rule| rule.picks(thread))
     }
 
-    /// Whether code is not wanted: a pattern matches its qualified name or the last part of it, its file or what is left
-    /// of it after any `/`, or that as the name of a module.
+    /// Whether code is not wanted.
     pub fn exclude(&self, function: &str, file: &str) -> bool {
-        self.exclude.iter().any(|pattern| {
-            let last = function.rsplit('.').next().unwrap_or(function);
-            pattern.matches(function) || pattern.matches(last) || below(file).any(|path| is_file(pattern, path))
-        })
+        self.exclude.iter().any(|pattern| pattern.matches_code(function, file))
     }
-}
-
-fn is_file(pattern: &Pattern, path: &str) -> bool {
-    pattern.matches(path) || module(path).is_some_and(|module| pattern.matches(&module))
-}
-
-/// A path, and what is left of it after each `/`.
-fn below(path: &str) -> impl Iterator<Item = &str> {
-    let rests = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
-    std::iter::once(path).chain(rests).filter(|rest| !rest.is_empty())
-}
-
-/// `a/b.py` and `a/b/__init__.py` as `a.b`.
-fn module(path: &str) -> Option<Cow<'_, str>> {
-    let path = path.strip_suffix(".py")?;
-    let path = path.strip_suffix("/__init__").unwrap_or(path);
-    Some(if path.contains('/') { path.replace('/', ".").into() } else { path.into() })
 }
 
 /// What was left out.
@@ -220,28 +196,6 @@ mod tests {
         assert!(main.pick(who(42, "renamed")) && !main.pick(who(43, "MainThread")));
         assert!(main.pick(Who { os_thread_id: None, ..who(0, "MainThread") }));
         assert!(Rules::default().pick(who(1, "x")));
-    }
-
-    #[test]
-    fn code_is_excluded_by_function_file_or_module() {
-        let file = "/usr/lib/python3.11/concurrent/futures/thread.py";
-        for pattern in [
-            "Condition.wait",
-            "wait",
-            "*.wait",
-            "/usr/lib/*",
-            "thread.py",
-            "futures/thread.py",
-            "concurrent.futures.thread",
-            "concurrent.*",
-        ] {
-            assert!(excluding(pattern).exclude("Condition.wait", file), "{pattern}");
-        }
-        for pattern in ["Condition", "wai", "threa", "hread.py", "utures.thread", "/lib/*"] {
-            assert!(!excluding(pattern).exclude("Condition.wait", file), "{pattern}");
-        }
-        assert!(excluding("asyncio").exclude("f", "/lib/asyncio/__init__.py"));
-        assert!(excluding("<string>").exclude("f", "<string>"));
     }
 
     /// Two threads, a stack `main > wait` and one `main`.

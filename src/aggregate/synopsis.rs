@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
-use crate::sample::{Event, Process, Replay, Tally, define};
+use rustc_hash::FxHashSet;
+
+use crate::sample::{Event, Process, Replay, Tally, ThreadId, define};
 
 /// A recording at a glance. What it holds does not grow with the number of samples.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +16,7 @@ pub struct Synopsis {
     stacks: u64,
     frameless: u64,
     thread_count: usize,
+    threads_seen: FxHashSet<ThreadId>,
     /// A bit for each stack: whether it was seen.
     seen: Vec<u64>,
     last: Duration,
@@ -44,6 +47,7 @@ impl Synopsis {
             Event::Thread(id, _) => self.thread_count = self.thread_count.max(id.index() + 1),
             Event::Sample(sample) => {
                 self.last = sample.at;
+                self.threads_seen.insert(sample.thread);
                 match sample.stack {
                     Some(stack) => self.see(stack.index()),
                     None => self.frameless += 1,
@@ -98,6 +102,11 @@ impl Synopsis {
         self.thread_count
     }
 
+    /// How many threads samples are of: of a part of a recording, those that are in it.
+    pub fn threads_seen(&self) -> usize {
+        self.threads_seen.len()
+    }
+
     /// How long it took: as it was told last, or up to the last sample.
     pub fn elapsed(&self) -> Duration {
         self.progress.map_or(self.last, |(elapsed, _)| elapsed.max(self.last))
@@ -117,7 +126,7 @@ impl Synopsis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{FrameId, GilState, ProcessId, Sample, StackId, ThreadId, ThreadState};
+    use crate::sample::{FrameId, GilState, ProcessId, Sample, StackId, ThreadState};
 
     fn sample(millis: u64, stack: Option<u32>) -> Event {
         let (at, thread, stack) = (Duration::from_millis(millis), ThreadId(0), stack.map(StackId));

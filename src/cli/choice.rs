@@ -17,7 +17,7 @@ pub struct Choice {
     #[arg(long)]
     pub main_thread: bool,
 
-    /// Leave out stacks with such a function, module or file in them (`*` stands for any letters); may be given more than once
+    /// Leave out stacks with such a function, module, both (json.decoder.*) or file in them (`*` stands for any letters); may be given more than once
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<String>,
 }

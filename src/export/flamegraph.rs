@@ -112,7 +112,7 @@ fn write_empty(heading: &Heading, out: &mut dyn Write) -> io::Result<()> {
 <g font-family="monospace" font-size="12" text-anchor="middle">
 <text x="600" y="30" font-size="17">{title}</text>
 <text x="600" y="54" fill="#707070">{subtitle}</text>
-<text x="600" y="88">No samples: no Python stack was seen while recording.</text>
+<text x="600" y="88">No samples: no Python stack was seen, or none is left of those that were.</text>
 </g>
 </svg>
 "##
@@ -176,7 +176,11 @@ mod tests {
         let document = parsed(&svg);
         assert_eq!(
             texts(&document, "text"),
-            ["<app & \\x1b[31m>", "5 stacks", "No samples: no Python stack was seen while recording."]
+            [
+                "<app & \\x1b[31m>",
+                "5 stacks",
+                "No samples: no Python stack was seen, or none is left of those that were."
+            ]
         );
     }
 

@@ -1,8 +1,8 @@
 //! Whom and what to look at: which processes, threads and stacks.
 
-use glob::Pattern;
 use pysample::aggregate::{Rules, ThreadRule};
 use pysample::error::Result;
+use pysample::pattern::Pattern;
 
 use super::wrong;
 use crate::cli;
@@ -43,12 +43,13 @@ fn thread(typed: &str) -> Result<ThreadRule> {
     }
 }
 
-fn pattern(typed: &str) -> Result<Pattern> {
+/// What was typed for names of threads or of code.
+pub fn pattern(typed: &str) -> Result<Pattern> {
     let hint = "`*` stands for any letters, `?` for one, [abc] for one of these; [*] is a star";
     if typed.is_empty() {
         return wrong("a pattern is empty", hint);
     }
-    Pattern::new(typed).or_else(|error| wrong(format!("'{typed}' is not a pattern: {}", error.msg), hint))
+    Pattern::new(typed).or_else(|why| wrong(format!("'{typed}' is not a pattern: {why}"), hint))
 }
 
 #[cfg(test)]

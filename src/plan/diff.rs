@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use pysample::aggregate::diff::{Basis, Function};
 use pysample::error::Result;
 use pysample::export::Files;
-use wildmatch::WildMatch;
+use pysample::pattern::Pattern;
 
+use super::choice::pattern;
 use super::{Shape, wrong};
 use crate::cli::diff as cli;
 
@@ -68,7 +69,7 @@ pub struct Judging {
 #[derive(Debug)]
 pub struct Allowance {
     usual: f64,
-    exceptions: Vec<(WildMatch, f64)>,
+    exceptions: Vec<(Pattern, f64)>,
 }
 
 impl Allowance {
@@ -80,12 +81,12 @@ impl Allowance {
 
     /// The patterns that match none of these.
     pub fn idle(&self, functions: &[Function]) -> Vec<String> {
-        let is_idle = |pattern: &WildMatch| !functions.iter().any(|function| matches(pattern, function));
+        let is_idle = |pattern: &Pattern| !functions.iter().any(|function| matches(pattern, function));
         self.exceptions.iter().filter(|(pattern, _)| is_idle(pattern)).map(|(pattern, _)| pattern.to_string()).collect()
     }
 }
 
-fn matches(pattern: &WildMatch, function: &Function) -> bool {
+fn matches(pattern: &Pattern, function: &Function) -> bool {
     pattern.matches(&function.function) || pattern.matches(&format!("{}:{}", function.file, function.function))
 }
 
@@ -107,7 +108,7 @@ pub fn check(typed: cli::Check) -> Result<Check> {
             usual: percentage(&typed.max_growth)?,
             exceptions: typed.functions.iter().map(|typed| exception(typed)).collect::<Result<_>>()?,
         },
-        least: percentage(&typed.min_share)?,
+        least: least(&typed.min_share)?,
         base: typed.base,
         new: typed.new,
         markdown: typed.markdown,
@@ -143,16 +144,28 @@ fn judging(typed: &cli::Judging) -> Result<Judging> {
     Ok(Judging { basis, confidence, files })
 }
 
-fn exception(typed: &str) -> Result<(WildMatch, f64)> {
+fn exception(typed: &str) -> Result<(Pattern, f64)> {
     match typed.rsplit_once('=') {
-        Some((pattern, share)) if !pattern.is_empty() => Ok((WildMatch::new(pattern), percentage(share)?)),
+        Some((name, share)) if !name.is_empty() => Ok((pattern(name)?, percentage(share)?)),
         _ => wrong(format!("'{typed}' is not a limit for functions"), "a pattern and a percentage, as in 'parse*=3%'"),
     }
 }
 
 /// Reads `5`, `0.5`, `2.5%`.
+/// A share of all: more than all is nothing's.
+fn least(typed: &str) -> Result<f64> {
+    match percentage(typed)? {
+        share if share <= 1.0 => Ok(share),
+        _ => wrong(
+            format!("'{typed}' is not a share: nothing takes more than all"),
+            "a percentage, as in --min-share 1%",
+        ),
+    }
+}
+
 fn percentage(typed: &str) -> Result<f64> {
-    match typed.trim().trim_end_matches('%').trim_end().parse::<f64>() {
+    let typed = typed.trim();
+    match typed.strip_suffix('%').unwrap_or(typed).trim_end().parse::<f64>() {
         Ok(percent) if percent >= 0.0 && percent.is_finite() => Ok(percent / 100.0),
         _ => wrong(format!("'{typed}' is not a percentage"), "a number that is not negative, as in 5 or 2.5%"),
     }
@@ -223,6 +236,9 @@ mod tests {
             "check a b --max-growth nan",
             "check a b --function f",
             "check a b --function =3%",
+            "check a b --function [a=3%",
+            "check a b --min-share 101",
+            "check a b --max-growth 5%%",
         ] {
             assert!(plan(arguments).is_err(), "{arguments}");
         }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use pysample::error::Result;
 use pysample::export::flamegraph::Drawing;
 use pysample::export::{Files, Lines, Threads};
-use pysample::recording::{Filter, Pattern};
+use pysample::pattern::Pattern;
+use pysample::recording::Filter;
 
-use super::{Destination, Format, LONGEST, Shape, destination, drawing, mode, shape, wrong};
+use super::choice::pattern;
+use super::{Destination, Format, LONGEST, Shape, destination, drawing, labels, mode, shape, wrong};
 use crate::cli::recordings as cli;
 
 /// A recording to write in another format.
@@ -59,15 +61,19 @@ pub struct Report {
 /// What is to be converted.
 pub fn convert(typed: cli::Convert) -> Result<Convert> {
     let (destination, format) = destination(Some(typed.output), typed.format.as_deref())?;
+    let lines = if typed.function { Lines::First } else { Lines::Running };
+    let files = if typed.full_filenames { Files::Full } else { Files::Short };
+    let threads = if typed.by_thread { Threads::Apart } else { Threads::Merged };
+    labels(format, lines, files, threads)?;
     Ok(Convert {
         input: input(typed.input)?,
         destination,
         format,
         drawing: drawing(typed.drawing, format)?,
         filter: filter(&typed.filters)?,
-        lines: if typed.function { Lines::First } else { Lines::Running },
-        files: if typed.full_filenames { Files::Full } else { Files::Short },
-        threads: if typed.by_thread { Threads::Apart } else { Threads::Merged },
+        lines,
+        files,
+        threads,
     })
 }
 
@@ -77,7 +83,9 @@ pub fn merge(typed: cli::Merge) -> Result<Merge> {
     if inputs.iter().filter(|path| *path == Path::new("-")).count() > 1 {
         return wrong("standard input can be read once", "give the others as files");
     }
-    let (destination, format) = destination(Some(typed.output), None)?;
+    // A name without an ending says nothing else.
+    let format = typed.output.extension().is_none().then_some("pysample");
+    let (destination, format) = destination(Some(typed.output), format)?;
     match (&destination, format) {
         (Destination::Stdout, _) | (_, Format::Pysample) => Ok(Merge { inputs, destination }),
         _ => wrong(
@@ -111,7 +119,7 @@ fn input(typed: PathBuf) -> Result<PathBuf> {
 
 /// Which samples are wanted.
 pub fn filter(typed: &cli::Filters) -> Result<Filter> {
-    let patterns = |typed: &[String]| typed.iter().map(|text| Pattern::new(text)).collect();
+    let patterns = |typed: &[String]| typed.iter().map(|text| pattern(text)).collect::<Result<Vec<Pattern>>>();
     let (from, to) = (typed.from.as_deref().map(time).transpose()?, typed.to.as_deref().map(time).transpose()?);
     if let (Some(from), Some(to)) = (from, to)
         && from >= to
@@ -119,9 +127,9 @@ pub fn filter(typed: &cli::Filters) -> Result<Filter> {
         return wrong("--from is not before --to", "as in --from 2 --to 3.5");
     }
     Ok(Filter {
-        threads: patterns(&typed.threads),
-        include: patterns(&typed.include),
-        exclude: patterns(&typed.exclude),
+        threads: patterns(&typed.threads)?,
+        include: patterns(&typed.include)?,
+        exclude: patterns(&typed.exclude)?,
         from,
         to,
         wanted: typed.mode.as_deref().map(mode).transpose()?,

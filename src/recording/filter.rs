@@ -5,11 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use wildmatch::WildMatch;
 
+use crate::pattern::Pattern;
 use crate::sample::{
-    Code, Event, Frame, GilState, Header, Replay, Sample, Thread, ThreadId, ThreadState, Wanted, define, module,
-    short_file,
+    Code, Event, Frame, GilSample, GilState, Header, Replay, Sample, Tally, Thread, ThreadId, ThreadState, Wanted,
+    define,
 };
 
 /// Which samples are wanted. One that is empty wants all.
@@ -29,44 +29,44 @@ pub struct Filter {
     pub wanted: Option<Wanted>,
 }
 
-/// Text in which `*` stands for any text and `?` for any character.
-///
-/// A frame is matched if its qualified function name is, its module (`json.decoder`), both
-/// (`json.decoder.JSONDecoder.decode`), or its file, in full or from the entry of `sys.path` on.
-#[derive(Clone, Debug)]
-pub struct Pattern {
-    text: String,
-    glob: WildMatch,
-}
-
-impl Pattern {
-    /// What was typed.
-    pub fn new(text: &str) -> Pattern {
-        Pattern { text: text.into(), glob: WildMatch::new(text) }
-    }
-
-    fn matches_thread(&self, thread: &Thread) -> bool {
-        let is_id = |id: String| id == self.text;
-        thread.os_thread_id.is_some_and(|id| is_id(id.to_string()))
-            || is_id(thread.python_thread_id.to_string())
-            || is_id(format!("{:#x}", thread.python_thread_id))
-            || self.glob.matches(thread.name.as_deref().unwrap_or("unnamed"))
-    }
-
-    fn matches_code(&self, code: &Code, search_path: &[String]) -> bool {
-        let module = module(&code.file, search_path);
-        self.glob.matches(&code.function)
-            || self.glob.matches(&module)
-            || self.glob.matches(&format!("{module}.{}", code.function))
-            || self.glob.matches(&code.file)
-            || self.glob.matches(short_file(&code.file, search_path))
-    }
+/// Whether a thread has such a name or id.
+fn matches_thread(pattern: &Pattern, thread: &Thread) -> bool {
+    let is_id = |id: String| id == pattern.text();
+    thread.os_thread_id.is_some_and(|id| is_id(id.to_string()))
+        || is_id(thread.python_thread_id.to_string())
+        || is_id(format!("{:#x}", thread.python_thread_id))
+        || pattern.matches(thread.name.as_deref().unwrap_or("unnamed"))
 }
 
 impl Filter {
     /// Whether a recording of some threads has all that would be in one of others.
     pub fn can_narrow(recorded: Wanted, wanted: Wanted) -> bool {
         recorded == wanted || recorded == Wanted::All
+    }
+
+    /// Whether it leaves everything in.
+    pub fn is_empty(&self) -> bool {
+        let Filter { threads, include, exclude, from, to, wanted } = self;
+        threads.is_empty()
+            && include.is_empty()
+            && exclude.is_empty()
+            && from.is_none()
+            && to.is_none()
+            && wanted.is_none()
+    }
+
+    fn parts_time(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
+    /// What is wanted, with the time since the part began.
+    fn moved(&self, event: Event) -> Event {
+        let from = self.from.unwrap_or_default();
+        match event {
+            Event::Sample(sample) => Event::Sample(Sample { at: sample.at.saturating_sub(from), ..sample }),
+            Event::Gil(gil) => Event::Gil(GilSample { at: gil.at.saturating_sub(from), ..gil }),
+            event => event,
+        }
     }
 
     fn wants_time(&self, at: Duration) -> bool {
@@ -83,20 +83,25 @@ impl Filter {
     }
 }
 
-/// A part of a recording. Its account is that of the whole.
+/// A part of a recording.
+///
+/// A part of its time begins at its own beginning: its times count from there. Its account is what the part has of that of
+/// the whole by its share of the time. For all else that is left out the account stays that of the whole: as many moments
+/// were looked at.
 pub struct Filtered<'a> {
     inner: &'a dyn Replay,
     filter: Filter,
-    search_path: Vec<String>,
     header: Header,
 }
 
 impl<'a> Filtered<'a> {
-    /// What a filter leaves of a recording; `search_path` is every entry that its `sys.path` had.
-    pub fn new(inner: &'a dyn Replay, filter: Filter, search_path: Vec<String>) -> Filtered<'a> {
+    /// What a filter leaves of a recording.
+    pub fn new(inner: &'a dyn Replay, filter: Filter) -> Filtered<'a> {
         let header = inner.header().clone();
-        let header = Header { wanted: filter.wanted.unwrap_or(header.wanted), ..header };
-        Filtered { inner, filter, search_path, header }
+        let wanted = filter.wanted.unwrap_or(header.wanted);
+        let started = header.started.checked_add(filter.from.unwrap_or_default()).unwrap_or(header.started);
+        let header = Header { wanted, started, ..header };
+        Filtered { inner, filter, header }
     }
 }
 
@@ -112,11 +117,17 @@ impl Replay for Filtered<'_> {
             codes: Vec::new(),
             frames: Vec::new(),
             stacks: Vec::new(),
+            last: Duration::ZERO,
+            account: None,
         };
         self.inner.replay(&mut |event| match seen.wants(&event) {
-            true => take(event),
+            true => take(self.filter.moved(event)),
             false => Ok(()),
-        })
+        })?;
+        match seen.part() {
+            Some((elapsed, tally)) => take(Event::Progress(elapsed, tally)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -127,6 +138,10 @@ struct Seen<'a> {
     codes: Vec<Matched>,
     frames: Vec<Matched>,
     stacks: Vec<Matched>,
+    /// When the last sample was, wanted or not.
+    last: Duration,
+    /// The account of the whole, where a part of the time is wanted.
+    account: Option<(Duration, Tally)>,
 }
 
 /// Whether something is, or is called by something, that a pattern matches.
@@ -140,9 +155,13 @@ impl Seen<'_> {
     fn wants(&mut self, event: &Event) -> bool {
         let filter = &self.filtered.filter;
         match event {
+            Event::Progress(elapsed, tally) if filter.parts_time() => {
+                self.account = Some((*elapsed, *tally));
+                return false;
+            }
             Event::Thread(id, thread) => {
                 if !filter.threads.is_empty() {
-                    self.threads.insert(*id, filter.threads.iter().any(|pattern| pattern.matches_thread(thread)));
+                    self.threads.insert(*id, filter.threads.iter().any(|pattern| matches_thread(pattern, thread)));
                 }
             }
             Event::Code(id, code) => {
@@ -160,15 +179,29 @@ impl Seen<'_> {
                 define(&mut self.stacks, id.index(), Matched { included, excluded: own.excluded || callers.excluded });
             }
             Event::Gil(sample) => return filter.wants_time(sample.at),
-            Event::Sample(sample) => return self.wants_sample(sample),
+            Event::Sample(sample) => {
+                self.last = sample.at;
+                return self.wants_sample(sample);
+            }
             Event::Process(..) | Event::SearchPath(_) | Event::Progress(..) | Event::Remark(_) => {}
         }
         true
     }
 
+    /// The account of a part of the time: how long it is, and its share of the account of the whole.
+    fn part(&self) -> Option<(Duration, Tally)> {
+        let (told, tally) = self.account?;
+        let Filter { from, to, .. } = self.filtered.filter;
+        let whole = told.max(self.last);
+        let elapsed = to.map_or(whole, |to| to.min(whole)).saturating_sub(from.unwrap_or_default());
+        let share = if told.is_zero() { 0.0 } else { elapsed.as_secs_f64() / told.as_secs_f64() };
+        Some((elapsed, tally.part(share)))
+    }
+
     fn code(&self, code: &Code) -> Matched {
-        let Filtered { filter, search_path, .. } = self.filtered;
-        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches_code(code, search_path));
+        let Filtered { filter, .. } = self.filtered;
+        let any =
+            |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches_code(&code.function, &code.file));
         Matched { included: any(&filter.include), excluded: any(&filter.exclude) }
     }
 
@@ -188,7 +221,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::sample::{CodeId, FrameId, GilHeld, GilSample, Literal, ProcessId, StackId, Tid};
+    use crate::sample::{CodeId, FrameId, GilHeld, Literal, ProcessId, StackId, Tid};
 
     /// main calls json's dumps and, in another thread, Worker.run; a third thread has no frames.
     fn recording() -> Literal {
@@ -252,13 +285,14 @@ mod tests {
         }
     }
 
-    /// The samples that are left: their milliseconds and threads.
+    /// The samples that are left: their milliseconds in the whole, and threads.
     fn left(filter: Filter) -> Vec<(u128, u32)> {
-        let (recording, path) = (recording(), vec!["/lib".into(), "/srv".into()]);
+        let recording = recording();
+        let from = filter.from.unwrap_or_default();
         let mut left = Vec::new();
-        let taken = Filtered::new(&recording, filter, path).replay(&mut |event| {
+        let taken = Filtered::new(&recording, filter).replay(&mut |event| {
             if let Event::Sample(sample) = event {
-                left.push((sample.at.as_millis(), sample.thread.0));
+                left.push(((from + sample.at).as_millis(), sample.thread.0));
             }
             Ok(())
         });
@@ -267,7 +301,7 @@ mod tests {
     }
 
     fn patterns(texts: &[&str]) -> Vec<Pattern> {
-        texts.iter().map(|text| Pattern::new(text)).collect()
+        texts.iter().map(|text| Pattern::new(text).unwrap()).collect()
     }
 
     const ALL: [(u128, u32); 5] = [(10, 0), (10, 1), (20, 0), (20, 1), (30, 1)];
@@ -288,10 +322,10 @@ mod tests {
 
     #[test]
     fn a_frame_is_matched_by_function_module_both_and_file() {
-        for text in ["dumps", "json", "json.dumps", "json.*", "json/__init__.py", "/lib/*", "d?mps"] {
+        for text in ["dumps", "json", "json.dumps", "json.*", "json/__init__.py", "/lib/*", "d?mps", "lib.json"] {
             assert_eq!(left(Filter { include: patterns(&[text]), ..Filter::default() }), [(10, 0)], "{text}");
         }
-        for text in ["Worker.run", "jobs.worker", "jobs.*", "*.run"] {
+        for text in ["Worker.run", "run", "jobs.worker", "jobs.*", "*.run", "worker.py"] {
             let filter = Filter { exclude: patterns(&[text]), ..Filter::default() };
             assert_eq!(left(filter), [(10, 0), (20, 0), (30, 1)], "{text}");
         }
@@ -315,6 +349,35 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_the_time_has_its_own_beginning_and_its_share_of_the_account() {
+        let mut recording = recording();
+        let tally = Tally { asked: 100, taken: 80, late: 20, ..Tally::default() };
+        recording.events.push(Event::Progress(Duration::from_millis(100), tally));
+        let part = |from, to| {
+            let millis = |n| Some(Duration::from_millis(n));
+            let filter = Filter { from: millis(from), to: millis(to), ..Filter::default() };
+            let filtered = Filtered::new(&recording, filter);
+            let (mut at, mut accounts) = (Vec::new(), Vec::new());
+            let replayed = filtered.replay(&mut |event| {
+                match event {
+                    Event::Sample(sample) => at.push(sample.at.as_millis()),
+                    Event::Progress(elapsed, tally) => {
+                        accounts.push((elapsed.as_millis(), tally.asked, tally.taken, tally.late));
+                    }
+                    _ => {}
+                }
+                Ok(())
+            });
+            replayed.unwrap();
+            let began = filtered.header().started.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            (began.as_millis(), at, accounts)
+        };
+        assert_eq!(part(15, 65), (15, vec![5, 5, 15], vec![(50, 50, 40, 10)]));
+        assert_eq!(part(90, 500), (90, vec![], vec![(10, 10, 8, 2)]), "it ends where the whole does");
+        assert_eq!(part(500, 600), (500, vec![], vec![(0, 0, 0, 0)]));
+    }
+
+    #[test]
     fn a_mode_is_what_the_sampler_would_have_chosen() {
         let of = |wanted| left(Filter { wanted: Some(wanted), ..Filter::default() });
         assert_eq!(of(Wanted::Running), [(10, 0), (20, 0), (20, 1)]);
@@ -333,7 +396,7 @@ mod tests {
                 gils += u32::from(matches!(event, Event::Gil(_)));
                 Ok(())
             };
-            Filtered::new(&recording, filter, Vec::new()).replay(count).unwrap();
+            Filtered::new(&recording, filter).replay(count).unwrap();
             gils
         };
         assert_eq!(count(Filter { threads: patterns(&["x"]), ..Filter::default() }), 1);

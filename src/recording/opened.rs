@@ -76,6 +76,11 @@ impl Opened {
         !self.header().pysample.is_empty()
     }
 
+    /// Whether its end is missing: pysample was ended by force, or still records.
+    pub fn is_unended(&self) -> bool {
+        matches!(self, Opened::Own(reader) if reader.ending().is_none())
+    }
+
     /// Why it ended; `None` where that is not known.
     pub fn ending(&self) -> Option<Ending> {
         match self {

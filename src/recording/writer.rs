@@ -160,10 +160,21 @@ impl<W: Write> Writer<W> {
 
     /// Writes what is left, and why the recording ended.
     pub fn finish(mut self, ending: Ending) -> io::Result<W> {
-        self.progress_due = Duration::ZERO;
-        self.flush()?;
+        self.flush_all()?;
         self.write_plain(Kind::End, &End { ending })?;
         Ok(self.out)
+    }
+
+    /// Writes what is left, and no end: what is taken from a recording without one has none either.
+    pub fn leave(mut self) -> io::Result<W> {
+        self.flush_all()?;
+        Ok(self.out)
+    }
+
+    /// As [`Writer::flush`], with the account, be it due or not.
+    fn flush_all(&mut self) -> io::Result<()> {
+        self.progress_due = Duration::ZERO;
+        self.flush()
     }
 
     fn size(&self) -> usize {

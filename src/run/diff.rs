@@ -8,11 +8,13 @@ use pysample::error::{Error, Result};
 use pysample::export::flamegraph::{self, Heading};
 use pysample::export::{Files, Labels, html};
 use pysample::output::Output;
-use pysample::sample::{Code, Replay};
+use pysample::sample::{Code, Header, Replay};
 use pysample::view::check::Verdict;
 use pysample::view::diff::Report;
+use pysample::view::report::mode;
 
 use super::open::{open_recording, unusable};
+use super::recordings::tell_written;
 use super::{Exit, print, tell};
 use crate::plan::Shape;
 use crate::plan::diff::{Check, Diff, Judging, Sink};
@@ -82,11 +84,9 @@ struct Inputs {
 impl Inputs {
     fn open(before: &Path, after: &Path, judging: Judging) -> Result<Inputs> {
         let name = |path: &Path| path.display().to_string();
-        Ok(Inputs {
-            recordings: [labelled(before, judging.files)?, labelled(after, judging.files)?],
-            names: [name(before), name(after)],
-            basis: judging.basis,
-        })
+        let recordings = [labelled(before, judging.files)?, labelled(after, judging.files)?];
+        same_mode(recordings.each_ref().map(|(recording, _)| recording.header()))?;
+        Ok(Inputs { recordings, names: [name(before), name(after)], basis: judging.basis })
     }
 
     fn names(&self) -> [&str; 2] {
@@ -110,6 +110,24 @@ impl Inputs {
     }
 }
 
+/// Samples of threads that run and of all threads do not mean the same. Of collapsed stacks it is not known what they are.
+fn same_mode(headers: [&Header; 2]) -> Result<()> {
+    let [before, after] = headers.map(|header| mode(header.wanted));
+    if before == after || headers.iter().any(|header| header.pysample.is_empty()) {
+        return Ok(());
+    }
+    let hint = match [before, after].iter().find(|mode| **mode != "wall") {
+        Some(narrow) if [before, after].contains(&"wall") => {
+            format!("`pysample convert IN --mode {narrow} -o OUT.pysample` makes such a one of the one of --mode wall")
+        }
+        _ => "record both with the same --mode".into(),
+    };
+    wrong(
+        format!("one was recorded with --mode {before}, one with --mode {after}: their samples do not mean the same"),
+        &hint,
+    )
+}
+
 fn labelled(path: &Path, files: Files) -> Result<(Box<dyn Replay>, Labels)> {
     let recording = open_recording(path)?;
     let synopsis =
@@ -127,7 +145,7 @@ fn heading(comparison: &Comparison, [before, after]: [&str; 2]) -> Heading {
 }
 
 fn write(output: Output, fill: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) -> Result<Exit> {
-    output.write(fill)?;
+    tell_written(&super::record::write(output, fill)?);
     Ok(Exit::Done)
 }
 

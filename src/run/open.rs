@@ -8,13 +8,17 @@ use pysample::error::{Error, Result};
 use pysample::recording::{Collapsed, Opened};
 use pysample::sample::{Event, Header, Replay, Sample};
 
+use super::recordings::tell_notes;
+
 /// A recording in a file; `-` is standard input.
 ///
 /// # Errors
 ///
 /// What is wrong with the file.
 pub fn open_recording(path: &Path) -> Result<Box<dyn Replay>> {
-    Ok(match Opened::open(path).map_err(unusable)? {
+    let opened = Opened::open(path).map_err(unusable)?;
+    tell_notes(&opened, path);
+    Ok(match opened {
         Opened::Collapsed(stacks) => Box::new(Timeless::new(stacks)),
         own @ Opened::Own(_) => Box::new(own),
     })

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use pysample::aggregate::{CallTree, Rules};
+use pysample::aggregate::{CallTree, LeftOut, Rules};
 use pysample::error::{Error, Result};
 use pysample::export::flamegraph::Heading;
 use pysample::export::{Folded, Labels, Processes, Threads};
@@ -16,7 +16,7 @@ use pysample::view::summary::{Profile, Summary, hertz, threads};
 
 use super::described::{Described, file_name};
 use super::follow::Recorded;
-use super::kept::{Kept, Samples};
+use super::kept::{Disk, Kept, Samples};
 use super::session::Purpose;
 use super::sources::Sources;
 use super::spool::Spool;
@@ -86,7 +86,12 @@ impl Purpose for Record {
         if summary.written.is_some() {
             tell(summary.to_string().trim_end());
         }
-        if profile.stacks == 0 && summary.tally.taken > 0 {
+        let LeftOut { threads, excluded } = summary.left_out;
+        if profile.stacks == 0 && threads + excluded > 0 {
+            tell(
+                "  hint: --thread, --main-thread and --exclude left out all there was; `pysample dump` shows what threads are called",
+            );
+        } else if profile.stacks == 0 && summary.tally.taken > 0 {
             match self.sampling.wanted {
                 Wanted::Running => {
                     tell("  hint: no thread was seen running Python code; -i counts those that wait, too")
@@ -114,7 +119,7 @@ impl Record {
                 let folded = Folded::new(&tree, labels);
                 write(output, |out| write_stacks(&folded, heading, self.drawing, out))
             }
-            Kept::Own(samples, path) => return close(samples, path, failure, ending),
+            Kept::Own(samples, path, disk) => return close(samples, path, disk, failure, ending),
             Kept::Spooled(samples, write_samples, sources, output) => {
                 match samples.writer.finish(ending).and_then(Spool::into_reader) {
                     Ok(reader) => write(output, |out| match write_samples {
@@ -139,13 +144,14 @@ impl Record {
 fn close(
     samples: Samples<File>,
     path: PathBuf,
+    mut disk: Disk,
     failure: Option<io::Error>,
     ending: Ending,
 ) -> (Option<String>, Result<()>) {
     let saved = samples.saved_until().as_secs_f64();
     let closed = match failure {
         Some(error) => Err(error),
-        None => samples.writer.finish(ending).and_then(|file| file.sync_all()),
+        None => samples.writer.finish(ending).and_then(|file| disk.arrived().and(file.sync_all())),
     };
     match closed {
         Ok(()) => (Some(path.display().to_string()), Ok(())),

@@ -1,14 +1,16 @@
 //! What is done with recordings that there are already: `convert`, `merge`, `report`.
 
+use std::io::Write;
 use std::path::Path;
 
 use pysample::aggregate::{CallTree, LeftOut, Synopsis};
 use pysample::error::{Error, Result};
+use pysample::export::flamegraph::Heading;
 use pysample::export::{Files, Folded, Labels, Lines, Processes, Threads};
 use pysample::recording::{Filter, Filtered, Merged, Opened, Writer};
 use pysample::sample::{Code, Ending, Processes as Recorded, Replay};
 use pysample::view::report::{About, Report, Seen, mode, subject};
-use pysample::view::summary::Summary;
+use pysample::view::summary::{Profile, Summary, hertz, threads};
 
 use super::kept::profile;
 use super::record::{heading, open, write};
@@ -20,9 +22,12 @@ use crate::plan::{Format, Shape, Way};
 /// Writes a recording, or a part of it, in another format.
 pub fn convert(plan: &plan::Convert) -> Result<Exit> {
     let opened = Opened::open(&plan.input)?;
-    notes(&opened).iter().for_each(|note| tell(&format!("pysample: {}: {note}", plan.input.display())));
+    tell_notes(&opened, &plan.input);
     let whole = synopsis(&opened, &plan.input)?;
-    let filtered = filtered(&opened, &plan.filter, &whole)?;
+    let filtered = filtered(&opened, &plan.filter)?;
+    if let Some(note) = emptied(&filtered, &plan.filter, &whole).map_err(|source| unreadable(&plan.input, source))? {
+        tell(&format!("pysample: {note}"));
+    }
     let labels = Labels {
         lines: plan.lines,
         files: files(&opened, plan.files),
@@ -36,12 +41,8 @@ pub fn convert(plan: &plan::Convert) -> Result<Exit> {
             write(output, |out| write_samples(&filtered, &labels, &|file| Sources::Ours.text(file), out))?
         }
         Way::Own => {
-            let ending = opened.ending().unwrap_or(Ending::Stopped);
-            write(output, |out| {
-                let mut writer = Writer::new(out, filtered.header())?;
-                filtered.replay(&mut |event| writer.take(&event))?;
-                writer.finish(ending).map(drop)
-            })?
+            let ending = (!opened.is_unended()).then(|| opened.ending().unwrap_or(Ending::Stopped));
+            write(output, |out| write_own(&filtered, ending, out))?
         }
         Way::Stacks(write_stacks) => {
             let (mut tree, mut left) = (
@@ -54,14 +55,12 @@ pub fn convert(plan: &plan::Convert) -> Result<Exit> {
                 Ok(())
             });
             replayed.map_err(|source| unreadable(&plan.input, source))?;
-            let summary = summary(&opened, &left);
-            let (folded, heading) = (Folded::new(&tree, &labels), heading(&summary, &profile(&left)));
+            let folded = Folded::new(&tree, &labels);
+            let heading = heading_of(&opened, &left, &filtered);
             write(output, |out| write_stacks(&folded, &heading, plan.drawing, out))?
         }
     };
-    if written != "standard output" {
-        tell(&format!("pysample: written: {}", pysample::printable::printable(&written)));
-    }
+    tell_written(&written);
     Ok(Exit::Done)
 }
 
@@ -70,31 +69,56 @@ pub fn merge(plan: &plan::Merge) -> Result<Exit> {
     let mut parts = Vec::new();
     for path in &plan.inputs {
         let opened = Opened::open(path)?;
-        notes(&opened).iter().for_each(|note| tell(&format!("pysample: {}: {note}", path.display())));
+        tell_notes(&opened, path);
         synopsis(&opened, path)?;
         parts.push(opened);
     }
-    let endings: Vec<Option<Ending>> = parts.iter().map(Opened::ending).collect();
-    let ending =
-        endings[0].filter(|first| endings.iter().all(|ending| *ending == Some(*first))).unwrap_or(Ending::Stopped);
-    let merged = Merged::new(parts).map_err(|what| {
-        let hint = "`pysample convert --mode` narrows one to the threads of the other";
-        Error::Usage { what: format!("they cannot be merged: {what}"), hint: Some(hint.into()) }
-    })?;
+    let ending = ending(&parts);
+    let rate = parts[0].header().rate;
+    let hint = match parts.iter().all(|part| part.header().rate == rate) {
+        true => "`pysample convert --mode` narrows one to the threads of the other",
+        false => "record them at the same rate (-r), or compare them with `pysample diff`",
+    };
+    let merged = Merged::new(parts)
+        .map_err(|what| Error::Usage { what: format!("they cannot be merged: {what}"), hint: Some(hint.into()) })?;
     let output = open(&plan.destination, Format::Pysample, "merged", 0)?;
-    write(output, |out| {
-        let mut writer = Writer::new(out, merged.header())?;
-        merged.replay(&mut |event| writer.take(&event))?;
-        writer.finish(ending).map(drop)
-    })?;
+    let written = write(output, |out| write_own(&merged, ending, out))?;
+    tell_written(&written);
     Ok(Exit::Done)
+}
+
+/// Why several ended; `None` where the end of one is missing, as it is then of all together.
+fn ending(parts: &[Opened]) -> Option<Ending> {
+    if parts.iter().any(Opened::is_unended) {
+        return None;
+    }
+    let mut endings = parts.iter().map(Opened::ending);
+    let first = endings.next().flatten().unwrap_or(Ending::Stopped);
+    Some(if endings.all(|ending| ending == Some(first)) { first } else { Ending::Stopped })
+}
+
+/// Writes a recording again, without an end where it has none.
+fn write_own(recording: &dyn Replay, ending: Option<Ending>, out: &mut dyn Write) -> std::io::Result<()> {
+    let mut writer = Writer::new(out, recording.header())?;
+    recording.replay(&mut |event| writer.take(&event))?;
+    match ending {
+        Some(ending) => writer.finish(ending).map(drop),
+        None => writer.leave().map(drop),
+    }
+}
+
+/// Says where something was written to, if that is not seen.
+pub fn tell_written(written: &str) {
+    if !written.starts_with("standard output") {
+        tell(&format!("pysample: written: {}", pysample::printable::printable(written)));
+    }
 }
 
 /// Tells what is in a recording.
 pub fn report(plan: &plan::Report) -> Result<Exit> {
     let opened = Opened::open(&plan.input)?;
     let whole = synopsis(&opened, &plan.input)?;
-    let filtered = filtered(&opened, &plan.filter, &whole)?;
+    let filtered = filtered(&opened, &plan.filter)?;
     let mut seen = Seen::default();
     let replayed = filtered.replay(&mut |event| {
         seen.take(event);
@@ -109,12 +133,15 @@ pub fn report(plan: &plan::Report) -> Result<Exit> {
         search_path: whole.search_path(),
     };
     let (functions, lines) = (labels(Lines::First), labels(Lines::Running));
+    let mut notes = notes(&opened);
+    notes.extend(emptied(&filtered, &plan.filter, &whole).map_err(|source| unreadable(&plan.input, source))?);
     let about = About {
         file: plan.input.display().to_string(),
         header: filtered.header(),
         ending: opened.ending(),
         has_states: opened.is_sampled(),
-        notes: notes(&opened),
+        is_part: !plan.filter.is_empty(),
+        notes,
     };
     let report =
         Report::new(about, &seen, plan.most, &|code: &Code, line| functions.frame(code, line), &|code: &Code, line| {
@@ -136,7 +163,7 @@ fn unreadable(path: &Path, source: std::io::Error) -> Error {
 }
 
 /// What a filter leaves of a recording.
-fn filtered<'a>(opened: &'a Opened, filter: &Filter, whole: &Synopsis) -> Result<Filtered<'a>> {
+fn filtered<'a>(opened: &'a Opened, filter: &Filter) -> Result<Filtered<'a>> {
     if let Some(wanted) = filter.wanted {
         let recorded = opened.header().wanted;
         let refused = match (opened.is_sampled(), Filter::can_narrow(recorded, wanted)) {
@@ -152,7 +179,21 @@ fn filtered<'a>(opened: &'a Opened, filter: &Filter, whole: &Synopsis) -> Result
             return Err(Error::Usage { what, hint: Some(hint.into()) });
         }
     }
-    Ok(Filtered::new(opened, filter.clone(), whole.search_path()))
+    Ok(Filtered::new(opened, filter.clone()))
+}
+
+/// What to say where a filter leaves nothing of what there is.
+fn emptied(filtered: &Filtered, filter: &Filter, whole: &Synopsis) -> std::io::Result<Option<String>> {
+    let samples = |of: &Synopsis| of.stacks() + of.frameless();
+    if filter.is_empty() || samples(whole) == 0 || samples(&Synopsis::of(filtered)?) > 0 {
+        return Ok(None);
+    }
+    let seconds = whole.elapsed().as_secs_f64();
+    Ok(Some(format!(
+        "warning: what was asked for leaves out all {} samples of {} in {seconds:.1} s",
+        samples(whole),
+        threads(whole.thread_count()),
+    )))
 }
 
 /// Collapsed stacks have the file names that whoever wrote them chose.
@@ -163,12 +204,20 @@ fn files(opened: &Opened, files: Files) -> Files {
     }
 }
 
+/// Tells what there is to say of a recording that is not whole.
+pub fn tell_notes(opened: &Opened, path: &Path) {
+    let path = path.display().to_string();
+    for note in notes(opened) {
+        tell(&format!("pysample: {}: {note}", pysample::printable::printable(&path)));
+    }
+}
+
 /// What there is to say of a recording that is not whole.
 fn notes(opened: &Opened) -> Vec<String> {
     match opened {
         Opened::Own(reader) if reader.ending().is_none() => vec![match reader.loss() {
             Some(loss) => format!(
-                "it has no end: pysample was ended by force, or still records; {} bytes at its end are not a whole block and left out",
+                "it has no end: pysample was ended by force, or still records; {} bytes at its end are not a whole block, or not what was written, and left out",
                 loss.bytes
             ),
             None => "it has no end: pysample was ended by force, or still records".into(),
@@ -177,17 +226,31 @@ fn notes(opened: &Opened) -> Vec<String> {
     }
 }
 
-fn summary(opened: &Opened, synopsis: &Synopsis) -> Summary {
-    let tally = synopsis.tally().unwrap_or_default();
-    Summary {
-        subject: subject(opened.header(), synopsis.processes()),
-        elapsed: synopsis.elapsed(),
-        rate: opened.header().rate,
-        tally,
-        processes: Recorded::of_recording(synopsis.processes().len(), tally.asked, opened.header().rate),
-        left_out: LeftOut::default(),
-        profile: None,
-        end: opened.ending().unwrap_or(Ending::Stopped),
-        written: None,
+/// What is written above a flame graph: how much is in it, and of its account what is known.
+fn heading_of(opened: &Opened, synopsis: &Synopsis, filtered: &Filtered) -> Heading {
+    let title = subject(opened.header(), synopsis.processes());
+    let profile = Profile { threads: synopsis.threads_seen(), ..profile(synopsis) };
+    let rate = filtered.header().rate;
+    match synopsis.tally().filter(|_| !opened.is_unended()) {
+        Some(tally) => {
+            let summary = Summary {
+                subject: title,
+                elapsed: synopsis.elapsed(),
+                rate,
+                tally,
+                processes: Recorded::of_recording(synopsis.processes().len(), tally.asked, rate),
+                left_out: LeftOut::default(),
+                profile: None,
+                end: opened.ending().unwrap_or(Ending::Stopped),
+                written: None,
+            };
+            heading(&summary, &profile)
+        }
+        None if opened.is_sampled() => {
+            let (seconds, rate) = (synopsis.elapsed().as_secs_f64(), hertz(rate));
+            let of = threads(profile.threads);
+            Heading { title, subtitle: format!("{} stacks of {of} · {seconds:.1} s ({rate} asked)", profile.stacks) }
+        }
+        None => Heading { title, subtitle: format!("{} stacks", profile.stacks) },
     }
 }

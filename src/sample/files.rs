@@ -18,24 +18,3 @@ pub fn short_file<'a>(file: &'a str, search_path: &[String]) -> &'a str {
         .or_else(|| file.rsplit('/').next().filter(|name| !name.is_empty()))
         .unwrap_or(file)
 }
-
-/// The module that a file is, as `import` calls it: `json.decoder`.
-pub fn module(file: &str, search_path: &[String]) -> String {
-    let name = short_file(file, search_path);
-    let name = name.strip_suffix(".py").unwrap_or(name);
-    name.strip_suffix("/__init__").unwrap_or(name).replace('/', ".")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_module_is_its_file_below_the_search_path() {
-        let path = ["/usr/lib/python3.11".to_owned()];
-        assert_eq!(module("/usr/lib/python3.11/json/decoder.py", &path), "json.decoder");
-        assert_eq!(module("/usr/lib/python3.11/json/__init__.py", &path), "json");
-        assert_eq!(module("/srv/app.py", &path), "app");
-        assert_eq!(module("<string>", &path), "<string>");
-    }
-}

@@ -508,7 +508,7 @@ mod tests {
         let told = json(&main_and_wait().of_wanted(&rules));
         assert_eq!(told["interpreters"][0]["threads"].as_array().map(Vec::len), Some(1));
         assert_eq!((&told["interpreters"][0]["threads"][0]["name"], &told["left_out"]), (&json!("b"), &json!(1)));
-        let exclude = vec!["wait".parse().unwrap()];
+        let exclude = vec![crate::pattern::Pattern::new("wait").unwrap()];
         let told = text(&main_and_wait().of_wanted(&Rules { exclude, ..Rules::default() }), Colour::None);
         assert!(!told.contains("\"b\"") && told.ends_with("\n1 thread that is not wanted is left out.\n"), "{told}");
         assert_eq!(json(&main_and_wait().of_wanted(&Rules::default())), json(&main_and_wait()));

@@ -70,6 +70,8 @@ pub struct Report {
     gils: Vec<GilPart>,
     /// Threads that waited for a GIL at a time, in the mean over the samples; known where all threads were recorded.
     waiting_for_gil: Option<f64>,
+    #[serde(skip)]
+    is_part: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -137,6 +139,8 @@ pub struct About<'a> {
     pub ending: Option<Ending>,
     /// Whether its threads have states and GILs: not in collapsed stacks.
     pub has_states: bool,
+    /// Whether it is a part of what the file has.
+    pub is_part: bool,
     /// What else is to be said of it, such as what it lost.
     pub notes: Vec<String>,
 }
@@ -170,7 +174,7 @@ impl Report {
                 stacks,
                 distinct: synopsis.distinct_stacks(),
                 frameless: synopsis.frameless(),
-                threads: synopsis.thread_count(),
+                threads: if about.is_part { synopsis.threads_seen() } else { synopsis.thread_count() },
             }),
             end,
             written: None,
@@ -201,6 +205,7 @@ impl Report {
                 Vec::new()
             },
             gils: activity.gils().iter().map(gil_part).collect(),
+            is_part: about.is_part,
             waiting_for_gil: knows_waiting.then(|| activity.waited() as f64 / taken as f64),
         }
     }
@@ -250,7 +255,7 @@ impl Report {
         let (bold, reset) = bold(colour);
         writeln!(out, "\n{bold}  self %  total %  samples  {what}{reset}")?;
         for HotPart { name, samples_self, share_self, share_total, .. } in hot {
-            let name = shortened(&printable(name), WIDTH - 28);
+            let name = fitted(&printable(name), WIDTH - 28);
             writeln!(out, "  {:6.1}  {:7.1}  {samples_self:7}  {name}", 100.0 * share_self, 100.0 * share_total)?;
         }
         Ok(())
@@ -310,7 +315,8 @@ impl Report {
         }
         match self.waiting_for_gil {
             Some(waiting) if self.gils.iter().any(|part| part.exists) => {
-                writeln!(out, "{waiting:.2} threads waited for it at a time.")
+                let whose = if self.is_part { "of these threads" } else { "threads" };
+                writeln!(out, "{waiting:.2} {whose} waited for it at a time.")
             }
             _ => Ok(()),
         }
@@ -364,6 +370,21 @@ fn bold(colour: Colour) -> (String, String) {
         Colour::None => anstyle::Style::new(),
     };
     (style.render().to_string(), style.render_reset().to_string())
+}
+
+/// So much of `function (file:line)` as fits: the function before its file, and of each the end.
+fn fitted(name: &str, width: usize) -> String {
+    /// So much of a file is left where there is any: its own name, most often.
+    const FILE: usize = 16;
+    let length = name.chars().count();
+    match name.split_once(" (").filter(|_| length > width) {
+        Some((function, file)) => {
+            let (of_function, of_file) = (function.chars().count(), file.chars().count());
+            let file = shortened(file, (width.saturating_sub(of_function + 2)).max(FILE.min(of_file)));
+            format!("{} ({file}", shortened(function, width.saturating_sub(file.chars().count() + 2)))
+        }
+        None => shortened(name, width),
+    }
 }
 
 /// So much of a name as fits, its end: that tells more.

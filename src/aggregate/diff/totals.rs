@@ -98,7 +98,8 @@ pub struct Totals {
     total: Vec<Row>,
     all: Row,
     length: Length,
-    tally: Option<Tally>,
+    /// As it was told last, and when.
+    account: Option<(Duration, Tally)>,
     rate: f64,
 }
 
@@ -130,7 +131,7 @@ impl Totals {
             total: Vec::new(),
             all: [0; STRETCHES],
             length: length(recording)?,
-            tally: None,
+            account: None,
             rate: recording.header().rate,
         };
         let mut reading =
@@ -145,13 +146,24 @@ impl Totals {
     }
 
     pub fn side(&self) -> Side {
-        let elapsed = self.length.elapsed.as_secs_f64();
-        let by_rate = (self.rate * elapsed).round() as u64;
         Side {
             samples: self.all.iter().map(|&count| u64::from(count)).sum(),
-            moments: Some(self.tally.map_or(by_rate, |tally| tally.taken)).filter(|&moments| moments > 0),
-            elapsed,
+            moments: Some(self.moments()).filter(|&moments| moments > 0),
+            elapsed: self.length.elapsed.as_secs_f64(),
             stretches: if self.length.is_timed { STRETCHES } else { 0 },
+        }
+    }
+
+    /// Moments at which samples were taken, in all of its time: the account of a recording without an end is older than its
+    /// last samples, and what it says of the time before holds for that after it.
+    fn moments(&self) -> u64 {
+        let elapsed = self.length.elapsed.as_secs_f64();
+        match self.account {
+            Some((told, tally)) if told == self.length.elapsed => tally.taken,
+            Some((told, tally)) if tally.taken > 0 && !told.is_zero() => {
+                (tally.taken as f64 * elapsed / told.as_secs_f64()).round() as u64
+            }
+            _ => (self.rate * elapsed).round() as u64,
         }
     }
 
@@ -287,7 +299,7 @@ impl Reading<'_> {
                 self.stacks.push((self.names.define_node(caller, function), line));
             }
             Event::Sample(sample) => self.count(&sample),
-            Event::Progress(_, tally) => self.totals.tally = Some(tally),
+            Event::Progress(elapsed, tally) => self.totals.account = Some((elapsed, tally)),
             Event::Process(..) | Event::Thread(..) | Event::SearchPath(_) | Event::Gil(_) | Event::Remark(_) => {}
         }
     }

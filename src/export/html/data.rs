@@ -61,6 +61,8 @@ struct About {
 /// What of a [`Tally`] is shown.
 #[derive(Serialize)]
 struct Account {
+    /// Of how many seconds it is: a recording that was ended by force is longer than its last account.
+    elapsed: f64,
     asked: u64,
     taken: u64,
     late: u64,
@@ -173,7 +175,7 @@ struct Ids {
     heard_of: Vec<Thread>,
     processes: Vec<Process>,
     elapsed: Duration,
-    tally: Option<Tally>,
+    account: Option<(Duration, Tally)>,
     frameless: u64,
 }
 
@@ -204,7 +206,9 @@ impl Builder {
             }
             Event::Thread(id, thread) => self.thread(ids, id, thread),
             Event::Sample(sample) => self.sample(ids, &sample),
-            Event::Progress(elapsed, tally) => (ids.elapsed, ids.tally) = (elapsed.max(ids.elapsed), Some(tally)),
+            Event::Progress(elapsed, tally) => {
+                (ids.elapsed, ids.account) = (elapsed.max(ids.elapsed), Some((elapsed, tally)));
+            }
             Event::SearchPath(_) | Event::Gil(_) | Event::Remark(_) => {}
         }
     }
@@ -382,7 +386,7 @@ impl About {
             wanted: header.wanted,
             processes: ids.processes.iter().map(process).collect(),
             elapsed: ids.elapsed.as_secs_f64(),
-            account: ids.tally.map(Account::new),
+            account: ids.account.map(|(elapsed, tally)| Account::new(elapsed, tally)),
             frameless: ids.frameless,
         }
     }
@@ -395,8 +399,9 @@ fn process(process: &Process) -> String {
 }
 
 impl Account {
-    fn new(tally: Tally) -> Account {
+    fn new(elapsed: Duration, tally: Tally) -> Account {
         Account {
+            elapsed: elapsed.as_secs_f64(),
             asked: tally.asked,
             taken: tally.taken,
             late: tally.late,

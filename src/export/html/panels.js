@@ -135,7 +135,7 @@ const panels = (() => {
         const numbers = ["asked", "taken", "late", "stretched", "failed", "dropped", "torn", "unmapped", "invalid", "truncated"];
         const words = { stretched: "left out to stop it less", dropped: "stacks dropped", torn: "stacks torn", unmapped: "stacks not mapped", invalid: "stacks not valid", truncated: "stacks cut", failed: "moments not readable", asked: "moments asked", taken: "moments taken", late: "moments late" };
         facts.push(...numbers.map((name) => fact(words[name], grouped(account[name]))));
-        const share = about.elapsed > 0 ? `${percent(account.stopped / about.elapsed)}, ${grouped(account.stops)} times` : "";
+        const share = account.elapsed > 0 ? `${percent(account.stopped / account.elapsed)}, ${grouped(account.stops)} times` : "";
         facts.push(fact("target stopped", share), fact("own CPU", seconds(account.own_cpu)));
       }
       facts.push(fact("samples without Python frames", grouped(about.frameless)), fact("threads counted", { running: "that run", all: "all", holders: "that hold a GIL", contenders: "all, stacks of those at a GIL" }[about.wanted]), fact("pysample", about.pysample || "not known"));

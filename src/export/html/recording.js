@@ -18,8 +18,8 @@ const recording = (() => {
   const elapsed = DATA.recordings.map((about) => about.elapsed * 1e6);
   // Moments a second at which samples were taken; 0 where that is not known.
   const rate = DATA.recordings.map((about) => {
-    const taken = about.account ? about.account.taken : 0;
-    return taken > 0 && about.elapsed > 0 ? taken / about.elapsed : about.rate;
+    const account = about.account;
+    return account && account.taken > 0 && account.elapsed > 0 ? account.taken / account.elapsed : about.rate;
   });
   // Where a function is; its first line is not known of collapsed stacks.
   const place = functions.file.map((file, i) => files.shown[file] + (functions.first_line[i] > 0 ? `:${functions.first_line[i]}` : ""));
