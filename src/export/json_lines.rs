@@ -15,7 +15,7 @@
 //! | `gil` | who held a GIL: `at`, `process`, `interpreter`, `owner`, `holder` (`thread`, `someone`, `free`, `none`, `unknown`), `thread` (or null), `switches`, `interval` (seconds), `collecting` |
 //! | `search_path` | `entries`: `sys.path` |
 //! | `remark` | `remark`: `cannot_pause`, `stretched` or `spared` |
-//! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `spared`, `failed`; how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated` |
+//! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `spared`, `failed`; how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated`; nothing where nobody counted: in collapsed stacks |
 //!
 //! Fields may be added, and types; what is there keeps its meaning as long as `schema` is 1. Names are as the target has them.
 //! What function was innermost how often:
@@ -103,19 +103,45 @@ enum Line<'a> {
         remark: &'a str,
     },
     End {
-        elapsed: f64,
-        asked: u64,
-        taken: u64,
-        late: u64,
-        stretched: u64,
-        spared: u64,
-        failed: u64,
-        dropped: u64,
-        torn: u64,
-        unmapped: u64,
-        invalid: u64,
-        truncated: u64,
+        /// `None` where there is none: nobody counted what was asked of whoever wrote collapsed stacks.
+        #[serde(flatten)]
+        account: Option<Account>,
     },
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Account {
+    elapsed: f64,
+    asked: u64,
+    taken: u64,
+    late: u64,
+    stretched: u64,
+    spared: u64,
+    failed: u64,
+    dropped: u64,
+    torn: u64,
+    unmapped: u64,
+    invalid: u64,
+    truncated: u64,
+}
+
+impl Account {
+    fn new(elapsed: Duration, tally: &Tally) -> Account {
+        Account {
+            elapsed: elapsed.as_secs_f64(),
+            asked: tally.asked,
+            taken: tally.taken,
+            late: tally.late,
+            stretched: tally.stretched,
+            spared: tally.spared,
+            failed: tally.failed,
+            dropped: tally.dropped,
+            torn: tally.torn,
+            unmapped: tally.unmapped,
+            invalid: tally.invalid,
+            truncated: tally.truncated,
+        }
+    }
 }
 
 /// Writes a recording. Nothing in it depends on labels.
@@ -125,7 +151,7 @@ enum Line<'a> {
 /// What reading the recording and writing to `out` say.
 pub fn write(recording: &dyn Replay, _labels: &Labels, out: &mut dyn Write) -> io::Result<()> {
     let header = recording.header();
-    let mut writer = Writer { tree: CallTree::default(), told: Vec::new(), json: Json::new(out) };
+    let mut writer = Writer { tree: CallTree::default(), told: Vec::new(), account: None, json: Json::new(out) };
     writer.json.line(&Line::Header {
         schema: SCHEMA,
         pysample: &header.pysample,
@@ -143,6 +169,8 @@ struct Writer<'a> {
     tree: CallTree,
     /// The stacks that were written, by id: those that a sample has, and none that only calls others.
     told: Vec<bool>,
+    /// As it was told last.
+    account: Option<Account>,
     json: Json<'a>,
 }
 
@@ -171,7 +199,8 @@ impl Writer<'_> {
                     Remark::Spared => "spared",
                 },
             })?,
-            Event::Code(..) | Event::Stack { .. } | Event::Progress(..) => {}
+            Event::Progress(elapsed, ref tally) => self.account = Some(Account::new(elapsed, tally)),
+            Event::Code(..) | Event::Stack { .. } => {}
         }
         self.tree.take(event);
         Ok(())
@@ -236,21 +265,7 @@ impl Writer<'_> {
     }
 
     fn finish(mut self) -> io::Result<()> {
-        let (elapsed, tally): (Duration, Tally) = self.tree.progress();
-        self.json.line(&Line::End {
-            elapsed: elapsed.as_secs_f64(),
-            asked: tally.asked,
-            taken: tally.taken,
-            late: tally.late,
-            stretched: tally.stretched,
-            spared: tally.spared,
-            failed: tally.failed,
-            dropped: tally.dropped,
-            torn: tally.torn,
-            unmapped: tally.unmapped,
-            invalid: tally.invalid,
-            truncated: tally.truncated,
-        })?;
+        self.json.line(&Line::End { account: self.account })?;
         self.json.flush()
     }
 }
@@ -281,6 +296,14 @@ mod tests {
         assert_eq!(lines[4], json!({"type": "stack", "id": 1, "frames": [1, 0]}));
         assert_eq!(lines[6]["at"], 0.01);
         assert_eq!(lines[7]["elapsed"], 0.02);
+    }
+
+    #[test]
+    fn where_nobody_counted_the_end_has_no_numbers() {
+        let stacks = crate::recording::Collapsed::read("main 2\n", "x.txt", std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let mut out = Vec::new();
+        write(&stacks, &Labels::default(), &mut out).unwrap();
+        assert!(out.ends_with(b"\n{\"type\":\"end\"}\n"), "{}", String::from_utf8_lossy(&out));
     }
 
     #[test]
