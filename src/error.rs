@@ -157,8 +157,12 @@ impl Error {
                     "`-o -` writes to standard output, as in `kubectl exec POD -- pysample record ... -o - > FILE`"
                         .into(),
                 ),
+                io::ErrorKind::ResourceBusy => Some("give each recording a file of its own".into()),
                 _ => None,
             },
+            Error::Recording { source, .. } if source.to_string().starts_with("it is neither") => {
+                Some("a recording is a .pysample file, or collapsed stacks: main (app.py:3);work (app.py:7) 42".into())
+            }
             _ => None,
         }
     }

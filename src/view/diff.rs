@@ -152,7 +152,11 @@ impl Sort {
 
 /// How it is judged what is more than noise.
 pub fn method(sides: &[Side; 2], confidence: f64) -> String {
-    let percent = (1000.0 * confidence).round() / 10.0;
+    if sides.iter().any(|side| side.samples == 0) {
+        return "One of them has no samples: nothing can be judged by nothing.".into();
+    }
+    // As it was typed: what is less than all is not called all.
+    let percent = (1e8 * confidence).round() / 1e6;
     match sides.iter().all(|side| side.stretches > 0) {
         true => format!(
             "Judged by how much {} stretches of each recording differ from each other (Student's t), corrected for \
