@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libtest_mimic::Arguments;
 use pysample::export::{Labels, html};
-use pysample::sample::{GilState, Literal, Replay, ThreadState};
+use pysample::sample::{Event, GilState, Literal, Replay, Tally, ThreadState};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -51,6 +51,7 @@ const TESTS: &[(&str, Test)] = tests![
     hostile_names_stay_text,
     an_hour_of_samples_is_whole_in_a_page_of_bounded_size,
     a_very_deep_stack_is_shown,
+    thread_time_is_that_of_the_samples_however_old_the_account_is,
     a_recording_without_samples_says_so,
     a_difference_shows_shares_of_both,
 ];
@@ -375,6 +376,17 @@ fn a_very_deep_stack_is_shown(browser: &Browser) {
     shown.browser.click_on("#view button[data-value=inverted]");
     assert_eq!(shown.boxes().len(), 401);
     shown.has_kept_to_itself();
+}
+
+fn thread_time_is_that_of_the_samples_however_old_the_account_is(browser: &Browser) {
+    let mut killed = recording();
+    let tally = Tally { asked: 400, taken: 400, ..Tally::default() };
+    *killed.events.last_mut().unwrap() = Event::Progress(Duration::from_secs(4), tally);
+    for recording in [recording(), killed] {
+        let shown = show_recording(browser, &recording);
+        // One thread for ten seconds and one for six.
+        assert_eq!(shown.browser.text("#shown"), "1\u{202f}600 samples · 16.0 s of threads");
+    }
 }
 
 fn a_recording_without_samples_says_so(browser: &Browser) {

@@ -26,11 +26,11 @@ pub struct Convert {
     #[arg(value_name = "IN")]
     pub input: PathBuf,
 
-    /// Where to write; `-` is standard output. The ending tells the format, as for `record`
+    /// Where to write; `-` is standard output. The ending tells the format: `pysample record --help` lists them
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
 
-    /// The format, whatever the file's name, as for `record`
+    /// The format, whatever the file's name
     #[arg(short, long, value_name = "FORMAT")]
     pub format: Option<String>,
 
