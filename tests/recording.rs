@@ -312,6 +312,19 @@ fn recordings_of_unlike_modes_are_not_compared() {
     }
 }
 
+#[test]
+fn standard_input_is_called_by_its_name() {
+    let folder = folder();
+    let path = folder.path().join("a.txt");
+    fs::write(&path, "main 3\n").expect("a file");
+    for arguments in [&["report", "-"][..], &["diff", "-", spelled(&path)]] {
+        let input = fs::File::open(&path).expect("a file");
+        let output = Command::new(PYSAMPLE).args(arguments).stdin(input).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(told.contains("standard input: 3 s"), "{told}");
+    }
+}
+
 /// The whole and a part of it are of one program that does the same all the time.
 #[test]
 fn by_time_a_part_takes_what_the_whole_takes() {

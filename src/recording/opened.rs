@@ -54,7 +54,10 @@ impl Opened {
         if bytes.contains(&0) {
             return Err(invalid("it is neither a recording of pysample nor collapsed stacks"));
         }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or("-".into());
+        let name = match path.file_name() {
+            Some(name) if path != Path::new("-") => name.to_string_lossy().into_owned(),
+            _ => "standard input".into(),
+        };
         let written = file.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         let collapsed = Collapsed::read(&String::from_utf8_lossy(&bytes), &name, written);
         collapsed

@@ -83,7 +83,10 @@ struct Inputs {
 
 impl Inputs {
     fn open(before: &Path, after: &Path, judging: Judging) -> Result<Inputs> {
-        let name = |path: &Path| path.display().to_string();
+        let name = |path: &Path| match path == Path::new("-") {
+            true => "standard input".into(),
+            false => path.display().to_string(),
+        };
         let recordings = [labelled(before, judging.files)?, labelled(after, judging.files)?];
         same_mode(recordings.each_ref().map(|(recording, _)| recording.header()))?;
         Ok(Inputs { recordings, names: [name(before), name(after)], basis: judging.basis })
