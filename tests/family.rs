@@ -349,7 +349,7 @@ fn with_packages() -> Command {
 
 /// Asks a server over and over, some at a time, until two workers have each answered often. Their process ids.
 fn ask_until_two_have_answered(socket: &Path) -> Vec<u32> {
-    const OFTEN: usize = 12;
+    const OFTEN: usize = 40;
     wait_until("the server listens", || UnixStream::connect(socket).is_ok());
     let answers: Mutex<BTreeMap<u32, usize>> = Mutex::default();
     let is_enough = || answers.lock().unwrap().values().filter(|answers| **answers >= OFTEN).count() >= 2;

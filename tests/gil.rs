@@ -233,8 +233,9 @@ fn held_in_c(kind: &Kind, how: &str, function: &str) -> Result<(), Failed> {
     let (longest, by) = (number(&hold["seconds"])?, hold["name"].to_string());
     check((0.15..1.0).contains(&longest) && by.contains("hold"), || format!("{hold:#}"))?;
     check(hold["waited"][0]["name"].to_string().contains("compute"), || format!("{hold:#}"))?;
+    // Who asks for it when one lets go may see the other take it once more, or twice.
     let wait = &seen.gil()["longest_wait"];
-    check((0.15..1.0).contains(&number(&wait["seconds"])?), || format!("{wait:#}"))
+    check((0.15..3.0).contains(&number(&wait["seconds"])?), || format!("{wait:#}"))
 }
 
 fn hardly_held(kind: &Kind, how: &str, states: &[&str]) -> Result<(), Failed> {

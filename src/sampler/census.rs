@@ -7,7 +7,7 @@
 use crate::sample::Tid;
 use crate::target::Target;
 
-/// As many threads have to rest for each that runs; with fewer, a look at each is as cheap.
+/// So many threads have to rest for each of those that run and one more; with fewer, a look at each is as cheap.
 const FEW: usize = 4;
 
 /// For how long all threads have run but for some, at a time.
@@ -38,7 +38,7 @@ impl Census {
     /// Returns a round since which none that was seen asleep in it, or later, has run. `None` if one may have.
     pub fn take(&mut self, target: &Target, round: u64) -> Option<u64> {
         self.active.sort_unstable();
-        let rest = if self.active.len() * FEW < self.resting { self.add_up(target) } else { None };
+        let rest = if (self.active.len() + 1) * FEW <= self.resting { self.add_up(target) } else { None };
         let is_same = rest.is_some() && rest == self.rest && self.active == self.without;
         if !is_same {
             (self.rest, self.round) = (rest, round);
