@@ -93,6 +93,21 @@ fn what_cx_freeze_makes_is_read() {
     assert_reads(&Running::start(Command::new(made("cx-freeze/frozen")), false), "busy_with_orders");
 }
 
+/// Its functions are C that links frames of its own into the chain; what line they are at is not in those.
+#[test]
+fn what_nuitka_compiles_is_read_whole() {
+    let running = Running::start(Command::new(made("compiled")), false);
+    assert_reads(&running, "busy_with_orders");
+    let recorded = Recording::start(running.python, &["-r", "500", "-d", "0.5"]).end();
+    for (stack, _) in recorded.stacks() {
+        let functions: Vec<&str> = stack.split(';').map(|frame| frame.split(" (").next().unwrap()).collect();
+        assert_eq!(functions[..3], ["<module>", "main", "busy_with_orders"], "{stack}");
+        let within = ["add_up", "Thread.is_alive"];
+        assert!(functions.get(3).is_none_or(|function| within.contains(function)), "{stack}");
+    }
+    assert!(recorded.account.taken > 0 && recorded.account.unreadable == 0, "{}", recorded.told);
+}
+
 #[test]
 fn uwsgi_is_read() {
     let folder = tempfile::tempdir().unwrap();

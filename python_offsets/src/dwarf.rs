@@ -330,6 +330,7 @@ impl Reader<'_> {
             size: self.size(INTERPRETER_FRAME)?,
             executable: self.at(INTERPRETER_FRAME, &["f_executable", "f_code"])?,
             function: self.at(INTERPRETER_FRAME, &["f_funcobj", "f_func"])?,
+            frame_object: self.at(INTERPRETER_FRAME, &["frame_obj"])?,
             previous: self.at(INTERPRETER_FRAME, &["previous"])?,
             instr: self.at(INTERPRETER_FRAME, &["instr_ptr", "prev_instr"])?,
             owner: self.at(INTERPRETER_FRAME, &["owner"])?,

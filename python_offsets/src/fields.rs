@@ -241,6 +241,7 @@ fn interpreter_frame(of: &InterpreterFrame, minor: u8, list: &mut List) {
         ("sizeof(_PyInterpreterFrame)", Field::Size(of.size)),
         (executable, Field::At(of.executable)),
         (function, Field::At(of.function)),
+        ("_PyInterpreterFrame.frame_obj", Field::At(of.frame_object)),
         ("_PyInterpreterFrame.previous", Field::At(of.previous)),
         (instr, Field::At(of.instr)),
         ("_PyInterpreterFrame.owner", Field::At(of.owner)),

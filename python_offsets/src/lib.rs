@@ -275,6 +275,8 @@ pub struct InterpreterFrame {
     pub executable: usize,
     /// `f_func` (3.11) or `f_funcobj`: the function object; the two lowest bits may be a tag.
     pub function: usize,
+    /// `frame_obj`: pointer to the frame object, or null where none was asked for.
+    pub frame_object: usize,
     /// `previous`: pointer to the caller's frame.
     pub previous: usize,
     /// `prev_instr` (3.11, 3.12) or `instr_ptr`: pointer into the bytecode.

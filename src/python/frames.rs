@@ -352,7 +352,7 @@ impl Stack {
             };
             let decoded = match &offsets.frame {
                 Frame::Object(shape) => decode_object(shape, bytes),
-                Frame::Interpreter(shape) => decode_interpreter_frame(shape, &offsets.code.bytecode, bytes),
+                Frame::Interpreter(shape) => decode_interpreter_frame(self.next, shape, &offsets.code.bytecode, bytes),
             };
             let Some(decoded) = decoded else { return Some(Walk::Failed(Unreadable::Invalid)) };
             if self.cycle.closes_at(self.next) {
@@ -456,8 +456,9 @@ impl Stack {
                 if frame.addr_at(shape.previous) != Some(caller) {
                     return None;
                 }
-                let decoded = decode_interpreter_frame(shape, code, frame)?;
-                let place = Place { addr: chunk.addr.offset(at), runs: decoded.runs, calls_c: false };
+                let addr = chunk.addr.offset(at);
+                let decoded = decode_interpreter_frame(addr, shape, code, frame)?;
+                let place = Place { addr, runs: decoded.runs, calls_c: false };
                 Some((decoded.frame.filter(|_| !decoded.is_entry)?, place))
             })
         })
@@ -553,8 +554,17 @@ fn decode_object(shape: &FrameObject, bytes: &[u8]) -> Option<Decoded> {
     })
 }
 
+/// Whether a frame is one that Nuitka's compiled functions link into the chain: a part of its frame object. The outermost
+/// of them has no caller. What the interpreter runs lies on the data stack or in a generator, and a frame object that takes
+/// a frame over is in no chain.
+fn lies_in_its_object(frame: Addr, object: Addr) -> bool {
+    /// More than there is in a frame object before its frame.
+    const FAR: usize = 256;
+    !object.is_null() && frame.since(object).is_some_and(|at| at < FAR)
+}
+
 /// `None` for what cannot be a frame.
-fn decode_interpreter_frame(shape: &InterpreterFrame, code: &Bytecode, bytes: &[u8]) -> Option<Decoded> {
+fn decode_interpreter_frame(addr: Addr, shape: &InterpreterFrame, code: &Bytecode, bytes: &[u8]) -> Option<Decoded> {
     /// `FRAME_OWNED_BY_GENERATOR`, in every version.
     const GENERATOR: u8 = 1;
     /// The highest value of `owner` in any version.
@@ -570,6 +580,7 @@ fn decode_interpreter_frame(shape: &InterpreterFrame, code: &Bytecode, bytes: &[
         Some(at) => bytes.u8_at(at)? != 0 && owner != GENERATOR,
         None => is_shim,
     };
+    let may_end = may_end || previous.is_null() && lies_in_its_object(addr, bytes.addr_at(shape.frame_object)?);
     if is_shim || executable.is_null() {
         return Some(Decoded { frame: None, previous, may_end, is_entry: is_shim, runs: false });
     }

@@ -65,6 +65,7 @@ const RELEASE: Offsets = Offsets {
         size: 80,
         executable: 32,
         function: 0,
+        frame_object: 40,
         previous: 48,
         instr: 56,
         owner: 69,

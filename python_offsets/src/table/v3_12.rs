@@ -72,6 +72,7 @@ const RELEASE: Offsets = Offsets {
         size: 80,
         executable: 0,
         function: 16,
+        frame_object: 48,
         previous: 8,
         instr: 56,
         owner: 70,
