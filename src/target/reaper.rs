@@ -20,7 +20,15 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 pub fn reap(pid: Pid) -> bool {
     let Some(id) = rustix::process::Pid::from_raw(pid.as_raw()) else { return true };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::from_bits_retain(WALL);
-    !matches!(waitid(WaitId::Pid(id), options), Ok(None))
+    // Of one that is seized the kernel tells stops, too, asked for or not; they are not to be taken from whoever waits for them.
+    match waitid(WaitId::Pid(id), options | WaitIdOptions::NOWAIT) {
+        Ok(Some(status)) if status.exited() || status.killed() || status.dumped() => {
+            let _ = waitid(WaitId::Pid(id), options);
+            true
+        }
+        Ok(_) => false,
+        Err(_) => true,
+    }
 }
 
 /// Asks for the end of threads that are held while another is seized, from a thread of its own.
@@ -77,6 +85,30 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(nix::sys::signal::kill(pid, None), Err(nix::errno::Errno::ESRCH));
+    }
+
+    #[test]
+    fn who_is_stopped_is_not_gone_and_its_stop_is_still_told() {
+        use nix::sys::ptrace;
+
+        let (mut child, pid) = child();
+        ptrace::seize(pid, ptrace::Options::empty()).unwrap();
+        ptrace::interrupt(pid).unwrap();
+        let is_stopped = || {
+            let id = rustix::process::Pid::from_raw(pid.as_raw()).unwrap();
+            let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(id), options).unwrap().is_some()
+        };
+        while !is_stopped() {
+            std::thread::yield_now();
+        }
+        assert!(!reap(pid));
+        assert!(is_stopped());
+        ptrace::detach(pid, None).unwrap();
+        drop(child.stdin.take());
+        while !reap(pid) {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
