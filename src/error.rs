@@ -139,6 +139,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// No thread of ours can be started.
+    pub fn no_thread(source: io::Error) -> Error {
+        Error::Io { what: "cannot start a thread".into(), source }
+    }
+
     /// What the user can do about it, in one line.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -127,7 +127,7 @@ impl Notices {
 
 fn start(waits: impl FnOnce() + Send + 'static) -> Result<()> {
     let started = thread::Builder::new().name("notices".into()).spawn(waits);
-    started.map(drop).map_err(|source| Error::Io { what: "cannot start a thread".into(), source })
+    started.map(drop).map_err(Error::no_thread)
 }
 
 /// The signals to listen to. Whoever had us ignore hang-ups (nohup) wants that for the command, too.

@@ -278,10 +278,7 @@ impl Sampler {
     }
 
     fn spawn(self) -> Result<JoinHandle<Leg>> {
-        std::thread::Builder::new()
-            .name("sampler".into())
-            .spawn(move || self.run())
-            .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })
+        std::thread::Builder::new().name("sampler".into()).spawn(move || self.run()).map_err(Error::no_thread)
     }
 
     fn run(mut self) -> Leg {

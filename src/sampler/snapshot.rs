@@ -31,7 +31,7 @@ pub fn snapshot(target: &Target, interpreter: &Interpreter, wanted: Wanted, paus
         let thread = thread::Builder::new()
             .name("snapshot".into())
             .spawn_scoped(scope, || take(target, interpreter, wanted, pause))
-            .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+            .map_err(Error::no_thread)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -136,7 +136,7 @@ fn keys() -> Result<Receiver<Event>> {
     };
     match thread::Builder::new().name("keys".into()).spawn(read) {
         Ok(_) => Ok(receiver),
-        Err(source) => Err(Error::Io { what: "cannot start a thread".into(), source }),
+        Err(source) => Err(Error::no_thread(source)),
     }
 }
 

@@ -89,7 +89,7 @@ impl Collector {
             collect(&events, &ended, &mut filter, (&into, &keep));
             filter.left_out
         });
-        let thread = thread.map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+        let thread = thread.map_err(Error::no_thread)?;
         Ok(Collector { recording, collected, whole, over, thread })
     }
 

@@ -35,7 +35,7 @@ pub fn wishes() -> Result<Receiver<Wish>> {
         }
     };
     let started = thread::Builder::new().name("suspend".into()).spawn(heard);
-    started.map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+    started.map_err(Error::no_thread)?;
     Ok(receiver)
 }
 

@@ -48,7 +48,7 @@ impl Looker {
                 clock::ask_for_promptness();
                 asked.into_iter().map(look).try_for_each(tell).unwrap_or_default();
             })
-            .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+            .map_err(Error::no_thread)?;
         Ok(Looker { questions: Some(questions), answers, thread: Some(thread), waiting })
     }
 

@@ -55,10 +55,7 @@ pub fn family(root: u32, settings: Settings) -> Result<Recording> {
     let (end, ended) = bounded(0);
     let (gate, passage) = Gate::new();
     let chief = Chief::new(root, settings, sender, stopped, end, (gate.clone(), passage))?;
-    let thread = thread::Builder::new()
-        .name("chief".into())
-        .spawn(move || chief.run())
-        .map_err(|source| Error::Io { what: "cannot start a thread".into(), source })?;
+    let thread = thread::Builder::new().name("chief".into()).spawn(move || chief.run()).map_err(Error::no_thread)?;
     Ok(Recording { events, ended, stop, gate, thread })
 }
 
