@@ -2,11 +2,13 @@
 
 mod common;
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use common::recording::{Recorded, Recording, wait_until};
 use common::{Kind, Running};
 use libtest_mimic::{Arguments, Failed};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 fn main() {
     let trials = common::one_of_each().flat_map(|kind| {
@@ -34,7 +36,11 @@ fn main() {
                 every_stack_was(kind, shape)
             })
         });
-        shapes.chain([calls, unstopped])
+        let crowded =
+            common::watch::trial(format!("{}: no stack is a mixture on a crowded processor", kind.kind), move || {
+                none_on_a_crowded_processor(kind)
+            });
+        shapes.chain([calls, unstopped, crowded])
     });
     let long = common::kinds().filter(|kind| kind.kind == "3.13");
     let long = long.map(|kind| {
@@ -66,6 +72,11 @@ fn no_stack_is_a_mixture(kind: &Kind) -> Result<(), Failed> {
     let target = started(kind, "torture.py");
     let pid = target.pid().to_string();
     let profile = common::printed(&["record", "--pid", &pid, "-r", "1000", "-d", "2", "-f", "collapsed", "-o", "-"]);
+    all_were(&profile)
+}
+
+/// That every stack of torture.py in a profile can have been.
+fn all_were(profile: &str) -> Result<(), Failed> {
     let mut counted = 0;
     for line in profile.lines() {
         let (stack, count) = line.rsplit_once(' ').expect("a stack and its count");
@@ -75,6 +86,66 @@ fn no_stack_is_a_mixture(kind: &Kind) -> Result<(), Failed> {
         counted += count.parse::<u64>()?;
     }
     if counted < 20 { Err(format!("only {counted} samples").into()) } else { Ok(()) }
+}
+
+/// Where a target shares its processor with three others it has none for most of the time: then it is read as it is, and
+/// seldom stopped.
+fn none_on_a_crowded_processor(kind: &Kind) -> Result<(), Failed> {
+    let target = started(kind, "torture.py");
+    pin(target.pid())?;
+    let others: Vec<Busy> = (0..3).map(|_| Busy::start()).collect::<Result<_, _>>()?;
+    others.iter().try_for_each(|other| pin(other.0.id()))?;
+    let recorded = Recording::start(target.pid(), &["-r", "1000", "-d", "2", "--max-pause", "100"]).end();
+    all_were(&recorded.profile)?;
+    let account = &recorded.account;
+    if account.stopped * 4 > account.taken * 3 {
+        return Err(format!("it is stopped though it does not run: {account:?}").into());
+    }
+    Ok(())
+}
+
+/// A process that computes until this is dropped.
+struct Busy(Child);
+
+impl Busy {
+    fn start() -> std::io::Result<Busy> {
+        Command::new("sh").args(["-c", "while :; do :; done"]).spawn().map(Busy)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Begins to record a process from other processors than its own: whenever it runs, it has to be stopped.
+fn record_from_elsewhere(pid: u32, arguments: &[&str]) -> Result<Recording, Failed> {
+    let others: Vec<String> = processors()?.iter().skip(1).map(usize::to_string).collect();
+    if others.is_empty() {
+        return Ok(Recording::start(pid, arguments));
+    }
+    pin(pid)?;
+    let mut command = Command::new("taskset");
+    command.args(["-c", &others.join(","), env!("CARGO_BIN_EXE_pysample"), "record", "-f", "collapsed", "-o", "-"]);
+    Ok(Recording::run(command.args(["--pid", &pid.to_string()]).args(arguments)))
+}
+
+/// The processors that we may use.
+fn processors() -> nix::Result<Vec<usize>> {
+    let ours = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|&processor| ours.is_set(processor) == Ok(true)).collect())
+}
+
+/// Binds all threads of a process to the first processor that we may use.
+fn pin(pid: u32) -> nix::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(processors()?[0])?;
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    let mut tids = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
+    tids.try_for_each(|tid| sched_setaffinity(Pid::from_raw(tid), &only))
 }
 
 /// Where nobody is stopped at most 2 % of the stacks that are kept are mixtures, and the account tells how many: right to a
@@ -188,7 +259,7 @@ fn was(stack: &str) -> Result<usize, &'static str> {
 fn signals_arrive(kind: &Kind, rounds: u32) -> Result<(), Failed> {
     let mut target = kind.start("ordered.py", &[&rounds.to_string()]);
     assert_eq!(target.line(), "ready");
-    let recording = Recording::start(target.pid(), &["-r", "1000", "--max-pause", "100"]);
+    let recording = record_from_elsewhere(target.pid(), &["-r", "1000", "--max-pause", "100"])?;
     recording.has_begun();
     target.tell("go\n");
     let told = target.line();
@@ -213,7 +284,7 @@ fn nobody_is_disturbed(kind: &Kind) -> Result<(), Failed> {
         });
         let before = switches(target.pid(), sleeper);
         let arguments = [&["-r", "2000", "-d", "1.5", "--max-pause", "100"], idle].concat();
-        let recorded = Recorded::of(target.pid(), &arguments);
+        let recorded = record_from_elsewhere(target.pid(), &arguments)?.end();
         let woken = switches(target.pid(), sleeper) - before;
         target.close();
         let told = target.json();
@@ -247,7 +318,7 @@ fn lives_on(kind: &Kind) -> Result<(), Failed> {
         .stderr(Stdio::null())
         .spawn()?;
     assert_eq!(target.line(), "done");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(recording.id() as i32), nix::sys::signal::Signal::SIGINT)?;
+    nix::sys::signal::kill(Pid::from_raw(recording.id() as i32), nix::sys::signal::Signal::SIGINT)?;
     let ended = recording.wait()?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     if !status.contains("TracerPid:\t0\n") {
@@ -271,7 +342,7 @@ fn no_signal_is_lost(kind: &Kind) -> Result<(), Failed> {
     let send = format!("import os\nfor _ in range({SENT}):\n os.kill({pid}, {})\n for _ in range(2000): pass", 34 + 1);
     let sender = Command::new("python3").args(["-c", &send]).status()?;
     let still_recording = recording.try_wait()?.is_none();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(recording.id() as i32), nix::sys::signal::Signal::SIGINT)?;
+    nix::sys::signal::kill(Pid::from_raw(recording.id() as i32), nix::sys::signal::Signal::SIGINT)?;
     recording.wait()?;
     if !sender.success() || !still_recording {
         return Err("the signals were not sent during the recording".into());

@@ -13,7 +13,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
-use common::recording::{Recording, wait_until};
+use common::recording::{Recorded, Recording, wait_until};
 use common::{Kind, Running, ordinary};
 use libtest_mimic::Arguments;
 use nix::sys::signal::{Signal, kill};
@@ -60,6 +60,7 @@ const TESTS: &[(&str, fn())] = &[
     ("pysample without file descriptors ends in a plain sentence", we_without_descriptors),
     ("a CPU limit is kept to, and it is said", max_cpu),
     ("the control group's CPU limit is kept to without being told", cgroup_cpu_limit),
+    ("a target that its control group holds back is sampled on time", held_back),
 ];
 
 fn main() {
@@ -632,14 +633,36 @@ fn max_cpu() {
     assert!(target.end().success());
 }
 
-fn cgroup_cpu_limit() {
+/// In most moments it is ready to run and may not, for tens of milliseconds.
+fn held_back() {
+    let Some(group) = limited("held-back") else { return };
+    let target = spinning(ordinary());
+    group.take(target.pid());
+    let recorded = Recorded::of(target.pid(), &["-r", "100", "-d", "3"]);
+    let account = &recorded.account;
+    assert!(account.taken * 2 > account.asked && account.stopped * 2 < account.taken, "{}", recorded.told);
+    assert!(target.end().success());
+}
+
+/// A control group that may use a fifth of a processor.
+fn limited(name: &str) -> Option<Group> {
     let limits =
         [(&["unified", ""][..], "cpu.max", "20000 100000"), (&["cpu", "cpu,cpuacct"][..], "cpu.cfs_quota_us", "20000")];
-    let name = format!("pysample-test-cpu-{}", std::process::id());
-    let group = limits.iter().find_map(|(mounts, file, limit)| Some((Group::new(mounts, file, &name)?, *file, *limit)));
-    let Some((group, file, limit)) = group else { return };
+    let name = format!("pysample-test-{name}-{}", std::process::id());
+    let made = limits.iter().find_map(|(mounts, file, limit)| {
+        let group = Group::make(mounts, file, &name)?;
+        group.write(file, limit);
+        Some(group)
+    });
+    if made.is_none() {
+        eprintln!("SKIPPED: no control group with a limit can be made here");
+    }
+    made
+}
+
+fn cgroup_cpu_limit() {
+    let Some(group) = limited("cpu") else { return };
     let target = spinning(ordinary());
-    group.write(file, limit);
     let script = format!(
         "echo $$ > '{}'; exec '{PYSAMPLE}' record -r 2000 -d 2 --max-pause 100 -f collapsed -o - --pid {}",
         group.path.join("cgroup.procs").display(),
@@ -783,19 +806,23 @@ struct Group {
 impl Group {
     /// Makes one in the first of some hierarchies that can have it, which has to have a file; `None`, loudly, if none can.
     fn new(hierarchies: &[&str], file: &str, path: &str) -> Option<Group> {
+        let made = Group::make(hierarchies, file, path);
+        if made.is_none() {
+            eprintln!("SKIPPED: no control group with {file} can be made here");
+        }
+        made
+    }
+
+    fn make(hierarchies: &[&str], file: &str, path: &str) -> Option<Group> {
         let hierarchy =
             |name: &&str| Some(Path::new("/sys/fs/cgroup").join(name)).filter(|it| it.join("cgroup.procs").exists());
-        let made = hierarchies.iter().filter_map(hierarchy).find_map(|hierarchy| {
+        hierarchies.iter().filter_map(hierarchy).find_map(|hierarchy| {
             let path = hierarchy.join(path);
             let depth = path.components().count() - hierarchy.components().count();
             fs::create_dir_all(&path).ok()?;
             // What is made and of no use is removed again.
             Some(Group { path, depth }).filter(|group| group.path.join(file).exists())
-        });
-        if made.is_none() {
-            eprintln!("SKIPPED: no control group with {file} can be made here");
-        }
-        made
+        })
     }
 
     fn write(&self, file: &str, text: &str) {

@@ -5,10 +5,10 @@
 //! proofs of their code objects. What is new since is fetched in further rounds, all threads at once.
 //!
 //! That it is one moment is the GIL's doing: whoever holds it is the only thread whose Python stack can change. So that
-//! thread alone is stopped, if it runs. The same goes for the one that held it last: it can take it again, and nothing
-//! would tell. The words of the GIL are read before all else and again last of all; if it has passed to another thread
-//! meanwhile, that one is stopped too, and all is read anew. Threads of a free-threaded build are stopped one by one,
-//! each for its own stack.
+//! thread alone is kept from running while all is read: it is stopped, or displaced where processors are short. The same
+//! goes for the one that held it last: it can take it again, and nothing would tell. The words of the GIL are read before
+//! all else and again last of all; if it has passed to another thread meanwhile, that one is held too, and all is read
+//! anew. Threads of a free-threaded build are held one by one, each for its own stack.
 //!
 //! A thread that has not run since it was read is not read again: however many sleep, they cost the stopped one nothing.
 
@@ -549,13 +549,15 @@ impl Reader {
                 }
                 // In this order: if it wakes up after it was seen asleep, it gets another turn.
                 let before = target.sched_stat(tid);
-                let is_stopped = target.activity(tid) == Activity::Running && pausing.pause(tid);
+                let processor = target.runs_on(tid);
+                let is_held = processor.is_some_and(|processor| pausing.hold(target, tid, processor));
                 let walked = thread
                     .walk_apart(offsets, *thread_len, apart, target.memory())
                     .and_then(|()| thread.fetch_codes(codes, offsets, copies, target.memory()));
+                let is_still = is_held && (pausing.is_paused(tid) || pausing.has_displaced(target, tid));
                 stops.add(pausing.resume());
                 walked?;
-                is_true = is_stopped || before.is_some() && before == target.sched_stat(tid);
+                is_true = is_still || before.is_some() && before == target.sched_stat(tid);
             }
             if !is_true {
                 thread.walk = Some(Walk::Failed(Unreadable::Torn));

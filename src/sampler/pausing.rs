@@ -2,13 +2,27 @@
 
 use std::time::Duration;
 
+use rustix::thread::sched_getcpu;
+
 use crate::sample::{Remark, Tid};
+use crate::target::Target;
+use crate::target::displace::{Displaced, Displacer};
 use crate::target::pause::{Pauser, Refusal};
+
+/// So often in a row a thread is found on a processor until the next one is taken to be on one.
+const CROWDED: u8 = 8;
 
 /// Whether threads are stopped while they are read.
 #[derive(Debug)]
 pub struct Pausing {
     pauser: Option<Pauser>,
+    displacer: Displacer,
+    /// Whether somebody has been displaced for this moment. Once is enough: if it was in vain, the next try stops it.
+    has_tried: bool,
+    /// How often threads have yet to be found on a processor until the next one is taken to be on one.
+    crowded: u8,
+    /// For how long threads were displaced that ran, in this moment.
+    displaced: Option<Duration>,
     /// Threads that would not stop, for this moment.
     given_up: Vec<Tid>,
     /// For how long somebody was stopped when the kernel forbade it.
@@ -19,12 +33,27 @@ pub struct Pausing {
 impl Pausing {
     /// Nobody is ever stopped.
     pub fn never() -> Pausing {
-        Pausing { pauser: None, given_up: Vec::new(), untold: None, remark: None }
+        Pausing::with(None)
     }
 
     /// Threads of a process are stopped for a moment each.
     pub fn of(pid: u32) -> Pausing {
-        Pausing { pauser: Some(Pauser::new(pid)), given_up: Vec::new(), untold: None, remark: None }
+        Pausing::with(Some(Pauser::new(pid)))
+    }
+
+    fn with(pauser: Option<Pauser>) -> Pausing {
+        let displacer = Displacer::default();
+        Pausing {
+            pauser,
+            displacer,
+            has_tried: false,
+            // Nothing is known yet.
+            crowded: 1,
+            displaced: None,
+            given_up: Vec::new(),
+            untold: None,
+            remark: None,
+        }
     }
 
     /// Whether nobody is stopped.
@@ -42,10 +71,38 @@ impl Pausing {
         self.given_up.contains(&tid)
     }
 
+    /// Keeps a thread from running that was seen on a processor, or ready for it: true if it does not run, until
+    /// [`Pausing::resume`].
+    ///
+    /// It is stopped if it runs, as far as can be told beforehand. One that has probably no processor, or whose
+    /// processor we have, is displaced; see [`Pausing::has_displaced`].
+    pub fn hold(&mut self, target: &Target, tid: Tid, processor: usize) -> bool {
+        let is_likely = self.crowded > 0 || sched_getcpu() == processor;
+        if self.pauser.is_none() || !is_likely || std::mem::replace(&mut self.has_tried, true) {
+            return self.pause(tid);
+        }
+        let displaced = self.displacer.displace(target, tid, processor);
+        self.crowded = match displaced {
+            Some(Displaced::Queued) => CROWDED,
+            Some(Displaced::Running) | None => self.crowded.saturating_sub(1),
+        };
+        displaced.is_some() || self.pause(tid)
+    }
+
+    /// Whether a thread was displaced and has not run since, as of now.
+    pub fn has_displaced(&self, target: &Target, tid: Tid) -> bool {
+        self.displacer.has_displaced(target, tid)
+    }
+
     /// Stops a thread; true if it is stopped. Where the kernel forbids it, nobody is stopped from now on.
     pub fn pause(&mut self, tid: Tid) -> bool {
+        self.leave_processor();
         let Some(pauser) = &mut self.pauser else { return false };
-        match pauser.pause(tid) {
+        let paused = pauser.pause(tid);
+        if pauser.has_waited() {
+            self.crowded = CROWDED;
+        }
+        match paused {
             Ok(()) => true,
             Err(Refusal::Gone) => false,
             Err(Refusal::WillNotStop) => {
@@ -61,12 +118,26 @@ impl Pausing {
         }
     }
 
-    /// Lets everybody go. Returns for how long somebody was stopped.
+    /// Lets everybody go. Returns for how long somebody was stopped, or displaced.
     pub fn resume(&mut self) -> Option<Duration> {
         self.given_up.clear();
-        let Some(pauser) = &mut self.pauser else { return self.untold.take() };
-        pauser.tend();
-        pauser.resume()
+        self.leave_processor();
+        self.has_tried = false;
+        let displaced = self.displaced.take();
+        let stopped = match &mut self.pauser {
+            None => self.untold.take(),
+            Some(pauser) => {
+                pauser.tend();
+                pauser.resume()
+            }
+        };
+        [displaced, stopped].into_iter().flatten().reduce(|all, next| all + next)
+    }
+
+    fn leave_processor(&mut self) {
+        if let Some(displaced) = self.displacer.leave() {
+            *self.displaced.get_or_insert_default() += displaced;
+        }
     }
 
     /// Waits, while that is so, for threads that have not stopped when they should, and lets them go as they do. Returns

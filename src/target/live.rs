@@ -214,6 +214,15 @@ impl Live {
         }
     }
 
+    /// The processor that a thread runs on, or is ready for; `None` for one that does neither.
+    pub fn runs_on(&self, tid: Tid) -> Option<usize> {
+        /// Longer than any line.
+        const LONGEST: usize = 1024;
+        let mut line = [0; LONGEST];
+        let line = self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line)?;
+        processor_of_running(line)
+    }
+
     /// What the scheduler has counted of a thread. Where the kernel does not count, `None` unless it is asleep, and then how
     /// often it gave a processor up.
     pub fn sched_stat(&self, tid: Tid) -> Option<SchedStat> {
@@ -392,6 +401,14 @@ impl Live {
     }
 }
 
+/// The processor in a `stat` line of a thread that runs, or is ready to.
+fn processor_of_running(line: &[u8]) -> Option<usize> {
+    // The name before the last bracket may hold anything. As `man proc_pid_stat` counts, what follows is field 3.
+    let close = line.iter().rposition(|&byte| byte == b')')?;
+    let mut fields = std::str::from_utf8(line.get(close + 1..)?).ok()?.split_ascii_whitespace();
+    (fields.next()? == "R").then(|| fields.nth(35)?.parse().ok()).flatten()
+}
+
 /// Notes in `spans` that `read` bytes were read: all of the first spans and a part of the next, which is where the
 /// transfer stopped. Returns how many spans are settled, and their length.
 fn account(spans: &mut [Span], read: usize) -> (usize, usize) {
@@ -530,6 +547,18 @@ mod tests {
         assert_eq!(account(&mut list, 12), (3, 12));
         assert_eq!(account(&mut list, 0), (1, 4));
         assert_eq!(list[0].got, 0);
+    }
+
+    #[test]
+    fn the_processor_of_a_thread_that_runs_is_told_whatever_it_is_called() {
+        let after =
+            "1 2 3 4 5 6 7 8 9 10 150 25 13 14 15 16 17 18 2000 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 17 7 0 0";
+        let line = |state: &str| format!("12 (a) R 1 2) {state} {after}\n");
+        assert_eq!(processor_of_running(line("R").as_bytes()), Some(7));
+        assert_eq!(processor_of_running(line("S").as_bytes()), None);
+        assert_eq!(processor_of_running(b"12 (a) R 1 2"), None);
+        let own = std::fs::read("/proc/thread-self/stat").unwrap();
+        assert!(processor_of_running(&own).is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod command;
+pub mod displace;
 pub mod elf;
 pub mod family;
 mod image;
@@ -269,6 +270,11 @@ impl Target {
             Some(live) => live.activity(tid),
             None => self.facts.tasks.iter().find(|t| t.tid == tid).map_or(Activity::Unknown, |t| t.state),
         }
+    }
+
+    /// The processor that a thread runs on, or is ready for; `None` for one that does neither, and for an image.
+    pub fn runs_on(&self, tid: Tid) -> Option<usize> {
+        self.live()?.runs_on(tid)
     }
 
     /// What the scheduler has counted of a thread; `None` for one that has ended, where it is not known, and for an image.

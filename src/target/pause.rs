@@ -31,6 +31,8 @@ use crate::sample::Tid;
 
 /// How long a stop is waited for by spinning, and how long altogether: a thread stops when it next has a processor.
 const SPIN: Duration = Duration::from_micros(50);
+/// Who takes longer to stop had no processor, and was not only in the kernel.
+const LONG: Duration = Duration::from_micros(200);
 const PATIENCE: Duration = Duration::from_millis(100);
 const BETWEEN_LOOKS: Duration = Duration::from_micros(20);
 /// At last, where a thread waits long for a processor: many of ours that look for many of theirs would take it themselves.
@@ -76,6 +78,8 @@ pub struct Pauser {
     late: Option<Duration>,
     /// Whether we run before all others, as we do while somebody is stopped.
     urgency: Urgency,
+    /// Whether the last that was told to stop had no processor.
+    has_waited: bool,
     /// Since when a thread waits that was caught on its way to a signal that cannot be passed on; see
     /// [`Pauser::must_leave`].
     must_leave: Option<Instant>,
@@ -118,6 +122,7 @@ impl Pauser {
             looked: Instant::now(),
             late: None,
             urgency: Urgency::default(),
+            has_waited: false,
             must_leave: None,
         }
     }
@@ -206,14 +211,20 @@ impl Pauser {
         self.lingering.is_empty() && self.dying.is_empty()
     }
 
+    /// Whether the last that was told to stop took long: it had no processor.
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
+    }
+
     /// Waits until a thread that was interrupted stops. When it stopped is not told by the kernel: it was after the last
     /// look at which it had not.
-    fn wait(&self, pid: Pid) -> Result<(Pid, Caught, Instant), Refusal> {
+    fn wait(&mut self, pid: Pid) -> Result<(Pid, Caught, Instant), Refusal> {
         let begun = Instant::now();
         let mut since = begun;
         loop {
             let now = Instant::now();
             let waited = now - begun;
+            self.has_waited = waited >= LONG;
             match self.look(pid) {
                 Ok(Some((pid, caught))) => return Ok((pid, caught, since)),
                 Ok(None) if waited < SPIN => std::hint::spin_loop(),

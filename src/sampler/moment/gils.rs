@@ -77,15 +77,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Stops whoever has a GIL, or had it last, and runs. Between the look at the GIL and the stop nothing else is done: a
+    /// Holds whoever has a GIL, or had it last, and runs. Between the look at the GIL and the stop nothing else is done: a
     /// thread that has let go of the GIL meanwhile may be on its way to sleep in the kernel, where it is not to be disturbed.
     pub(super) fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
         let mut fetched = false;
         for index in 0..self.gils.len() {
-            let runs = |tid: &Tid| target.activity(*tid) == Activity::Running;
+            let runs_on = |tid: Tid| target.runs_on(tid).map(|processor| (tid, processor));
             let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
             let tid_of = |reader: &Reader, thread: usize| reader.threads.get(thread).and_then(|thread| thread.tid);
-            let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).filter(runs);
+            let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).and_then(runs_on);
             for _ in 0..LOOKS {
                 if pausing.is_never() {
                     return Ok(());
@@ -98,27 +98,33 @@ impl Reader {
                 self.gils[index].asleep = None;
                 let Some(thread) = has_it(self) else { break };
                 let Some(tid) = tid_of(self, thread).filter(|tid| !pausing.is_paused(*tid)) else { break };
-                if expected == Some(tid) {
-                    if pausing.pause(tid) {
-                        self.note_paused(tid);
+                if let Some((_, processor)) = expected.filter(|(expected, _)| *expected == tid) {
+                    let is_held = match self.gils.len() {
+                        1 => pausing.hold(target, tid, processor),
+                        // No more than one can be displaced at a time.
+                        _ => pausing.pause(tid),
+                    };
+                    if is_held {
+                        self.note_held(tid);
                     }
                     break;
                 }
-                if !runs(&tid) {
+                expected = runs_on(tid);
+                if expected.is_none() {
                     // In this order: if it wakes up after the second look, its account will differ.
                     self.gils[index].asleep = target.sched_stat(tid);
-                    if !runs(&tid) {
+                    expected = runs_on(tid);
+                    if expected.is_none() {
                         break;
                     }
                 }
-                expected = Some(tid);
             }
         }
         Ok(())
     }
 
-    /// Notes that an OS thread is stopped, and so ran: whatever was told of it does not hold.
-    fn note_paused(&mut self, tid: Tid) {
+    /// Notes that an OS thread is kept from running, and so ran: whatever was told of it does not hold.
+    fn note_held(&mut self, tid: Tid) {
         for thread in self.threads.iter_mut().filter(|thread| thread.tid == Some(tid)) {
             thread.activity = Activity::Running;
             thread.told = None;
@@ -136,13 +142,13 @@ impl Reader {
                 && target.activity(tid) == Activity::Running
                 && pausing.pause(tid)
             {
-                self.note_paused(tid);
+                self.note_held(tid);
             }
         }
     }
 
     /// Whether nobody can have changed a Python stack while it was read: no GIL has passed to another thread, and the one
-    /// that had it was stopped by us, or slept all the time.
+    /// that had it was stopped or displaced by us, or slept all the time.
     pub(super) fn is_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
         let mut only_those_ran = true;
         for interpreter in &self.interpreters {
@@ -160,7 +166,7 @@ impl Reader {
             let Some(&index) = now.and_then(|passed| self.by_addr.get(&passed.to)) else { continue };
             let thread = &mut self.threads[index];
             let Some(tid) = thread.tid else { return Ok(false) };
-            if pausing.is_paused(tid) {
+            if pausing.is_paused(tid) || pausing.has_displaced(target, tid) {
                 continue;
             }
             if pausing.has_given_up(tid) {
