@@ -71,8 +71,10 @@ fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
     let notices = Notices::listen(Listen::Command)?;
     let (command, printed) = match plan.form {
         Form::Screen => {
-            let (command, printed) = Command::spawn_apart(words)?;
-            (command, Some(Printed::take(printed)))
+            let (printed, take) = Printed::expect()?;
+            let (command, prints) = Command::spawn_apart(words)?;
+            take(prints);
+            (command, Some(printed))
         }
         Form::Text | Form::Json => (Command::spawn(words)?, None),
     };

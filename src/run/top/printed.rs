@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::process::{ChildStderr, ChildStdout};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use pysample::error::{Error, Result};
 use pysample::target::command;
 
 /// Lines that are kept, and bytes of each.
@@ -40,20 +42,27 @@ enum Stream {
 }
 
 impl Printed {
-    /// Takes what the command prints from now on.
-    pub fn take(from: command::Printed) -> Printed {
+    /// Gets ready for a command, before it is started: with what is returned beside it, what it prints is taken.
+    pub fn expect() -> Result<(Printed, impl FnOnce(command::Printed))> {
         let (sender, over) = bounded::<()>(0);
         let printed = Printed { over: Some(over), ..Printed::default() };
-        let (out, err, other) = (printed.clone(), printed.clone(), sender.clone());
-        thread::spawn(move || {
-            let _sender = sender;
-            out.read(from.out, Stream::Out);
-        });
-        thread::spawn(move || {
-            let _sender = other;
-            err.read(from.err, Stream::Err);
-        });
-        printed
+        let out = printed.reader::<ChildStdout>(Stream::Out, sender.clone())?;
+        let err = printed.reader::<ChildStderr>(Stream::Err, sender)?;
+        // Neither fails: both wait for it.
+        let take = move |from: command::Printed| drop((out.send(from.out), err.send(from.err)));
+        Ok((printed, take))
+    }
+
+    /// Starts a thread that reads what is sent to it; `over` is dropped at the end.
+    fn reader<R: Read + Send + 'static>(&self, stream: Stream, over: Sender<()>) -> Result<Sender<R>> {
+        let (sender, receiver) = bounded(1);
+        let printed = self.clone();
+        let read = move || {
+            let _over = over;
+            receiver.iter().for_each(|from| printed.read(from, stream));
+        };
+        thread::Builder::new().spawn(read).map_err(Error::no_thread)?;
+        Ok(sender)
     }
 
     /// The last lines, for a screen.
