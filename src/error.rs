@@ -117,7 +117,7 @@ pub enum Error {
     Recording {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, or the kernel's answer.
+        /// What is wrong with it, of kind `Unsupported` where it is nothing that can be read, or the kernel's answer.
         source: io::Error,
     },
     /// A recorded memory image cannot be used.
@@ -165,7 +165,7 @@ impl Error {
                 io::ErrorKind::ResourceBusy => Some("give each recording a file of its own".into()),
                 _ => None,
             },
-            Error::Recording { source, .. } if source.to_string().starts_with("it is neither") => {
+            Error::Recording { source, .. } if source.kind() == io::ErrorKind::Unsupported => {
                 Some("a recording is a .pysample file, or collapsed stacks: main (app.py:3);work (app.py:7) 42".into())
             }
             _ => None,

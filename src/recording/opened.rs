@@ -52,7 +52,7 @@ impl Opened {
             return Err(invalid("it is empty"));
         }
         if bytes.contains(&0) {
-            return Err(invalid("it is neither a recording of pysample nor collapsed stacks"));
+            return Err(unlike(""));
         }
         let name = match path.file_name() {
             Some(name) if path != Path::new("-") => name.to_string_lossy().into_owned(),
@@ -60,9 +60,7 @@ impl Opened {
         };
         let written = file.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         let collapsed = Collapsed::read(&String::from_utf8_lossy(&bytes), &name, written);
-        collapsed
-            .map(Opened::Collapsed)
-            .map_err(|why| invalid(&format!("it is neither a recording of pysample nor collapsed stacks ({why})")))
+        collapsed.map(Opened::Collapsed).map_err(|why| unlike(&format!(" ({why})")))
     }
 
     /// Its events, one after another.
@@ -114,6 +112,14 @@ fn spooled(from: &mut dyn Read) -> io::Result<File> {
     io::copy(from, &mut file)?;
     file.rewind()?;
     Ok(file)
+}
+
+/// What is in the file is nothing that is read here.
+fn unlike(why: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("it is neither a recording of pysample nor collapsed stacks{why}"),
+    )
 }
 
 fn invalid(what: &str) -> io::Error {
