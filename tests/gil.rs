@@ -90,6 +90,8 @@ struct Contended {
     target: Running,
     /// Which share of the time each thread used a processor, by its name.
     truth: BTreeMap<String, f64>,
+    /// For how many seconds it held the GIL in C at most.
+    longest: f64,
     /// For which share of the time each OS thread was ready for a processor and had none: it holds the GIL then, or does
     /// whatever else it is at.
     delays: BTreeMap<u64, f64>,
@@ -111,11 +113,11 @@ impl Contended {
         let many = ["-d", SECONDS, "-r", "1000", "--max-pause", "20"];
         let report = common::printed(&[&["gil", "--json", "--pid", &pid], &many[..]].concat());
         let (after, wall) = (common::delays(target.pid()), begun.elapsed().as_secs_f64());
-        let truth = truth(&mut target);
+        let (truth, longest) = truth(&mut target);
         let delay = |(tid, delay): (&u64, &f64)| (*tid, (delay - before.get(tid).unwrap_or(&0.0)) / wall);
         let delays = after.iter().map(delay).collect();
         let stolen = (common::stolen() - stolen_before) / wall;
-        Ok(Contended { target, truth, delays, stolen, report: serde_json::from_str(&report)? })
+        Ok(Contended { target, truth, longest, delays, stolen, report: serde_json::from_str(&report)? })
     }
 
     /// That a share is the true one: see [`Contended::most`].
@@ -135,6 +137,12 @@ impl Contended {
         let tid = self.thread(name)?["os_thread_id"].as_u64().ok_or("a thread without an id")?;
         let stopped = number(&self.report["samples"]["stopped_seconds"])? / number(&self.report["seconds"])?;
         Ok(self.truth[name] + self.delays.get(&tid).copied().unwrap_or(0.0) + stopped + self.stolen)
+    }
+
+    /// How much of the time the GIL is held at least that somebody always wants: but for when a thread that it has been
+    /// handed has no processor to take it, which is some of the time at most.
+    fn always(&self) -> f64 {
+        1.0 - POINTS - self.stolen - self.delays.values().sum::<f64>().min(POINTS)
     }
 
     fn gil(&self) -> &Value {
@@ -165,13 +173,14 @@ impl Contended {
     }
 }
 
-/// What is true since it was asked last.
-fn truth(target: &mut Running) -> BTreeMap<String, f64> {
+/// What is true since it was asked last: shares by name, and the longest hold in C.
+fn truth(target: &mut Running) -> (BTreeMap<String, f64>, f64) {
     target.tell("\n");
     let told = target.json();
     let wall = told["wall"].as_f64().expect("a number");
     let cpu = told["cpu"].as_object().expect("times by name");
-    cpu.iter().map(|(name, used)| (name.clone(), used.as_f64().expect("a number") / wall)).collect()
+    let shares = cpu.iter().map(|(name, used)| (name.clone(), used.as_f64().expect("a number") / wall)).collect();
+    (shares, told["longest"].as_f64().expect("a number"))
 }
 
 fn number(value: &Value) -> Result<f64, Failed> {
@@ -188,7 +197,7 @@ fn compute(kind: &Kind, threads: usize) -> Result<(), Failed> {
     let seen = Contended::look(kind, &format!("compute-{threads}"))?;
     let held = &seen.gil()["held"];
     let (share, low, high) = (number(&held["share"])?, number(&held["low"])?, number(&held["high"])?);
-    check(share >= 1.0 - POINTS, || format!("it is held {share:.3} of the time"))?;
+    check(share >= seen.always(), || format!("it is held {share:.3} of the time"))?;
     check(low <= share && share <= high && high - low < 0.1, || format!("the interval is {low:.3} to {high:.3}"))?;
     for name in seen.truth.keys() {
         seen.as_true("holds it", name, seen.held(name)?)?;
@@ -209,12 +218,14 @@ fn hash(kind: &Kind) -> Result<(), Failed> {
     check(seen.held("hash")? < POINTS, || "hash holds it".into())
 }
 
-/// More than 95 % of the waiting is to be laid at one function's door.
+/// More than 95 % of the waiting while the GIL is held is to be laid at one function's door.
 fn blamed(seen: &Contended, function: &str) -> Result<(), Failed> {
     let functions = seen.gil()["functions"].as_array().ok_or("no functions")?;
     let named = functions.iter().find(|f| f["function"].as_str().is_some_and(|name| name.starts_with(function)));
     let blame = named.map_or(Ok(0.0), |function| number(&function["blame_total"]))?;
-    check(blame > 0.95, || format!("{function} is blamed for {blame:.3} of it: {:#}", seen.gil()["functions"]))
+    check(blame > 0.95 - (1.0 - POINTS - seen.always()), || {
+        format!("{function} is blamed for {blame:.3} of it: {:#}", seen.gil()["functions"])
+    })
 }
 
 fn held_in_c(kind: &Kind, how: &str, function: &str) -> Result<(), Failed> {
@@ -222,20 +233,22 @@ fn held_in_c(kind: &Kind, how: &str, function: &str) -> Result<(), Failed> {
     // The other one uses a processor to ask for it, a thousand times a second.
     let (held, others) = (seen.held("hold")?, seen.held("compute")?);
     check(others <= seen.most("compute")? + POINTS, || format!("the other one holds it {others:.3}"))?;
-    check(held + others > 1.0 - POINTS, || format!("held for {held:.3} and {others:.3}"))?;
+    check(held + others > seen.always(), || format!("held for {held:.3} and {others:.3}"))?;
     blamed(&seen, function)?;
     let native = &seen.gil()["native"][0];
     let call = native["call"].as_str().unwrap_or_default();
     check(call.starts_with(function), || format!("{native:#}"))?;
+    // That it let go in between may escape one who looks a thousand times a second, once or twice in a row.
+    let possible = 0.15..3.0 * seen.longest;
     let longest = number(&native["longest_seconds"])?;
-    check((0.15..1.0).contains(&longest) && native["lets_go"] == false, || format!("{native:#}"))?;
+    check(possible.contains(&longest) && native["lets_go"] == false, || format!("{native:#}"))?;
     let hold = &seen.gil()["longest_hold"];
     let (longest, by) = (number(&hold["seconds"])?, hold["name"].to_string());
-    check((0.15..1.0).contains(&longest) && by.contains("hold"), || format!("{hold:#}"))?;
+    check(possible.contains(&longest) && by.contains("hold"), || format!("{possible:?} {hold:#}"))?;
     check(hold["waited"][0]["name"].to_string().contains("compute"), || format!("{hold:#}"))?;
     // Who asks for it when one lets go may see the other take it once more, or twice.
     let wait = &seen.gil()["longest_wait"];
-    check((0.15..3.0).contains(&number(&wait["seconds"])?), || format!("{wait:#}"))
+    check((0.15..9.0 * seen.longest).contains(&number(&wait["seconds"])?), || format!("{wait:#}"))
 }
 
 fn hardly_held(kind: &Kind, how: &str, states: &[&str]) -> Result<(), Failed> {

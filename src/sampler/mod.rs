@@ -338,7 +338,7 @@ impl Sampler {
     fn rest(&mut self) {
         self.stops.add(self.pausing.settle(|| !self.clock.is_over()));
         let now = self.clock.elapsed();
-        let for_the_target = self.budget.spend(now, self.stops.total());
+        let for_the_target = self.budget.spend(now, self.stops.total() + self.pausing.queued());
         let used = |before| clock::cpu_time().saturating_sub(before);
         let before = self.cpu_before;
         let for_others = self.thrift.as_mut().map_or(now, |thrift| thrift.spend(now, used(before)));

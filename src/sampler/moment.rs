@@ -549,15 +549,16 @@ impl Reader {
                 }
                 // In this order: if it wakes up after it was seen asleep, it gets another turn.
                 let before = target.sched_stat(tid);
-                let processor = target.runs_on(tid);
-                let is_held = processor.is_some_and(|processor| pausing.hold(target, tid, processor));
+                let place = target.place(tid);
+                let is_held = place.is_some_and(|place| pausing.hold(target, tid, place));
                 let walked = thread
                     .walk_apart(offsets, *thread_len, apart, target.memory())
                     .and_then(|()| thread.fetch_codes(codes, offsets, copies, target.memory()));
                 let is_still = is_held && (pausing.is_paused(tid) || pausing.has_displaced(target, tid));
                 stops.add(pausing.resume());
                 walked?;
-                is_true = is_still || before.is_some() && before == target.sched_stat(tid);
+                let slept = place.is_none() && before.is_some() && before == target.sched_stat(tid);
+                is_true = is_still || slept && target.place(tid).is_none();
             }
             if !is_true {
                 thread.walk = Some(Walk::Failed(Unreadable::Torn));

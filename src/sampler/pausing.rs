@@ -5,9 +5,9 @@ use std::time::Duration;
 use rustix::thread::sched_getcpu;
 
 use crate::sample::{Remark, Tid};
-use crate::target::Target;
 use crate::target::displace::{Displaced, Displacer};
 use crate::target::pause::{Pauser, Refusal};
+use crate::target::{Place, Target};
 
 /// So often in a row a thread is found on a processor until the next one is taken to be on one.
 const CROWDED: u8 = 8;
@@ -23,6 +23,8 @@ pub struct Pausing {
     crowded: u8,
     /// For how long threads were displaced that ran, in this moment.
     displaced: Option<Duration>,
+    /// For how long threads were displaced that had no processor, altogether.
+    queued: Duration,
     /// Threads that would not stop, for this moment.
     given_up: Vec<Tid>,
     /// For how long somebody was stopped when the kernel forbade it.
@@ -50,6 +52,7 @@ impl Pausing {
             // Nothing is known yet.
             crowded: 1,
             displaced: None,
+            queued: Duration::ZERO,
             given_up: Vec::new(),
             untold: None,
             remark: None,
@@ -76,12 +79,12 @@ impl Pausing {
     ///
     /// It is stopped if it runs, as far as can be told beforehand. One that has probably no processor, or whose
     /// processor we have, is displaced; see [`Pausing::has_displaced`].
-    pub fn hold(&mut self, target: &Target, tid: Tid, processor: usize) -> bool {
-        let is_likely = self.crowded > 0 || sched_getcpu() == processor;
+    pub fn hold(&mut self, target: &Target, tid: Tid, place: Place) -> bool {
+        let is_likely = place.is_ordinary && (self.crowded > 0 || sched_getcpu() == place.processor);
         if self.pauser.is_none() || !is_likely || std::mem::replace(&mut self.has_tried, true) {
             return self.pause(tid);
         }
-        let displaced = self.displacer.displace(target, tid, processor);
+        let displaced = self.displacer.displace(target, tid, place.processor);
         self.crowded = match displaced {
             Some(Displaced::Queued) => CROWDED,
             Some(Displaced::Running) | None => self.crowded.saturating_sub(1),
@@ -134,9 +137,16 @@ impl Pausing {
         [displaced, stopped].into_iter().flatten().reduce(|all, next| all + next)
     }
 
+    /// For how long threads were displaced so far that had no processor: they were not stopped, but waited longer.
+    pub fn queued(&self) -> Duration {
+        self.queued
+    }
+
     fn leave_processor(&mut self) {
-        if let Some(displaced) = self.displacer.leave() {
-            *self.displaced.get_or_insert_default() += displaced;
+        match self.displacer.leave() {
+            Some((Displaced::Running, time)) => *self.displaced.get_or_insert_default() += time,
+            Some((Displaced::Queued, time)) => self.queued += time,
+            None => {}
         }
     }
 

@@ -7,25 +7,30 @@
 //!
 //! The thread of ours that displaces another is bound to the processor meanwhile, and urgent. Where it may not be, it
 //! waits there for its turn like others: it stays, so that it is there the next time, and rather than wait long each time
-//! it leaves the thread alone.
+//! it leaves the thread alone. Where somebody more urgent has the processor it does not wait either, see [`rescue`].
+
+mod rescue;
 
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu};
 
 use super::urgency::Urgency;
 use super::{SchedStat, Target};
 use crate::sample::Tid;
+use rescue::Bound;
 
 /// Displaces one thread at a time. To be used by one thread of ours.
 #[derive(Debug, Default)]
 pub struct Displacer {
-    /// Where we may run when nobody is displaced, once that is known.
-    usual: Option<CpuSet>,
     urgency: Urgency,
     seat: Option<Seat>,
+    /// The account of the thread that was displaced last, as it was then.
+    last: Option<(Tid, SchedStat)>,
     /// How often it is not worth the wait for a turn.
     reluctant: u32,
+    /// Whether nobody is displaced any more: somebody more urgent than we had the processor, or nobody could help.
+    is_over: bool,
 }
 
 /// A wait for a turn that is too long for a sample, and how often it is spared then.
@@ -42,7 +47,7 @@ pub enum Displaced {
 }
 
 /// The place of a thread, taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Seat {
     tid: Tid,
     processor: usize,
@@ -52,103 +57,111 @@ struct Seat {
     since: Instant,
     /// The processor to go to afterwards.
     home: usize,
+    bound: Bound,
 }
 
 impl Displacer {
     /// Takes the processor that a thread was seen on, or ready for, until [`Displacer::leave`]. `None` if the thread may
     /// run all the same.
     pub fn displace(&mut self, target: &Target, tid: Tid, processor: usize) -> Option<Displaced> {
-        if self.usual.is_none() {
-            self.usual = sched_getaffinity(None).ok();
-        }
-        // Whoever keeps us, or everybody, from a processor has a reason.
-        self.usual.filter(|usual| processor < CpuSet::MAX_CPU && usual.is_set(processor))?;
-        let (came, home) = (Instant::now(), sched_getcpu());
-        self.urgency.begin();
-        let is_urgent = self.urgency == Urgency::Urgent;
-        if !is_urgent && home != processor && self.reluctant > 0 {
-            self.reluctant -= 1;
+        let home = sched_getcpu();
+        if self.is_over || home != processor && self.reluctant > 0 {
+            self.reluctant = self.reluctant.saturating_sub(1);
             return None;
         }
+        // Whoever keeps us, or everybody, from a processor has a reason.
+        let usual = sched_getaffinity(None).ok();
+        let usual = usual.filter(|usual| processor < CpuSet::MAX_CPU && usual.is_set(processor))?;
+        let Some(bound) = Bound::begin(usual) else {
+            self.is_over = true;
+            return None;
+        };
+        let came = Instant::now();
+        self.urgency.begin();
+        let is_urgent = self.urgency == Urgency::Urgent;
         let before = target.sched_stat(tid);
         // In this order: what the thread ran before it was off is in its account, or will be added to it.
-        let is_bound = bind_to(processor);
+        bound.to(processor);
         let arrived = Instant::now();
         let account = target.sched_stat(tid);
-        if arrived - came > LONG {
-            self.reluctant = SPARED;
+        let waited = arrived - came;
+        match is_urgent {
+            true => self.is_over |= waited > rescue::PATIENCE,
+            false if waited > LONG => self.reluctant = SPARED,
+            false => {}
         }
+        // If we were on its processor already, it may have run until we woke up.
+        let is_as = |then| account.is_some() && account == then;
+        let last = self.last.filter(|(last, _)| *last == tid).map(|(_, account)| account);
+        let was_queued = is_as(last) || is_as(before) && home != processor;
+        self.last = account.map(|account| (tid, account));
         let seat = Seat {
             tid,
             processor,
-            found: if account == before { Displaced::Queued } else { Displaced::Running },
             account,
+            found: if was_queued { Displaced::Queued } else { Displaced::Running },
             // Who waited for a turn like others has displaced nobody before.
             since: if is_urgent { came } else { arrived },
             home: if is_urgent { home } else { processor },
+            bound,
         };
+        let (is_ours, found) = (seat.is_ours(target), seat.found);
         self.seat = Some(seat);
-        if !is_bound || !seat.is_ours(target) {
+        if !is_ours {
             self.leave();
-            return None;
         }
-        Some(seat.found)
+        is_ours.then_some(found)
     }
 
     /// Whether a thread was displaced and has not run since.
     pub fn has_displaced(&self, target: &Target, tid: Tid) -> bool {
-        self.seat.is_some_and(|seat| {
+        self.seat.as_ref().is_some_and(|seat| {
             seat.tid == tid && seat.is_ours(target) && seat.account.is_some() && target.sched_stat(tid) == seat.account
         })
     }
 
-    /// Leaves the processor. Returns for how long it was kept from a thread that ran, if it was.
-    pub fn leave(&mut self) -> Option<Duration> {
+    /// Leaves the processor. Returns how the thread was found, and for how long it was displaced.
+    pub fn leave(&mut self) -> Option<(Displaced, Duration)> {
         let seat = self.seat.take()?;
         // Where it came in a hurry, a thread that is in none any more waits until all others there have had their turns.
         if sched_getcpu() != seat.home {
-            bind_to(seat.home);
+            seat.bound.to(seat.home);
         }
         let displaced = seat.since.elapsed();
         self.urgency.end();
-        if let Some(usual) = &self.usual {
-            // It fails if none of these can be used any more: then we stay.
-            let _ = sched_setaffinity(None, usual);
-        }
-        (seat.found == Displaced::Running).then_some(displaced)
+        Some((seat.found, displaced))
     }
 }
 
 impl Seat {
     /// Whether the thread's processor is the one that we are on: then it does not run.
     fn is_ours(&self, target: &Target) -> bool {
-        target.runs_on(self.tid) == Some(self.processor) && sched_getcpu() == self.processor
+        let is_there = target.place(self.tid).is_some_and(|place| place.processor == self.processor);
+        is_there && sched_getcpu() == self.processor
     }
-}
-
-/// Binds the calling thread to a processor, on which it is when this returns, if it may be.
-fn bind_to(processor: usize) -> bool {
-    let mut only = CpuSet::new();
-    only.set(processor);
-    sched_setaffinity(None, &only).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
-    /// A process that computes on one processor until this is dropped.
+    /// A process that computes on one processor, until this is dropped at the latest.
     struct Busy(Child);
 
     impl Busy {
-        fn on(processor: usize) -> Busy {
-            let busy = Busy(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap());
-            let mut only = CpuSet::new();
-            only.set(processor);
-            sched_setaffinity(Some(rustix::process::Pid::from_child(&busy.0)), &only).unwrap();
-            busy
+        fn on(processor: usize, before: &[&str]) -> Busy {
+            let processor = processor.to_string();
+            let mut command = Command::new("taskset");
+            // It ends by itself after some seconds, whatever becomes of us.
+            let busy = "echo ready; i=0; while [ $i -lt 5000000 ]; do i=$((i+1)); done";
+            command.args(["-c", &processor]).args(before).args(["sh", "-c", busy]);
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            Busy(child)
         }
     }
 
@@ -163,11 +176,11 @@ mod tests {
     fn who_is_displaced_does_not_run_until_we_leave_or_sleep() {
         let usual = sched_getaffinity(None).unwrap();
         let processor = (0..CpuSet::MAX_CPU).find(|&processor| usual.is_set(processor)).unwrap();
-        let busy = Busy::on(processor);
+        let busy = Busy::on(processor, &[]);
         let target = Target::attach(busy.0.id()).unwrap();
         let tid = Tid(busy.0.id());
         let account = || target.sched_stat(tid).unwrap();
-        while target.runs_on(tid) != Some(processor) {
+        while target.place(tid).map(|place| place.processor) != Some(processor) {
             std::thread::yield_now();
         }
 
@@ -194,6 +207,26 @@ mod tests {
         assert_eq!(sched_getaffinity(None).unwrap(), usual);
         assert!(!displacer.has_displaced(&target, tid));
         assert_eq!(displacer.leave(), None);
+    }
+
+    #[test]
+    fn whoever_is_more_urgent_is_not_waited_for() {
+        let usual = sched_getaffinity(None).unwrap();
+        let processor = (0..CpuSet::MAX_CPU).rfind(|&processor| usual.is_set(processor)).unwrap();
+        let mut urgency = Urgency::default();
+        urgency.begin();
+        urgency.end();
+        if urgency == Urgency::Refused || usual.count() == 1 {
+            return;
+        }
+        let busy = Busy::on(processor, &[]);
+        let _urgent = Busy::on(processor, &["chrt", "-f", "10"]);
+        let target = Target::attach(busy.0.id()).unwrap();
+        let mut displacer = Displacer::default();
+        let displaced = displacer.displace(&target, Tid(busy.0.id()), processor);
+        assert_eq!((displaced, displacer.is_over), (None, true));
+        assert_eq!(sched_getaffinity(None).unwrap(), usual);
+        assert_eq!(displacer.displace(&target, Tid(busy.0.id()), processor), None);
     }
 
     #[test]

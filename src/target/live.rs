@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::proc::{self, Stat, Status};
 use super::system_call::{Descriptor, InKernel};
-use super::{Activity, Binary, Facts, SchedStat, Task, lock, permission};
+use super::{Activity, Binary, Facts, Place, SchedStat, Task, lock, permission};
 use crate::error::{Error, Result};
 use crate::memory::{Addr, Memory, MemoryError, Span};
 use crate::sample::Tid;
@@ -214,13 +214,12 @@ impl Live {
         }
     }
 
-    /// The processor that a thread runs on, or is ready for; `None` for one that does neither.
-    pub fn runs_on(&self, tid: Tid) -> Option<usize> {
+    /// Where a thread runs, or is ready to; `None` for one that does neither.
+    pub fn place(&self, tid: Tid) -> Option<Place> {
         /// Longer than any line.
         const LONGEST: usize = 1024;
         let mut line = [0; LONGEST];
-        let line = self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line)?;
-        processor_of_running(line)
+        place_of_running(self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line)?)
     }
 
     /// What the scheduler has counted of a thread. Where the kernel does not count, `None` unless it is asleep, and then how
@@ -401,12 +400,17 @@ impl Live {
     }
 }
 
-/// The processor in a `stat` line of a thread that runs, or is ready to.
-fn processor_of_running(line: &[u8]) -> Option<usize> {
+/// What a `stat` line says of a thread that runs, or is ready to.
+fn place_of_running(line: &[u8]) -> Option<Place> {
     // The name before the last bracket may hold anything. As `man proc_pid_stat` counts, what follows is field 3.
     let close = line.iter().rposition(|&byte| byte == b')')?;
     let mut fields = std::str::from_utf8(line.get(close + 1..)?).ok()?.split_ascii_whitespace();
-    (fields.next()? == "R").then(|| fields.nth(35)?.parse().ok()).flatten()
+    if fields.next()? != "R" {
+        return None;
+    }
+    let processor = fields.nth(35)?.parse().ok()?;
+    let policy = fields.nth(1)?;
+    Some(Place { processor, is_ordinary: ["0", "3", "5"].contains(&policy) })
 }
 
 /// Notes in `spans` that `read` bytes were read: all of the first spans and a part of the next, which is where the
@@ -550,15 +554,17 @@ mod tests {
     }
 
     #[test]
-    fn the_processor_of_a_thread_that_runs_is_told_whatever_it_is_called() {
+    fn where_a_thread_runs_is_told_whatever_it_is_called() {
         let after =
             "1 2 3 4 5 6 7 8 9 10 150 25 13 14 15 16 17 18 2000 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 17 7 0 0";
         let line = |state: &str| format!("12 (a) R 1 2) {state} {after}\n");
-        assert_eq!(processor_of_running(line("R").as_bytes()), Some(7));
-        assert_eq!(processor_of_running(line("S").as_bytes()), None);
-        assert_eq!(processor_of_running(b"12 (a) R 1 2"), None);
+        assert_eq!(place_of_running(line("R").as_bytes()), Some(Place { processor: 7, is_ordinary: true }));
+        assert_eq!(place_of_running(line("S").as_bytes()), None);
+        assert_eq!(place_of_running(b"12 (a) R 1 2"), None);
+        let real_time = line("R").replace("17 7 0 0", "17 7 10 1");
+        assert_eq!(place_of_running(real_time.as_bytes()), Some(Place { processor: 7, is_ordinary: false }));
         let own = std::fs::read("/proc/thread-self/stat").unwrap();
-        assert!(processor_of_running(&own).is_some());
+        assert!(place_of_running(&own).is_some());
     }
 
     #[test]

@@ -123,6 +123,15 @@ pub struct SchedStat {
     pub turns: u64,
 }
 
+/// Where a thread runs, or is ready to run (`/proc/PID/task/TID/stat`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The processor that it is on, or queues for.
+    pub processor: usize,
+    /// Whether it takes turns as most threads do: it has no real-time policy.
+    pub is_ordinary: bool,
+}
+
 /// A process to look at.
 pub struct Target {
     facts: Facts,
@@ -272,9 +281,9 @@ impl Target {
         }
     }
 
-    /// The processor that a thread runs on, or is ready for; `None` for one that does neither, and for an image.
-    pub fn runs_on(&self, tid: Tid) -> Option<usize> {
-        self.live()?.runs_on(tid)
+    /// Where a thread runs, or is ready to; `None` for one that does neither, and for an image.
+    pub fn place(&self, tid: Tid) -> Option<Place> {
+        self.live()?.place(tid)
     }
 
     /// What the scheduler has counted of a thread; `None` for one that has ended, where it is not known, and for an image.

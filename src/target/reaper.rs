@@ -11,6 +11,8 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use super::urgency::Urgency;
+
 /// `__WALL` of the kernel's `linux/wait.h`: threads, too.
 pub const WALL: u32 = 0x4000_0000;
 /// How often it is looked whether somebody waits for himself.
@@ -55,6 +57,8 @@ fn start() -> Arc<Mutex<Vec<Pid>>> {
     let looked_at = Arc::downgrade(&shared);
     // Without it, everything works but for the rare case that it is for.
     let _ = std::thread::Builder::new().name("reaper".into()).spawn(move || {
+        // Whoever started us was urgent.
+        Urgency::Urgent.end();
         while let Some(held) = looked_at.upgrade() {
             held.lock().unwrap_or_else(PoisonError::into_inner).retain(|&pid| !reap(pid));
             drop(held);

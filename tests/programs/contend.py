@@ -1,7 +1,8 @@
 """Threads that hold the GIL, wait for it or do without, and know for how much of the time: contend.py HOW
 
 Prints `ready`; then, for each line on standard input, a line of JSON with what is true since the line before: seconds that went by
-(`wall`), and for each thread by its name the seconds in which it used a processor (`cpu`).
+(`wall`), for each thread by its name the seconds in which it used a processor (`cpu`), and for how many seconds the GIL was
+held in C at most (`longest`).
 
 HOW:
 compute-N  N threads compute. Each holds the GIL while it uses a processor and wants it otherwise.
@@ -24,6 +25,7 @@ import time
 
 HOLD_SECONDS = 0.2
 clocks = {}
+longest = 0.0
 
 
 def compute():
@@ -41,14 +43,23 @@ def hash_large():
 
 def hold_asleep(usleep):
     while True:
+        begun = time.perf_counter()
         usleep(int(HOLD_SECONDS * 1e6))
+        note_hold(begun)
         time.sleep(0)
 
 
 def hold_busy(number):
     while True:
+        begun = time.perf_counter()
         number * number
+        note_hold(begun)
         time.sleep(0)
+
+
+def note_hold(begun):
+    global longest
+    longest = max(longest, time.perf_counter() - begun)
 
 
 def large_number():
@@ -147,6 +158,7 @@ before = now()
 for _ in sys.stdin:
     after = now()
     used = {name: after["cpu"][name] - before["cpu"][name] for name in after["cpu"]}
-    os.write(1, json.dumps({"wall": after["wall"] - before["wall"], "cpu": used}).encode() + b"\n")
-    before = after
+    told = {"wall": after["wall"] - before["wall"], "cpu": used, "longest": longest}
+    os.write(1, json.dumps(told).encode() + b"\n")
+    before, longest = after, 0.0
 os._exit(0)

@@ -82,10 +82,10 @@ impl Reader {
     pub(super) fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
         let mut fetched = false;
         for index in 0..self.gils.len() {
-            let runs_on = |tid: Tid| target.runs_on(tid).map(|processor| (tid, processor));
+            let runs = |tid: Tid| target.place(tid).map(|place| (tid, place));
             let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
             let tid_of = |reader: &Reader, thread: usize| reader.threads.get(thread).and_then(|thread| thread.tid);
-            let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).and_then(runs_on);
+            let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).and_then(runs);
             for _ in 0..LOOKS {
                 if pausing.is_never() {
                     return Ok(());
@@ -98,9 +98,9 @@ impl Reader {
                 self.gils[index].asleep = None;
                 let Some(thread) = has_it(self) else { break };
                 let Some(tid) = tid_of(self, thread).filter(|tid| !pausing.is_paused(*tid)) else { break };
-                if let Some((_, processor)) = expected.filter(|(expected, _)| *expected == tid) {
+                if let Some((_, place)) = expected.filter(|(expected, _)| *expected == tid) {
                     let is_held = match self.gils.len() {
-                        1 => pausing.hold(target, tid, processor),
+                        1 => pausing.hold(target, tid, place),
                         // No more than one can be displaced at a time.
                         _ => pausing.pause(tid),
                     };
@@ -109,11 +109,11 @@ impl Reader {
                     }
                     break;
                 }
-                expected = runs_on(tid);
+                expected = runs(tid);
                 if expected.is_none() {
                     // In this order: if it wakes up after the second look, its account will differ.
                     self.gils[index].asleep = target.sched_stat(tid);
-                    expected = runs_on(tid);
+                    expected = runs(tid);
                     if expected.is_none() {
                         break;
                     }
@@ -174,7 +174,8 @@ impl Reader {
                 (thread.is_kept, thread.is_unread) = (false, false);
                 continue;
             }
-            let slept = asleep.is_some() && *asleep == target.sched_stat(tid);
+            // One that was preempted on its way to sleep, and then ran on, may have no turn more in its account, but runs.
+            let slept = asleep.is_some() && *asleep == target.sched_stat(tid) && target.place(tid).is_none();
             if !slept || thread.is_kept && !self.os_threads.still_rests(target, tid) {
                 return Ok(false);
             }
