@@ -4,6 +4,7 @@
 //! ends, inside the kernel, where no signal reaches him. One of our own threads looks after the others: who has been bound
 //! for longer than [`PATIENCE`] is unbound, and goes on elsewhere.
 
+use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub struct Bound {
     thread: Pid,
     /// Where it may run otherwise.
     usual: CpuSet,
+    /// Where it may run now, if we alone decide.
+    now: Cell<CpuSet>,
 }
 
 struct Entry {
@@ -62,7 +65,7 @@ impl Bound {
         if watched.is_waiting {
             TOLD.notify_one();
         }
-        Some(Bound { thread, usual })
+        Some(Bound { thread, usual, now: Cell::new(usual) })
     }
 
     /// Binds the thread to a processor, on which it is when this returns, unless it was unbound.
@@ -70,15 +73,21 @@ impl Bound {
         let mut only = CpuSet::new();
         only.set(processor);
         // It fails where the processor is not to be used; then we stay where we are.
-        let _ = sched_setaffinity(None, &only);
+        if self.is_ours() && sched_setaffinity(None, &only).is_ok() {
+            self.now.set(only);
+        }
+    }
+
+    /// Whether nobody else has decided meanwhile where the thread is to run.
+    fn is_ours(&self) -> bool {
+        sched_getaffinity(None) == Ok(self.now.get())
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
         watched().bound.retain(|entry| entry.thread != self.thread);
-        // If it is not bound to one processor, somebody else has decided meanwhile where it is to run.
-        if sched_getaffinity(None).is_ok_and(|now| now.count() == 1) {
+        if self.is_ours() {
             // It fails if none of these can be used any more: then we stay.
             let _ = sched_setaffinity(None, &self.usual);
         }
