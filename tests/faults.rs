@@ -95,7 +95,7 @@ fn job_control(kind: &Kind) {
 fn one_stop(kind: &Kind) {
     let target = spinning(kind);
     let pid = Pid::from_raw(target.pid() as i32);
-    let recording = Recording::start(target.pid(), &["-r", "5000", "--max-pause", "100"]);
+    let recording = Recording::start_elsewhere(target.pid(), &["-r", "5000", "--max-pause", "100"]);
     recording.has_begun();
     let flags = WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED;
     for _ in 0..200 {
@@ -296,7 +296,7 @@ fn assert_goes_on(target: &Running) {
 fn tracer_comes_and_goes(kind: &Kind) {
     let target = spinning(kind);
     // At this rate a thread is hardly ever stopped when the tracer wants it.
-    let recording = Recording::start(target.pid(), &["-r", "50", "-i"]);
+    let recording = Recording::start_elsewhere(target.pid(), &["-r", "50", "-i"]);
     recording.has_read(10);
     let strace = Tracer::strace(target.pid());
     recording.has_read(30);

@@ -4,10 +4,9 @@ mod common;
 
 use std::process::{Child, Command, Stdio};
 
-use common::recording::{Recorded, Recording, wait_until};
+use common::recording::{Recorded, Recording, pin, wait_until};
 use common::{Kind, Running};
 use libtest_mimic::{Arguments, Failed};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 fn main() {
@@ -92,9 +91,9 @@ fn all_were(profile: &str) -> Result<(), Failed> {
 /// seldom stopped.
 fn none_on_a_crowded_processor(kind: &Kind) -> Result<(), Failed> {
     let target = started(kind, "torture.py");
-    pin(target.pid())?;
+    pin(target.pid());
     let others: Vec<Busy> = (0..3).map(|_| Busy::start()).collect::<Result<_, _>>()?;
-    others.iter().try_for_each(|other| pin(other.0.id()))?;
+    others.iter().for_each(|other| pin(other.0.id()));
     let recorded = Recording::start(target.pid(), &["-r", "1000", "-d", "2", "--max-pause", "100"]).end();
     all_were(&recorded.profile)?;
     let account = &recorded.account;
@@ -119,33 +118,6 @@ impl Drop for Busy {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// Begins to record a process from other processors than its own: whenever it runs, it has to be stopped.
-fn record_from_elsewhere(pid: u32, arguments: &[&str]) -> Result<Recording, Failed> {
-    let others: Vec<String> = processors()?.iter().skip(1).map(usize::to_string).collect();
-    if others.is_empty() {
-        return Ok(Recording::start(pid, arguments));
-    }
-    pin(pid)?;
-    let mut command = Command::new("taskset");
-    command.args(["-c", &others.join(","), env!("CARGO_BIN_EXE_pysample"), "record", "-f", "collapsed", "-o", "-"]);
-    Ok(Recording::run(command.args(["--pid", &pid.to_string()]).args(arguments)))
-}
-
-/// The processors that we may use.
-fn processors() -> nix::Result<Vec<usize>> {
-    let ours = sched_getaffinity(Pid::from_raw(0))?;
-    Ok((0..CpuSet::count()).filter(|&processor| ours.is_set(processor) == Ok(true)).collect())
-}
-
-/// Binds all threads of a process to the first processor that we may use.
-fn pin(pid: u32) -> nix::Result<()> {
-    let mut only = CpuSet::new();
-    only.set(processors()?[0])?;
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
-    let mut tids = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
-    tids.try_for_each(|tid| sched_setaffinity(Pid::from_raw(tid), &only))
 }
 
 /// Where nobody is stopped at most 2 % of the stacks that are kept are mixtures, and the account tells how many: right to a
@@ -259,7 +231,7 @@ fn was(stack: &str) -> Result<usize, &'static str> {
 fn signals_arrive(kind: &Kind, rounds: u32) -> Result<(), Failed> {
     let mut target = kind.start("ordered.py", &[&rounds.to_string()]);
     assert_eq!(target.line(), "ready");
-    let recording = record_from_elsewhere(target.pid(), &["-r", "1000", "--max-pause", "100"])?;
+    let recording = Recording::start_elsewhere(target.pid(), &["-r", "1000", "--max-pause", "100"]);
     recording.has_begun();
     target.tell("go\n");
     let told = target.line();
@@ -284,7 +256,7 @@ fn nobody_is_disturbed(kind: &Kind) -> Result<(), Failed> {
         });
         let before = switches(target.pid(), sleeper);
         let arguments = [&["-r", "2000", "-d", "1.5", "--max-pause", "100"], idle].concat();
-        let recorded = record_from_elsewhere(target.pid(), &arguments)?.end();
+        let recorded = Recording::start_elsewhere(target.pid(), &arguments).end();
         let woken = switches(target.pid(), sleeper) - before;
         target.close();
         let told = target.json();

@@ -17,6 +17,9 @@ const CROWDED: u8 = 8;
 pub struct Pausing {
     pauser: Option<Pauser>,
     displacer: Displacer,
+    /// Whether the kernel has let us stop a thread. Where it does not, that is to be told at once, so nobody is displaced
+    /// before.
+    may_displace: bool,
     /// Whether somebody has been displaced for this moment. Once is enough: if it was in vain, the next try stops it.
     has_tried: bool,
     /// How often threads have yet to be found on a processor until the next one is taken to be on one.
@@ -48,9 +51,9 @@ impl Pausing {
         Pausing {
             pauser,
             displacer,
+            may_displace: false,
             has_tried: false,
-            // Nothing is known yet.
-            crowded: 1,
+            crowded: 0,
             displaced: None,
             queued: Duration::ZERO,
             given_up: Vec::new(),
@@ -78,18 +81,29 @@ impl Pausing {
     /// [`Pausing::resume`].
     ///
     /// It is stopped if it runs, as far as can be told beforehand. One that has probably no processor, or whose
-    /// processor we have, is displaced; see [`Pausing::has_displaced`].
+    /// processor we have, is displaced; see [`Pausing::has_displaced`]. So is one that has not stopped in time.
     pub fn hold(&mut self, target: &Target, tid: Tid, place: Place) -> bool {
-        let is_likely = place.is_ordinary && (self.crowded > 0 || sched_getcpu() == place.processor);
-        if self.pauser.is_none() || !is_likely || std::mem::replace(&mut self.has_tried, true) {
-            return self.pause(tid);
+        let is_likely = self.crowded > 0 || sched_getcpu() == place.processor;
+        if self.may_displace && is_likely && self.displace(target, tid, place) || self.pause(tid) {
+            return true;
+        }
+        let is_displaced = self.has_given_up(tid) && self.displace(target, tid, place);
+        if is_displaced {
+            self.given_up.retain(|&given_up| given_up != tid);
+        }
+        is_displaced
+    }
+
+    fn displace(&mut self, target: &Target, tid: Tid, place: Place) -> bool {
+        if !place.is_ordinary || std::mem::replace(&mut self.has_tried, true) {
+            return false;
         }
         let displaced = self.displacer.displace(target, tid, place.processor);
         self.crowded = match displaced {
             Some(Displaced::Queued) => CROWDED,
             Some(Displaced::Running) | None => self.crowded.saturating_sub(1),
         };
-        displaced.is_some() || self.pause(tid)
+        displaced.is_some()
     }
 
     /// Whether a thread was displaced and has not run since, as of now.
@@ -105,6 +119,7 @@ impl Pausing {
         if pauser.has_waited() {
             self.crowded = CROWDED;
         }
+        self.may_displace |= matches!(paused, Ok(()) | Err(Refusal::WillNotStop));
         match paused {
             Ok(()) => true,
             Err(Refusal::Gone) => false,

@@ -6,6 +6,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
 /// How long anything may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -62,6 +65,18 @@ impl Recording {
         Recording::run(&mut command)
     }
 
+    /// Starts to record a process from other processors than its own: whenever it runs, it has to be stopped.
+    pub fn start_elsewhere(pid: u32, arguments: &[&str]) -> Recording {
+        let others: Vec<String> = processors().iter().skip(1).map(usize::to_string).collect();
+        if others.is_empty() {
+            return Recording::start(pid, arguments);
+        }
+        pin(pid);
+        let mut command = Command::new("taskset");
+        command.args(["-c", &others.join(","), env!("CARGO_BIN_EXE_pysample"), "record", "-f", "collapsed", "-o", "-"]);
+        Recording::run(command.args(["--pid", &pid.to_string()]).args(arguments))
+    }
+
     /// Runs a command that records to standard output.
     pub fn run(command: &mut Command) -> Recording {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -97,7 +112,7 @@ impl Recording {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid() as i32), signal).expect("it is there");
+        nix::sys::signal::kill(Pid::from_raw(self.pid() as i32), signal).expect("it is there");
     }
 
     /// Ends it as Ctrl-C does.
@@ -109,7 +124,7 @@ impl Recording {
     /// Waits for its end, which must come.
     pub fn end(mut self) -> Recorded {
         let child = self.child.take().expect("it has not been waited for");
-        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        let pid = Pid::from_raw(child.id() as i32);
         let (sender, receiver) = channel();
         thread::spawn(move || sender.send(child.wait_with_output()));
         let output = receiver.recv_timeout(PATIENCE).map(|output| output.expect("it is our child"));
@@ -167,7 +182,7 @@ impl Account {
             failed: before(samples, " failed"),
             stacks: before(about("stacks "), " of "),
             unreadable: first(about("unreadable ")),
-            stopped: before(stopped, " times"),
+            stopped: if stopped.contains(": once") { 1 } else { before(stopped, " times") },
             share: before(stopped, " % of"),
             longest: before::<f64>(stopped, " us at worst") / 1e6,
             seconds: told.lines().map(|line| before::<f64>(line, " s, until")).sum(),
@@ -198,4 +213,19 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Binds all threads of a process to the first processor that we may use.
+pub fn pin(pid: u32) {
+    let mut only = CpuSet::new();
+    only.set(processors()[0]).expect("it is one of the machine's");
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    let tids = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
+    tids.for_each(|tid| sched_setaffinity(Pid::from_raw(tid), &only).expect("it is ours"));
+}
+
+/// The processors that we may use.
+fn processors() -> Vec<usize> {
+    let ours = sched_getaffinity(Pid::from_raw(0)).expect("it can be asked");
+    (0..CpuSet::count()).filter(|&processor| ours.is_set(processor) == Ok(true)).collect()
 }
