@@ -7,7 +7,7 @@
 //!
 //! The thread of ours that displaces another is bound to the processor meanwhile, and urgent. Where it may not be, it
 //! waits there for its turn like others: it stays, so that it is there the next time, and rather than wait long each time
-//! it leaves the thread alone. Where somebody more urgent has the processor it does not wait either, see [`rescue`].
+//! it leaves the thread alone. Where somebody more urgent has the processor it does not wait either, see `rescue`.
 
 mod rescue;
 
