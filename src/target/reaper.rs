@@ -57,8 +57,7 @@ fn start() -> Arc<Mutex<Vec<Pid>>> {
     let looked_at = Arc::downgrade(&shared);
     // Without it, everything works but for the rare case that it is for.
     let _ = std::thread::Builder::new().name("reaper".into()).spawn(move || {
-        // Whoever started us was urgent.
-        Urgency::Urgent.end();
+        Urgency::inherit_none();
         while let Some(held) = looked_at.upgrade() {
             held.lock().unwrap_or_else(PoisonError::into_inner).retain(|&pid| !reap(pid));
             drop(held);

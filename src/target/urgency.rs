@@ -21,6 +21,11 @@ pub enum Urgency {
 }
 
 impl Urgency {
+    /// For a thread that has just begun: whoever started it may have been urgent, and it would stay so.
+    pub fn inherit_none() {
+        Urgency::Urgent.end();
+    }
+
     /// Makes the calling thread urgent, if it may be.
     pub fn begin(&mut self) {
         if *self == Urgency::Usual {

@@ -95,8 +95,7 @@ impl Drop for Bound {
 }
 
 fn look_after_all() {
-    // Whoever started us may have been urgent.
-    Urgency::Urgent.end();
+    Urgency::inherit_none();
     let (mut seen, mut idle) = (0, 0);
     loop {
         let mut watched = watched();
