@@ -135,6 +135,7 @@ impl Pauser {
     /// Stops a thread, until [`Pauser::resume`].
     pub fn pause(&mut self, tid: Tid) -> Result<(), Refusal> {
         self.tend();
+        self.has_waited = false;
         let pid = Pid::from_raw(tid.0 as i32);
         if self.is_paused(tid) {
             return Ok(());
