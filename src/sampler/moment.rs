@@ -554,7 +554,7 @@ impl Reader {
                 let walked = thread
                     .walk_apart(offsets, *thread_len, apart, target.memory())
                     .and_then(|()| thread.fetch_codes(codes, offsets, copies, target.memory()));
-                let is_still = is_held && (pausing.is_paused(tid) || pausing.has_displaced(target, tid));
+                let is_still = is_held && pausing.still_holds(target, tid);
                 stops.add(pausing.resume());
                 walked?;
                 let slept = place.is_none() && before.is_some() && before == target.sched_stat(tid);

@@ -13,7 +13,7 @@ use crate::target::{Place, Target};
 const CROWDED: u8 = 8;
 
 /// Whether threads are stopped while they are read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pausing {
     pauser: Option<Pauser>,
     displacer: Displacer,
@@ -38,28 +38,12 @@ pub struct Pausing {
 impl Pausing {
     /// Nobody is ever stopped.
     pub fn never() -> Pausing {
-        Pausing::with(None)
+        Pausing::default()
     }
 
     /// Threads of a process are stopped for a moment each.
     pub fn of(pid: u32) -> Pausing {
-        Pausing::with(Some(Pauser::new(pid)))
-    }
-
-    fn with(pauser: Option<Pauser>) -> Pausing {
-        let displacer = Displacer::default();
-        Pausing {
-            pauser,
-            displacer,
-            may_displace: false,
-            has_tried: false,
-            crowded: 0,
-            displaced: None,
-            queued: Duration::ZERO,
-            given_up: Vec::new(),
-            untold: None,
-            remark: None,
-        }
+        Pausing { pauser: Some(Pauser::new(pid)), ..Pausing::default() }
     }
 
     /// Whether nobody is stopped.
@@ -81,7 +65,7 @@ impl Pausing {
     /// [`Pausing::resume`].
     ///
     /// It is stopped if it runs, as far as can be told beforehand. One that has probably no processor, or whose
-    /// processor we have, is displaced; see [`Pausing::has_displaced`]. So is one that has not stopped in time.
+    /// processor we have, is displaced; see [`Pausing::still_holds`]. So is one that has not stopped in time.
     pub fn hold(&mut self, target: &Target, tid: Tid, place: Place) -> bool {
         let is_likely = self.crowded > 0 || sched_getcpu() == place.processor;
         if self.may_displace && is_likely && self.displace(target, tid, place) || self.pause(tid) {
@@ -106,9 +90,9 @@ impl Pausing {
         displaced.is_some()
     }
 
-    /// Whether a thread was displaced and has not run since, as of now.
-    pub fn has_displaced(&self, target: &Target, tid: Tid) -> bool {
-        self.displacer.has_displaced(target, tid)
+    /// Whether a thread has not run since it was stopped or displaced by us, as of now.
+    pub fn still_holds(&self, target: &Target, tid: Tid) -> bool {
+        self.is_paused(tid) || self.displacer.has_displaced(target, tid)
     }
 
     /// Stops a thread; true if it is stopped. Where the kernel forbids it, nobody is stopped from now on.

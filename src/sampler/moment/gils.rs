@@ -166,7 +166,7 @@ impl Reader {
             let Some(&index) = now.and_then(|passed| self.by_addr.get(&passed.to)) else { continue };
             let thread = &mut self.threads[index];
             let Some(tid) = thread.tid else { return Ok(false) };
-            if pausing.is_paused(tid) || pausing.has_displaced(target, tid) {
+            if pausing.still_holds(target, tid) {
                 continue;
             }
             if pausing.has_given_up(tid) {
