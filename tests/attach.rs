@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::Kind;
+use common::{Kind, PATIENCE, wait_until};
 use libtest_mimic::Arguments;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,9 +24,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const PYSAMPLE: &str = env!("CARGO_BIN_EXE_pysample");
-
-/// How long anything may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells that it is ready and ends when its standard input is closed.
 const READY: &str = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.read()";
@@ -287,7 +284,7 @@ fn namespaces(kind: &Kind) {
     unshare.env("PYTHONDONTWRITEBYTECODE", "1").arg(script(kind, &programs, "spin.py"));
     let target = Target::ready(&mut unshare);
     let child = child_of(target.child.id());
-    wait_until("only its main thread runs", || others_read_input(child));
+    wait_until("only its main thread runs", || common::others_read_input(child));
     let dump = common::dump(child);
     let main = threads(&dump).find(|thread| thread["os_thread_id"] == child).unwrap();
     assert!(main["state"].as_str().unwrap().starts_with("runs_"), "{dump:#}");
@@ -597,14 +594,6 @@ fn bounded(command: &mut Command) -> Output {
     })
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
@@ -616,16 +605,6 @@ fn stat(pid: u32) -> Option<String> {
 fn tracer(pid: u32) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap().trim().to_owned()
-}
-
-/// Whether the other threads of a process wait for its standard input, which is system call 0 or 63.
-fn others_read_input(pid: u32) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap());
-    let mut others = tasks.filter(|task| task.file_name() != *pid.to_string());
-    others.all(|task| {
-        let call = fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
-        ["0 0x0 ", "63 0x0 "].iter().any(|read| call.starts_with(read))
-    })
 }
 
 /// The only child of a process.

@@ -477,7 +477,7 @@ fn the_example_for_a_pipeline_fails_what_grew_and_leaves_its_reports() {
         let checkout = folder.path().join(name);
         fs::create_dir(&checkout).unwrap();
         let ten = "def work(n):\n    for _ in range(n): pass\n\ndef first(): work(60_000)\n\ndef second(): work(N)\n\n\
-                   for _ in range(600):\n    first()\n    second()\n";
+                   for _ in range(2000):\n    first()\n    second()\n";
         fs::write(checkout.join("benchmark.py"), ten.replace('N', &fifth.to_string())).unwrap();
         checkout
     };

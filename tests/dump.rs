@@ -6,8 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::recording::wait_until;
-use common::{Kind, oracle};
+use common::{Kind, oracle, wait_until};
 use libtest_mimic::{Arguments, Failed};
 use serde_json::Value;
 

@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use common::recording::{Recording, wait_until};
+use common::recording::Recording;
+use common::wait_until;
 use serde_json::Value;
 
 /// A program under way. It is killed when this is dropped.

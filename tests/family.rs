@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use common::recording::{Recorded, Recording, wait_until};
-use common::{Kind, Running, kind, one_of_each, ordinary, printed, pysample};
+use common::recording::{Recorded, Recording};
+use common::{Kind, Running, kind, one_of_each, ordinary, printed, pysample, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;

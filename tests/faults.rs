@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use common::recording::{Recorded, Recording, wait_until};
-use common::{Kind, Running};
+use common::recording::{Recorded, Recording};
+use common::{Kind, Running, wait_until};
 use libtest_mimic::Arguments;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};

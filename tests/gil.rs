@@ -6,8 +6,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use common::recording::{Recorded, wait_until};
-use common::{Kind, Running};
+use common::recording::Recorded;
+use common::{Kind, Running, wait_until};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 

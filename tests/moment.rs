@@ -4,8 +4,8 @@ mod common;
 
 use std::process::{Child, Command, Stdio};
 
-use common::recording::{Recorded, Recording, pin, wait_until};
-use common::{Kind, Running};
+use common::recording::{Recorded, Recording, pin};
+use common::{Kind, Running, wait_until};
 use libtest_mimic::{Arguments, Failed};
 use nix::unistd::Pid;
 

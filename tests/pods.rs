@@ -13,8 +13,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
-use common::recording::{Recorded, Recording, wait_until};
-use common::{Kind, Running, ordinary};
+use common::recording::{Recorded, Recording};
+use common::{Kind, Running, ordinary, wait_until};
 use libtest_mimic::Arguments;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -141,6 +141,7 @@ fn other_user_namespace() {
     let mut target = Contained::of(command);
     assert_eq!(target.line(), "ready");
     let python = target.pid;
+    wait_until("only its main thread runs", || common::others_read_input(python));
     let ours = fs::read_link("/proc/self/ns/user").unwrap();
     assert_ne!(fs::read_link(format!("/proc/{python}/ns/user")).unwrap(), ours, "it is in another user namespace");
     let dump = common::dump(python);

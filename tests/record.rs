@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Kind, Running};
+use common::{Kind, PATIENCE, Running, wait_until};
 use inferno::flamegraph;
 use libtest_mimic::Arguments;
 use nix::sys::signal::Signal;
@@ -27,9 +27,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const PYSAMPLE: &str = env!("CARGO_BIN_EXE_pysample");
-
-/// How long anything may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 type Tests = &'static [(&'static str, fn(&Kind))];
 
@@ -1036,14 +1033,6 @@ fn pysample<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Command {
 fn with_pid(target: &Running, arguments: &[&str]) -> Vec<String> {
     let words = ["record".to_owned(), "--pid".into(), target.pid().to_string()];
     words.into_iter().chain(arguments.iter().map(ToString::to_string)).collect()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Targets to record.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
-use common::recording::{Recording, wait_until};
-use common::{Running, printed, pysample};
+use common::recording::Recording;
+use common::{Running, printed, pysample, wait_until};
 use nix::sys::signal::Signal;
 use pysample::recording::{Reader, Writer};
 use pysample::sample::{

@@ -20,10 +20,6 @@ const SMALL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (160, 50);
 const ESCAPE: &str = "\x1b";
 
-mod recording {
-    pub use super::common::recording::PATIENCE;
-}
-
 fn target() -> Running {
     let mut target = ordinary().start("mix.py", &[]);
     assert_eq!(target.line(), "ready");

@@ -19,10 +19,15 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// How long anything may take before it counts as hanging.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An interpreter to test with.
 #[derive(Clone, Debug, Deserialize)]
@@ -278,6 +283,25 @@ pub fn printed(arguments: &[&str]) -> String {
 /// What `pysample dump --json` says of a process.
 pub fn dump(pid: u32) -> Value {
     serde_json::from_str(&printed(&["dump", "--json", "--pid", &pid.to_string()])).expect("a dump is JSON")
+}
+
+/// Waits until something holds. It must come to hold in bounded time.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the other threads of a process wait for its standard input, which is system call 0 or 63.
+pub fn others_read_input(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap());
+    let mut others = tasks.filter(|task| task.file_name() != *pid.to_string());
+    others.all(|task| {
+        let call = fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
+        ["0 0x0 ", "63 0x0 "].iter().any(|read| call.starts_with(read))
+    })
 }
 
 /// Whether every thread of a process is in a state: the letter that `/proc` has for it.

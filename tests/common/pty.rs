@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use super::recording::PATIENCE;
+use crate::common::PATIENCE;
 
 /// A program on a terminal. It is killed when this is dropped.
 pub struct Terminal {

@@ -4,13 +4,11 @@ use std::fs;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// How long anything may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+use super::{PATIENCE, wait_until};
 
 /// A recording under way, as collapsed stacks on standard output. It is killed when this is dropped.
 pub struct Recording {
@@ -204,15 +202,6 @@ fn before<N: std::str::FromStr + Default>(line: &str, word: &str) -> N {
 /// The number that a text begins with; 0 where there is none.
 fn first(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|word| word.trim_end_matches(':').parse().ok()).unwrap_or(0)
-}
-
-/// Waits until something holds. It must come to hold in bounded time.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Binds all threads of a process to the first processor that we may use.
