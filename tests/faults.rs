@@ -299,7 +299,8 @@ fn tracer_comes_and_goes(kind: &Kind) {
     let recording = Recording::start_elsewhere(target.pid(), &["-r", "50", "-i"]);
     recording.has_read(10);
     let strace = Tracer::strace(target.pid());
-    recording.has_read(30);
+    // Not before it has to be stopped: it need not be while others have its processor.
+    recording.has_told(CANNOT);
     strace.leave();
     wait_until("the tracer has gone", || tracer_of(target.pid()) == 0);
     recording.has_read(30);

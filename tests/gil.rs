@@ -263,7 +263,7 @@ fn parked(kind: &Kind) -> Result<(), Failed> {
     let recorded = Recorded::of(seen.target.pid(), &["-d", "2", "-r", "500", "-t"]);
     let all: u64 = recorded.stacks().map(|(_, count)| count).sum();
     let parked: u64 = recorded.stacks().filter(|(stack, _)| stack.starts_with("parked")).map(|(_, count)| count).sum();
-    check(all > 200 && (parked as f64) < 0.005 * all as f64, || format!("{parked} of {all} are of parked threads"))
+    check(all > 20 && (parked as f64) < 0.005 * all as f64, || format!("{parked} of {all} are of parked threads"))
 }
 
 /// `--mode gil` counts those that hold it and nobody else.
@@ -276,7 +276,7 @@ fn holders(kind: &Kind) -> Result<(), Failed> {
         let recorded = Recorded::of(target.pid(), &[&["-d", "1", "-r", "500", "-t"], arguments].concat());
         let all: u64 = recorded.stacks().map(|(_, count)| count).sum();
         let computes: u64 = recorded.stacks().filter(|(stack, _)| stack.starts_with("compute")).map(|(_, n)| n).sum();
-        check(all > 100 && computes as f64 > 0.95 * all as f64, || format!("{computes} of {all} compute"))?;
+        check(all > 20 && computes as f64 > 0.95 * all as f64, || format!("{computes} of {all} compute"))?;
     }
     Ok(())
 }

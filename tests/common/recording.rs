@@ -1,9 +1,11 @@
 //! Recordings by the program itself, under way and over, and what their accounts say.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -13,6 +15,8 @@ use super::{PATIENCE, wait_until};
 /// A recording under way, as collapsed stacks on standard output. It is killed when this is dropped.
 pub struct Recording {
     child: Option<Child>,
+    told: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
 }
 
 /// A recording that is over.
@@ -78,7 +82,17 @@ impl Recording {
     /// Runs a command that records to standard output.
     pub fn run(command: &mut Command) -> Recording {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Recording { child: Some(command.spawn().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"))) }
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+        let errors = BufReader::new(child.stderr.take().expect("it is a pipe"));
+        let told = Arc::new(Mutex::new(String::new()));
+        let heard = told.clone();
+        let listener = thread::spawn(move || {
+            for line in errors.lines() {
+                let line = line.expect("it tells in UTF-8");
+                *heard.lock().expect("nobody panics with it") += &(line + "\n");
+            }
+        });
+        Recording { child: Some(child), told, listener: Some(listener) }
     }
 
     /// Its process id.
@@ -98,6 +112,11 @@ impl Recording {
             let Some(now) = self.files_read() else { return false };
             now >= *first.get_or_insert(now) + files
         });
+    }
+
+    /// Waits until it has told something.
+    pub fn has_told(&self, text: &str) {
+        wait_until(text, || self.told.lock().expect("nobody panics with it").contains(text));
     }
 
     fn files_read(&self) -> Option<u64> {
@@ -130,7 +149,8 @@ impl Recording {
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL); // It may have ended in this moment.
             panic!("the recording does not end");
         });
-        let told = String::from_utf8(output.stderr).expect("it tells in UTF-8");
+        self.listener.take().expect("it has not been waited for").join().expect("it tells in UTF-8");
+        let told = std::mem::take(&mut *self.told.lock().expect("nobody panics with it"));
         let profile = String::from_utf8(output.stdout).expect("a profile is UTF-8");
         Recorded { status: output.status, profile, account: Account::read(&told), told }
     }
