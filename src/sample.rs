@@ -178,7 +178,7 @@ pub struct GilSample {
 }
 
 /// Who held a GIL at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GilHeld {
     /// A thread.
     By(ThreadId),

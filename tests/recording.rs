@@ -12,8 +12,8 @@ use common::{Running, printed, pysample, wait_until};
 use nix::sys::signal::Signal;
 use pysample::recording::{Reader, Writer};
 use pysample::sample::{
-    Code, CodeId, Ending, Event, Frame, FrameId, GilState, Header, Process, ProcessId, Replay, Sample, StackId, Tally,
-    Thread, ThreadId, ThreadState, Tid, Wanted,
+    Code, CodeId, Ending, Event, Frame, FrameId, GilHeld, GilSample, GilState, Header, Process, ProcessId, Replay,
+    Sample, StackId, Tally, Thread, ThreadId, ThreadState, Tid, Wanted,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -454,18 +454,61 @@ fn a_report_is_as_it_was() {
     }
 }
 
-/// A file that version 1 of the format was written in stays readable.
-#[test]
-fn a_recording_of_version_1_is_read() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/version-1.pysample");
-    if std::env::var_os("PYSAMPLE_BLESS").is_some() {
-        write(&golden, 42);
+/// Two threads that have the GIL by turns, in blocks of 20 moments. Returns what is in it.
+fn write_contended(out: &mut Vec<u8>) -> Vec<Event> {
+    let (pysample, program) = ("0.1.0".into(), "app.py".into());
+    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let header = Header { pysample, program, started, rate: 100.0, wanted: Wanted::All };
+    let mut writer = Writer::new(out, &header).expect("it can be written");
+    let mut events = Vec::new();
+    let mut done = 0;
+    for moment in 0..100_u32 {
+        let at = Duration::from_millis(10 * u64::from(moment));
+        let holder = moment / 3 % 2;
+        events.push(Event::Gil(GilSample {
+            at,
+            process: ProcessId(0),
+            interpreter: 0,
+            owner: 0,
+            holder: if moment % 7 == 0 { GilHeld::Free } else { GilHeld::By(ThreadId(holder)) },
+            switches: Some(u64::from(moment / 2)),
+            interval: Some(Duration::from_millis(5)),
+            is_collecting: moment % 11 == 0,
+        }));
+        for thread in (0..2).filter(|thread| *thread == holder || moment % 5 == 0) {
+            let (state, gil) = match thread == holder {
+                true => (ThreadState::RunsPython, GilState::Held),
+                false => (ThreadState::WaitsForGil, GilState::NotHeld),
+            };
+            let stack = Some(StackId(moment % 4 + thread));
+            events.push(Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack }));
+        }
+        if moment % 20 == 19 {
+            events[done..].iter().for_each(|event| writer.take(event).expect("it can be written"));
+            writer.flush().expect("it can be written");
+            done = events.len();
+        }
     }
-    let folder = folder();
-    let path = written(&folder);
-    let events = |path: &Path| -> Vec<Event> {
-        Reader::open(path).expect("a recording").events().collect::<std::io::Result<_>>().expect("it is whole")
-    };
-    assert!(events(&golden) == events(&path));
-    assert_eq!(Reader::open(&golden).expect("a recording").ending(), Some(Ending::Duration));
+    writer.finish(Ending::Duration).expect("it can be written");
+    events
+}
+
+/// A file that was written in any version of the format stays readable.
+#[test]
+fn a_recording_of_every_version_is_read() {
+    let golden =
+        |version: u8| Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/version-{version}.pysample"));
+    let mut bytes = Vec::new();
+    let events = write_contended(&mut bytes);
+    if std::env::var_os("PYSAMPLE_BLESS").is_some() {
+        fs::write(golden(bytes[8]), &bytes).expect("a file");
+    }
+    for version in [1, 2] {
+        let bytes = fs::read(golden(version)).expect("a golden file");
+        assert_eq!(bytes[8..12], [version, 0, 0, 0]);
+        let reader = Reader::from_bytes(bytes).expect("a recording");
+        let read: Vec<Event> = reader.events().collect::<std::io::Result<_>>().expect("it is whole");
+        assert!(read == events, "version {version}");
+        assert_eq!(reader.ending(), Some(Ending::Duration));
+    }
 }

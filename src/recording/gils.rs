@@ -18,7 +18,7 @@ const FLAGS: u8 = 31;
 /// GILs that are remembered at a time.
 const MOST: usize = 256;
 
-/// The last sample of each GIL, in the order in which they were first seen in the block.
+/// The last sample of each GIL, in the order in which they were first seen.
 #[derive(Debug, Default)]
 pub struct LastGils {
     seen: Vec<GilSample>,

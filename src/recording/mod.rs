@@ -17,9 +17,9 @@
 //!
 //! # The file, byte by byte
 //!
-//! A file is `89 50 59 53 4d 50 4c 0a` (`\x89PYSMPL\n`), the version of the format (4 bytes, now 1), then blocks. Numbers
-//! of a fixed size are little-endian. A reader refuses versions that it does not know; what version 1 says here stays
-//! readable.
+//! A file is `89 50 59 53 4d 50 4c 0a` (`\x89PYSMPL\n`), the version of the format (4 bytes, now 2), then blocks. Numbers
+//! of a fixed size are little-endian. A reader refuses versions that it does not know; what version 1 says stays readable:
+//! where it differs is said below.
 //!
 //! **Block.** Each is whole in itself as far as its bytes go, so that a file that ends anywhere has everything up to its
 //! last whole block:
@@ -87,8 +87,12 @@
 //! **Thread sample.** What is as expected takes no room. The flags say what is not: bit 0, it is the first of a moment (take
 //! the next from times); bit 1, its thread is another (take from threads); bit 2, so is its state (take a byte from states:
 //! `GilState * 32 + ThreadState` by their order); bit 3, so is its stack (take a byte from recent). Expected is, all within
-//! the block: the thread that followed the last sample's thread the last time, or at the beginning of a moment the one that
-//! began a moment the last time, else 0; and the state and the stack that this thread had the last time, else 0 and none.
+//! the file: the thread that came last time after what comes before, which is the last GIL sample's holder, or if a thread
+//! sample came since, its thread, or if this is the first of a moment, nothing; else, after a holder that is a thread, that
+//! one; else 0. And the state that this thread had the last time it was the holder of the last GIL sample, if it is, or was
+//! not, if it is not, else 0; and the stack that it had the last time, else none. Before a sample at which 65536 threads are
+//! known that something came after, or states or stacks of threads, all three are forgotten. In version 1 it is the same
+//! within a block, as if there were no GIL samples.
 //! A byte from recent says how many other stacks were taken since the stack was last taken, within the file: 1 is the
 //! last one, 2 the one before; 0, it is none of the last 255 (take from stacks: 0 for a thread without frames, else
 //! id + 1).
@@ -96,7 +100,7 @@
 //! **GIL sample.** A byte of flags: bit 0, it is the first of a moment; bit 1, it is spelled in full (process, interpreter
 //! (zigzag), owner (zigzag), holder, switches (0: not known, else number + 1), interval (0: not known, else
 //! 1 more than its nanoseconds)). Else it is of the GIL that comes after the last one's, in the order in which they were
-//! first seen in the block and from the last to the first (256 are remembered; one more, and they are forgotten), and is like
+//! first seen in the file (in version 1, in the block) and from the last to the first (256 are remembered; one more, and they are forgotten), and is like
 //! that one's last, but for: bit 2, the holder; bit 3, the zigzag difference of the switches. Bit 4 is set while garbage is
 //! collected. A holder is 0: none, there is no GIL; 1: not known; 2: nobody; 3: a thread that is not known; else
 //! thread id + 4.

@@ -24,6 +24,7 @@ use crate::sample::{Ending, Event, Header, Replay};
 #[derive(Debug)]
 pub struct Reader {
     source: Source,
+    version: u32,
     header: Header,
     /// Where the blocks with events begin, and where the last whole one ends.
     blocks: (u64, u64),
@@ -122,8 +123,9 @@ impl Reader {
             return Err(damaged("it ends before it says anything"));
         }
         let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
-        if version != VERSION {
-            let why = format!("it is of version {version} of the format, and this pysample knows version {VERSION}");
+        if !(1..=VERSION).contains(&version) {
+            let why =
+                format!("it is of version {version} of the format, and this pysample knows versions 1 to {VERSION}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         let whole = source.length()?;
@@ -133,7 +135,7 @@ impl Reader {
             None => return Err(damaged("it ends before it says anything")),
         };
         let header = serde_json::from_slice(&content).map_err(|error| damaged(&format!("its header: {error}")))?;
-        let mut reader = Reader { source, header, blocks: (first, first), ending: None, loss: None };
+        let mut reader = Reader { source, version, header, blocks: (first, first), ending: None, loss: None };
         reader.look_through(whole)?;
         Ok(reader)
     }
@@ -295,7 +297,19 @@ pub struct Events<'a> {
 struct Over {
     strings: Vec<Arc<str>>,
     recent: Recent,
+    expected: Expected,
+    last_gils: LastGils,
     last_progress: LastProgress,
+}
+
+impl Over {
+    /// What did not last longer in the first version.
+    fn begin_block(&mut self, version: u32) {
+        if version == 1 {
+            self.expected = Expected::default();
+            self.last_gils = LastGils::default();
+        }
+    }
 }
 
 impl Iterator for Events<'_> {
@@ -330,7 +344,8 @@ impl Events<'_> {
         };
         let content = decompress(decompressor, &stored, head.length)?;
         self.at = next;
-        self.decoder = Some(Decoder::new(content, &mut self.over)?);
+        self.over.begin_block(self.reader.version);
+        self.decoder = Some(Decoder::new(self.reader.version, content, &mut self.over)?);
         Ok(())
     }
 
@@ -381,6 +396,7 @@ fn decompress(decompressor: &mut Decompressor<'_, Content>, stored: &[u8], lengt
 
 /// The events of a block.
 struct Decoder {
+    version: u32,
     bytes: Vec<u8>,
     order: Column,
     run: (u8, u64),
@@ -389,12 +405,10 @@ struct Decoder {
     gils: Column,
     moments: Moments,
     last: Last,
-    expected: Expected,
-    last_gils: LastGils,
 }
 
 impl Decoder {
-    fn new(bytes: Vec<u8>, over: &mut Over) -> io::Result<Decoder> {
+    fn new(version: u32, bytes: Vec<u8>, over: &mut Over) -> io::Result<Decoder> {
         let mut all = Column::all(&bytes);
         match all.byte(&bytes)? {
             0 => {}
@@ -414,6 +428,7 @@ impl Decoder {
         }
         let mut next = || columns.pop_front().unwrap_or_default();
         Ok(Decoder {
+            version,
             order: next(),
             run: (0, 0),
             definitions: next(),
@@ -421,8 +436,6 @@ impl Decoder {
             gils: next(),
             moments: Moments::new(next()),
             last: Last::default(),
-            expected: Expected::default(),
-            last_gils: LastGils::default(),
             bytes,
         })
     }
@@ -439,9 +452,15 @@ impl Decoder {
         let bytes = &self.bytes;
         Ok(Some(match self.run.0 {
             kind::SAMPLE => {
-                Event::Sample(self.rows.read(bytes, &mut self.moments, &mut self.expected, &mut over.recent)?)
+                Event::Sample(self.rows.read(bytes, &mut self.moments, &mut over.expected, &mut over.recent)?)
             }
-            kind::GIL => Event::Gil(self.last_gils.read(bytes, &mut self.gils, &mut self.moments)?),
+            kind::GIL => {
+                let sample = over.last_gils.read(bytes, &mut self.gils, &mut self.moments)?;
+                if self.version > 1 {
+                    over.expected.take(&sample);
+                }
+                Event::Gil(sample)
+            }
             kind::PROGRESS => {
                 let (elapsed, tally) = over.last_progress.read(bytes, &mut self.definitions)?;
                 Event::Progress(elapsed, tally)
@@ -689,7 +708,7 @@ mod tests {
                     content[at] = byte;
                 }
                 let mut over = Over::default();
-                if let Ok(mut decoder) = Decoder::new(content, &mut over) {
+                if let Ok(mut decoder) = Decoder::new(VERSION, content, &mut over) {
                     while let Ok(Some(_)) = decoder.next(&mut over) {}
                 }
             }
@@ -768,8 +787,8 @@ mod tests {
         assert_eq!(told(b"main;f 12\n"), "it is not a recording of pysample");
         assert_eq!(told(b""), "it is not a recording of pysample");
         let mut newer = written(&[], &[]);
-        newer[8] = 2;
-        assert_eq!(told(&newer), "it is of version 2 of the format, and this pysample knows version 1");
+        newer[8] = 3;
+        assert_eq!(told(&newer), "it is of version 3 of the format, and this pysample knows versions 1 to 2");
         let twice = [written(&[], &[]), written(&[], &[])].concat();
         assert_eq!(told(&twice), "it is damaged: something follows its end");
     }

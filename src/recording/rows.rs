@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::bytes::{Column, damaged, put};
 use super::times::{Moments, Steps};
-use crate::sample::{GilState, Sample, StackId, ThreadId, ThreadState};
+use crate::sample::{GilHeld, GilSample, GilState, Sample, StackId, ThreadId, ThreadState};
 
 const NEW_MOMENT: u8 = 1;
 const OTHER_THREAD: u8 = 2;
@@ -54,34 +54,77 @@ impl Recent {
     }
 }
 
-/// What a block's thread samples let expect of the next.
+/// What comes before a thread sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Before {
+    /// Nothing: it begins a moment.
+    #[default]
+    Nothing,
+    /// One of this thread.
+    Thread(u32),
+    /// A GIL sample, with this holder.
+    Gil(GilHeld),
+}
+
+/// What thread samples, and the GIL samples before them, let expect of the next.
 #[derive(Debug, Default)]
 pub struct Expected {
-    /// Whom the thread was last followed by.
-    next: FxHashMap<Option<u32>, u32>,
-    last: Option<u32>,
-    /// State and stack that the thread was last seen with.
-    seen: FxHashMap<u32, (u8, u64)>,
+    /// Which thread's sample came last after each.
+    next: FxHashMap<Before, u32>,
+    before: Before,
+    /// Who held the last GIL.
+    holder: Option<u32>,
+    /// The state that the thread was last seen in as that one, and otherwise.
+    states: FxHashMap<(u32, bool), u8>,
+    /// The stack that the thread was last seen with.
+    stacks: FxHashMap<u32, u64>,
 }
 
 impl Expected {
+    /// With more of anything than that, all is forgotten.
+    const MOST: usize = 1 << 16;
+
+    /// Takes a GIL sample.
+    pub fn take(&mut self, sample: &GilSample) {
+        self.before = Before::Gil(sample.holder);
+        self.holder = match sample.holder {
+            GilHeld::By(thread) => Some(thread.0),
+            _ => None,
+        };
+    }
+
     fn thread(&mut self, is_new_moment: bool) -> u32 {
         if is_new_moment {
-            self.last = None;
+            self.before = Before::Nothing;
         }
-        self.next.get(&self.last).copied().unwrap_or(0)
+        match (self.next.get(&self.before).copied(), self.before) {
+            (Some(thread), _) | (None, Before::Gil(GilHeld::By(ThreadId(thread)))) => thread,
+            _ => 0,
+        }
     }
 
-    fn of(&self, thread: u32) -> (u8, u64) {
-        self.seen.get(&thread).copied().unwrap_or_default()
+    fn state(&self, thread: u32) -> u8 {
+        self.states.get(&(thread, self.is_holder(thread))).copied().unwrap_or_default()
     }
 
-    fn note(&mut self, thread: u32, expected: u32, seen: (u8, u64)) {
-        if thread != expected || !self.next.contains_key(&self.last) {
-            self.next.insert(self.last, thread);
+    fn stack(&self, thread: u32) -> u64 {
+        self.stacks.get(&thread).copied().unwrap_or_default()
+    }
+
+    fn note(&mut self, thread: u32, state: u8, stack: u64) {
+        if [self.next.len(), self.states.len(), self.stacks.len()].iter().any(|most| *most >= Expected::MOST) {
+            self.next.clear();
+            self.states.clear();
+            self.stacks.clear();
         }
-        self.last = Some(thread);
-        self.seen.insert(thread, seen);
+        self.next.insert(self.before, thread);
+        self.before = Before::Thread(thread);
+        self.states.insert((thread, self.is_holder(thread)), state);
+        self.stacks.insert(thread, stack);
+    }
+
+    fn is_holder(&self, thread: u32) -> bool {
+        self.holder == Some(thread)
     }
 }
 
@@ -104,21 +147,21 @@ impl Rows<Vec<u8>> {
             flags |= OTHER_THREAD;
             put(&mut self.threads, sample.thread.0.into());
         }
-        let seen = (state_byte(sample), sample.stack.map_or(0, |stack| u64::from(stack.0) + 1));
-        let (state, stack) = expected.of(sample.thread.0);
-        if seen.0 != state {
+        let state = state_byte(sample);
+        if state != expected.state(sample.thread.0) {
             flags |= OTHER_STATE;
-            self.states.push(seen.0);
+            self.states.push(state);
         }
-        if seen.1 != stack {
+        let stack = sample.stack.map_or(0, |stack| u64::from(stack.0) + 1);
+        if stack != expected.stack(sample.thread.0) {
             flags |= OTHER_STACK;
-            let place = recent.place(seen.1);
+            let place = recent.place(stack);
             self.recent.push(place);
             if place == 0 {
-                put(&mut self.stacks, seen.1);
+                put(&mut self.stacks, stack);
             }
         }
-        expected.note(sample.thread.0, thread, seen);
+        expected.note(sample.thread.0, state, stack);
         self.flags.push(flags);
     }
 }
@@ -144,16 +187,17 @@ impl Rows<Column> {
             0 => expected_thread,
             _ => self.threads.small(bytes)?,
         };
-        let mut seen = expected.of(thread);
-        if flags & OTHER_STATE != 0 {
-            seen.0 = self.states.byte(bytes)?;
-        }
-        if flags & OTHER_STACK != 0 {
-            seen.1 = self.read_stack(bytes, recent)?;
-        }
-        expected.note(thread, expected_thread, seen);
-        let (state, gil) = states(seen.0)?;
-        let stack = seen.1.checked_sub(1).map(|stack| StackId(stack as u32));
+        let state = match flags & OTHER_STATE {
+            0 => expected.state(thread),
+            _ => self.states.byte(bytes)?,
+        };
+        let stack = match flags & OTHER_STACK {
+            0 => expected.stack(thread),
+            _ => self.read_stack(bytes, recent)?,
+        };
+        expected.note(thread, state, stack);
+        let (state, gil) = states(state)?;
+        let stack = stack.checked_sub(1).map(|stack| StackId(stack as u32));
         Ok(Sample { at: moments.now(), thread: ThreadId(thread), state, gil, stack })
     }
 

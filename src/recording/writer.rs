@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use zstd::stream::raw::CParameter;
 use zstd::stream::write::Encoder;
+use zstd::zstd_safe::Strategy;
 
 use super::block::{Head, Kind, LONGEST, MAGIC, VERSION, WINDOW_LOG};
 use super::bytes::put;
@@ -20,8 +21,11 @@ use crate::sample::{Ending, Event, Header, Tally};
 const BLOCK: usize = 256 << 10;
 /// The account is written so often, and at the end: in blocks of a second at 100 Hz it would be a tenth.
 const ACCOUNT_EVERY: Duration = Duration::from_secs(5);
-/// zstd's usual level. Higher ones gain little on blocks this small.
+/// zstd's level at high rates: of blocks that large it takes out nearly all there is, at hundreds of megabytes a second.
 const LEVEL: i32 = 3;
+/// Samples a second up to which blocks are small enough to look in them for every repetition of three bytes and more. It
+/// makes them a tenth smaller, and takes ten times as long: of a core less than a thousandth.
+const SMALL: f64 = 1000.0;
 
 /// Writes a recording as it is made. What it holds of it is one block at most.
 ///
@@ -33,6 +37,8 @@ pub struct Writer<W> {
     compressor: Encoder<'static, Vec<u8>>,
     strings: Strings,
     recent: Recent,
+    expected: Expected,
+    last_gils: LastGils,
     last_progress: LastProgress,
     /// The account that is to be written, and from when on.
     progress: Option<(Duration, Tally)>,
@@ -57,8 +63,6 @@ struct Block {
     gils: Vec<u8>,
     steps: Steps,
     last: Last,
-    expected: Expected,
-    last_gils: LastGils,
 }
 
 impl<W: Write> Writer<W> {
@@ -69,8 +73,7 @@ impl<W: Write> Writer<W> {
     /// Those of `out`, here as in all that follows. What was written of a block before an error is a part of it, which a
     /// reader leaves out.
     pub fn new(mut out: W, header: &Header) -> io::Result<Writer<W>> {
-        let mut compressor = Encoder::new(Vec::new(), LEVEL)?;
-        compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+        let compressor = compressor(header.rate <= SMALL)?;
         out.write_all(&MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
         let mut writer = Writer {
@@ -78,6 +81,8 @@ impl<W: Write> Writer<W> {
             compressor,
             strings: Strings::default(),
             recent: Recent::default(),
+            expected: Expected::default(),
+            last_gils: LastGils::default(),
             last_progress: LastProgress::default(),
             progress: None,
             progress_due: Duration::ZERO,
@@ -123,11 +128,12 @@ impl<W: Write> Writer<W> {
             }
             Event::Gil(sample) => {
                 block.note(kind::GIL);
-                block.last_gils.put(&mut block.gils, sample, &mut block.steps);
+                self.last_gils.put(&mut block.gils, sample, &mut block.steps);
+                self.expected.take(sample);
             }
             Event::Sample(sample) => {
                 block.note(kind::SAMPLE);
-                block.rows.put(sample, &mut block.steps, &mut block.expected, &mut self.recent);
+                block.rows.put(sample, &mut block.steps, &mut self.expected, &mut self.recent);
             }
             Event::Progress(elapsed, tally) => self.progress = Some((*elapsed, *tally)),
             Event::Remark(remark) => {
@@ -217,6 +223,26 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// What compresses the blocks of a recording; thoroughly, if they are small.
+fn compressor(is_small: bool) -> io::Result<Encoder<'static, Vec<u8>>> {
+    /// It tells the cheapest way to say a block from others. The rest is as at zstd's level 16, but for tables that are no
+    /// larger than the window needs.
+    const THOROUGHLY: [CParameter; 6] = [
+        CParameter::Strategy(Strategy::ZSTD_btopt),
+        CParameter::MinMatch(3),
+        CParameter::SearchLog(3),
+        CParameter::TargetLength(64),
+        CParameter::HashLog(15),
+        CParameter::ChainLog(16),
+    ];
+    let mut compressor = Encoder::new(Vec::new(), LEVEL)?;
+    compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+    for parameter in THOROUGHLY.into_iter().filter(|_| is_small) {
+        compressor.set_parameter(parameter)?;
+    }
+    Ok(compressor)
+}
+
 impl Block {
     fn note(&mut self, kind: u8) {
         if self.run.0 != kind {
@@ -276,6 +302,7 @@ mod tests {
         random: fastrand::Rng,
         tally: Tally,
         samples: u64,
+        switches: u64,
     }
 
     const STACKS: u32 = 400;
@@ -293,7 +320,7 @@ mod tests {
                 let caller = (id > 0).then(|| StackId(id - 1 - id / 7));
                 writer.take(&Event::Stack { id: StackId(id), caller, frame: FrameId(id) }).unwrap();
             }
-            Program { writer, random: fastrand::Rng::with_seed(1), tally: Tally::default(), samples: 0 }
+            Program { writer, random: fastrand::Rng::with_seed(1), tally: Tally::default(), samples: 0, switches: 7 }
         }
 
         /// A stack, by Zipf's law: the second is seen half as often as the first.
@@ -302,7 +329,8 @@ mod tests {
             Some(StackId((rank * 167) % STACKS))
         }
 
-        /// Bytes a sample of so many seconds: `busy` threads that run by turns, others that wait.
+        /// Bytes a sample of so many seconds: `busy` threads that run by turns (one of them sometimes without the GIL), others
+        /// that wait. Where nobody waits, neither do busy ones: only those that run are recorded.
         fn run(mut self, rate: u64, seconds: u64, busy: u32, waiting: u32) -> f64 {
             // Names and stacks are told once, at the beginning.
             self.writer.flush().unwrap();
@@ -329,7 +357,8 @@ mod tests {
             let total = total + Duration::from_nanos(40_000 + self.random.u64(..9000));
             self.tally.stopped = Stopped { count: count + 1, total, ..self.tally.stopped };
             self.tally.own_cpu += Duration::from_nanos(60_000 + self.random.u64(..9000));
-            let switches = Some(7 + self.tally.taken * u64::from(busy > 1));
+            self.switches += if busy > 1 { self.random.u64(..12) } else { 0 };
+            let switches = Some(self.switches);
             let gil = GilSample {
                 at,
                 process: ProcessId(0),
@@ -344,6 +373,10 @@ mod tests {
             for thread in (0..busy + waiting).map(ThreadId) {
                 let (state, gil, stack) = match thread {
                     thread if thread == holder => (ThreadState::RunsPython, GilState::Held, self.stack()),
+                    ThreadId(thread) if thread < busy && waiting == 0 => match self.random.u8(..10) {
+                        0 => (ThreadState::RunsDetached, GilState::NotHeld, Some(StackId(thread))),
+                        _ => continue,
+                    },
                     ThreadId(thread) if thread < busy => {
                         (ThreadState::WaitsForGil, GilState::NotHeld, Some(StackId(thread)))
                     }
@@ -357,11 +390,19 @@ mod tests {
 
     #[test]
     fn a_sample_in_steady_state_takes_four_bytes_at_most() {
-        for (rate, seconds, busy, waiting) in [(100, 120, 1, 0), (1000, 20, 1, 0), (100, 60, 1, 20), (1000, 10, 3, 5)] {
+        // Where several run by turns, who does is news each time.
+        for (rate, seconds, busy, waiting, most) in [
+            (100, 120, 1, 0, 4.0),
+            (1000, 20, 1, 0, 4.0),
+            (100, 120, 4, 0, 4.7),
+            (1000, 20, 4, 0, 4.0),
+            (100, 60, 1, 20, 4.0),
+            (1000, 10, 3, 5, 4.0),
+        ] {
             let bytes = Program::new(rate as f64).run(rate, seconds, busy, waiting);
             println!("{rate} Hz, {busy} threads that run and {waiting} that wait: {bytes:.2} bytes a sample");
             assert!(
-                bytes <= 4.0,
+                bytes <= most,
                 "{rate} Hz, {busy} threads that run and {waiting} that wait: {bytes:.2} bytes a sample"
             );
         }
