@@ -37,7 +37,7 @@ pub fn run(shape: Shape) -> Result<Exit> {
         let called_python = pids.iter().copied().filter(|&pid| is_called_python(pid)).collect();
         Unreadable { reason, pids, called_python }
     });
-    let listing = Listing::new(entries.collect(), unreadable.collect(), found.others);
+    let listing = Listing::new(entries.collect(), unreadable.collect(), found.others, machine::may_hide_processes());
     print(|out| match shape {
         Shape::Json => listing.write_json(out),
         Shape::Text => listing.write_text(out),

@@ -14,6 +14,7 @@ use std::{fs, io, thread};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, kill_process, pidfd_open};
 
+use super::proc::Stat;
 use crate::error::{Error, Result};
 
 /// How often to look whether the command has ended, where the kernel has no pidfd (before Linux 5.3, or refused).
@@ -128,11 +129,9 @@ fn readable(pidfd: &OwnedFd) -> bool {
 
 fn has_ended(pid: u32) -> bool {
     match fs::read(format!("/proc/{pid}/stat")) {
-        // The name before it may be cut within a character.
-        Ok(stat) => stat
-            .rsplit(|&byte| byte == b')')
-            .next()
-            .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), Some(b'Z' | b'X'))),
+        Ok(stat) => {
+            Stat::fields(&stat).and_then(|mut fields| fields.next()).is_some_and(|state| ["Z", "X"].contains(&state))
+        }
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }

@@ -267,12 +267,11 @@ impl Live {
         self.pid
     }
 
-    /// The letter after the parenthesised name in a `stat` line. The name may hold parentheses; it is at most 64 bytes.
+    /// The letter of its state in a thread's `stat` line, the name before which is at most 64 bytes.
     fn state_letter(&self, tid: Tid) -> Option<u8> {
         let mut line = [0; 128];
         let line = self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line)?;
-        let end = line.iter().rposition(|&b| b == b')')?;
-        line.get(end + 2).copied()
+        Stat::fields(line)?.next()?.bytes().next()
     }
 
     /// Reads the beginning of a file of a thread; `None` if the thread has ended.
@@ -402,9 +401,7 @@ impl Live {
 
 /// What a `stat` line says of a thread that runs, or is ready to.
 fn place_of_running(line: &[u8]) -> Option<Place> {
-    // The name before the last bracket may hold anything. As `man proc_pid_stat` counts, what follows is field 3.
-    let close = line.iter().rposition(|&byte| byte == b')')?;
-    let mut fields = std::str::from_utf8(line.get(close + 1..)?).ok()?.split_ascii_whitespace();
+    let mut fields = Stat::fields(line)?;
     if fields.next()? != "R" {
         return None;
     }

@@ -15,7 +15,7 @@ pub use rules::{Outcome, Rule, names, rules};
 pub use sides::{Sandbox, Side, Sides, are_in_own_pid_namespace};
 
 /// `CAP_SYS_PTRACE` of the kernel's `linux/capability.h`.
-const CAP_SYS_PTRACE: u64 = 1 << 19;
+pub(super) const CAP_SYS_PTRACE: u64 = 1 << 19;
 
 /// The error for a process that we may not read: the first rule that refuses, or the likeliest.
 pub fn refused(pid: u32) -> Error {

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::str::SplitAsciiWhitespace;
 use std::{fs, io};
 
 use super::Mapping;
@@ -35,13 +36,19 @@ impl Stat {
         Stat::parse(&bytes).ok_or_else(|| io::Error::other("its stat file is not as expected"))
     }
 
+    /// The fields of a `stat` line, which may be cut, from the state on: field 3, as `man proc_pid_stat` counts. The name before
+    /// them may hold anything, brackets among it.
+    pub fn fields(line: &[u8]) -> Option<SplitAsciiWhitespace<'_>> {
+        let close = line.iter().rposition(|&byte| byte == b')')?;
+        Some(std::str::from_utf8(&line[close + 1..]).ok()?.split_ascii_whitespace())
+    }
+
     fn parse(bytes: &[u8]) -> Option<Stat> {
         /// `PF_KTHREAD` of the kernel's `linux/sched.h`.
         const KERNEL_THREAD: u64 = 0x0020_0000;
         let (open, close) = (bytes.iter().position(|&b| b == b'(')?, bytes.iter().rposition(|&b| b == b')')?);
         let name = String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned();
-        let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
-        let mut fields = rest.split_ascii_whitespace();
+        let mut fields = Stat::fields(bytes)?;
         let state = fields.next()?.bytes().next()?;
         let parent = fields.next()?.parse().ok()?;
         let flags: u64 = fields.nth(4)?.parse().ok()?;
@@ -69,6 +76,8 @@ pub struct Status {
     pub uids: Vec<u32>,
     /// Group ids, likewise.
     pub gids: Vec<u32>,
+    /// Groups that it is in besides.
+    pub other_groups: Vec<u32>,
     /// The ids of the task in each of the PID namespaces that it is in, ours first, its own last.
     pub namespaced_pids: Vec<u32>,
     /// The process that traces it; 0 for none.
@@ -91,6 +100,11 @@ impl Status {
         fs::read(format!("/proc/{task}/status")).ok().map(|bytes| Status::parse(&bytes))
     }
 
+    /// Whether what it opens is opened as one of a group.
+    pub fn is_in_group(&self, gid: u32) -> bool {
+        self.gids.get(3) == Some(&gid) || self.other_groups.contains(&gid)
+    }
+
     fn parse(bytes: &[u8]) -> Status {
         let mut status = Status::default();
         for line in bytes.split(|&b| b == b'\n') {
@@ -102,6 +116,7 @@ impl Status {
             match key {
                 "Uid" => status.uids = numbers(),
                 "Gid" => status.gids = numbers(),
+                "Groups" => status.other_groups = numbers(),
                 "NSpid" => status.namespaced_pids = numbers(),
                 "TracerPid" => status.tracer = value.trim().parse().unwrap_or(0),
                 "State" => status.is_asleep = matches!(value.trim().as_bytes().first(), Some(b'S' | b'D')),

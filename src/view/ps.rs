@@ -20,6 +20,7 @@ pub struct Listing {
     processes: Vec<Entry>,
     unreadable: Vec<Unreadable>,
     others: usize,
+    may_miss_processes: bool,
 }
 
 /// A process that runs Python.
@@ -75,11 +76,18 @@ pub struct Unreadable {
 }
 
 impl Listing {
-    /// A list of what was found; `others` are processes that were read and do not run Python.
-    pub fn new(mut processes: Vec<Entry>, unreadable: Vec<Unreadable>, others: usize) -> Listing {
+    /// A list of what was found; `others` are processes that were read and do not run Python. Other users' processes may be
+    /// hidden from us.
+    pub fn new(
+        mut processes: Vec<Entry>,
+        unreadable: Vec<Unreadable>,
+        others: usize,
+        may_miss_processes: bool,
+    ) -> Listing {
         let by_use = |entry: &Entry| std::cmp::Reverse((entry.cpu_percent.unwrap_or(0.0) * 10.0) as u64);
         processes.sort_by_key(|entry| (by_use(entry), entry.pid));
-        Listing { schema: SCHEMA, pysample: env!("CARGO_PKG_VERSION"), processes, unreadable, others }
+        let pysample = env!("CARGO_PKG_VERSION");
+        Listing { schema: SCHEMA, pysample, processes, unreadable, others, may_miss_processes }
     }
 
     /// Writes the list for a program.
@@ -98,7 +106,14 @@ impl Listing {
                 std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
             rows.iter().try_for_each(|row| write_row(out, row, widths))?;
         }
-        self.unreadable.iter().try_for_each(|unreadable| unreadable.write(out))
+        self.unreadable.iter().try_for_each(|unreadable| unreadable.write(out))?;
+        match self.may_miss_processes {
+            true => writeln!(
+                out,
+                "Other users' processes are hidden (/proc is mounted with hidepid): as root, all are seen."
+            ),
+            false => Ok(()),
+        }
     }
 
     fn rows(&self) -> impl Iterator<Item = [String; 7]> {
@@ -207,7 +222,7 @@ mod tests {
             Entry { problem: Some("not supported".into()), command: vec!["evil\x1b[31m".into()], ..entry(9, 0.0) };
         let unreadable =
             Unreadable { reason: "it runs as user 0".into(), pids: (1..=10).collect(), called_python: vec![4] };
-        Listing::new(vec![old, entry(5, 0.0), contained], vec![unreadable], 12)
+        Listing::new(vec![old, entry(5, 0.0), contained], vec![unreadable], 12, true)
     }
 
     #[test]
@@ -221,6 +236,7 @@ mod tests {
    5       -      0        3  3.11.7                -                    python3 app.py
    9       -      0        3  3.11.7                -                    evil\\x1b[31m (not supported)
 10 more processes may not be read: it runs as user 0 (1, 2, 3, 4, 5, 6, 7, 8, ...); 1 of them called python: `pysample doctor --pid 4`
+Other users' processes are hidden (/proc is mounted with hidepid): as root, all are seen.
 "
         );
     }
@@ -241,13 +257,13 @@ mod tests {
             })
         );
         assert_eq!(told["unreadable"][0]["called_python"], json!([4]));
-        assert_eq!(told["others"], 12);
+        assert_eq!((&told["others"], &told["may_miss_processes"]), (&json!(12), &json!(true)));
     }
 
     #[test]
     fn nothing_is_told_as_such() {
         let mut out = Vec::new();
-        Listing::new(vec![], vec![], 3).write_text(&mut out).unwrap();
+        Listing::new(vec![], vec![], 3, false).write_text(&mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "No Python process is to be seen.\n");
     }
 }
