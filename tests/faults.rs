@@ -294,15 +294,24 @@ fn assert_goes_on(target: &Running) {
 }
 
 fn tracer_comes_and_goes(kind: &Kind) {
-    let target = spinning(kind);
-    // At this rate a thread is hardly ever stopped when the tracer wants it.
-    let recording = Recording::start_elsewhere(target.pid(), &["-r", "50", "-i"]);
-    recording.has_read(10);
-    let strace = Tracer::strace(target.pid());
+    let mut target = kind.start("by_turns.py", &[]);
+    let pid = target.pid();
+    assert_eq!(target.line(), "waits");
+    target.tell("-");
+    assert_eq!(target.line(), "computes");
+    let recording = Recording::start_elsewhere(pid, &["-r", "200", "-i"]);
+    recording.has_read(30);
+    target.tell("-");
+    assert_eq!(target.line(), "waits");
+    // Only one can have a thread at a time: it must not be stopped when the tracer wants it.
+    wait_until("it is left alone", || tracer_of(pid) == 0 && common::every_thread_is(pid, b'S'));
+    let strace = Tracer::strace(pid);
+    target.tell("-");
+    assert_eq!(target.line(), "computes");
     // Not before it has to be stopped: it need not be while others have its processor.
     recording.has_told(CANNOT);
     strace.leave();
-    wait_until("the tracer has gone", || tracer_of(target.pid()) == 0);
+    wait_until("the tracer has gone", || tracer_of(pid) == 0);
     recording.has_read(30);
     let recorded = recording.stop();
     assert!(recorded.status.success(), "{}", recorded.told);
