@@ -118,6 +118,25 @@ impl Output {
     }
 }
 
+/// Writes what `fill` writes to a new file among the temporary ones, for what cannot be written where it was to be. Only we may
+/// read it, and its name is `stem`, something that nobody has yet, and `.ending`. Where it is.
+///
+/// # Errors
+///
+/// What the kernel says; there is no file then.
+pub fn write_elsewhere(
+    stem: &str,
+    ending: &str,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<PathBuf> {
+    let (stem, ending) = (format!("{stem}-"), format!(".{ending}"));
+    let mut file = Builder::new().prefix(&stem).suffix(&ending).tempfile()?;
+    fill_buffered(file.as_file_mut(), fill)?;
+    file.as_file().sync_all()?;
+    let (_, path) = file.keep().map_err(|refused| refused.error)?;
+    Ok(path)
+}
+
 /// How much was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {

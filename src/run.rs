@@ -13,6 +13,7 @@ mod open;
 mod ps;
 mod record;
 mod recordings;
+mod rescue;
 mod session;
 mod sources;
 mod spool;

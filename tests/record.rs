@@ -58,7 +58,8 @@ const ALONE: Tests = &[
     ("the end of the target ends a recording and it is written", target_ends),
     ("an exec of something else ends a recording and it is written", target_replaced),
     ("an output that cannot be is found before the first sample", bad_outputs),
-    ("a full disk is told and leaves nothing behind", full_disk),
+    ("what a full disk does not take is written elsewhere, and told", full_disk),
+    ("what can be written nowhere as it should be is kept as a recording", kept_recording),
     ("a failure while writing leaves the old file and nothing else", failing_write),
     ("an old file stays until the new one is whole", replaced_at_the_end),
     ("a pysample that is killed leaves the old file", killed),
@@ -576,15 +577,63 @@ fn bad_outputs(kind: &Kind) {
 fn full_disk(kind: &Kind) {
     let target = kind.start_ready("spin.py", &[]);
     let folder = folder();
-    for format in ["svg", "collapsed"] {
-        let arguments = ["-r", "500", "-d", "0.5", "-f", format, "-o", "/dev/full"];
-        let run = Run::new(folder.path(), &with_pid(&target, &arguments)).end();
+    for format in ["svg", "collapsed", "jsonl"] {
+        let (ending, elsewhere) = (if format == "collapsed" { "txt" } else { format }, TempDir::new().unwrap());
+        let mut command = Command::new(PYSAMPLE);
+        command.current_dir(folder.path()).env("TMPDIR", elsewhere.path());
+        command.args(with_pid(&target, &["-r", "500", "-d", "0.5", "-f", format, "-o", "/dev/full"]));
+        let run = Run::start(&mut command).end();
         assert_eq!(run.status.code(), Some(1), "{run:?}");
         let told = "pysample: error: cannot write /dev/full: No space left on device (os error 28)";
-        assert_eq!(run.err, [told]);
+        assert_eq!(run.err.last().map(String::as_str), Some(told), "{run:?}");
         assert_eq!(common::names(folder.path()), [""; 0]);
+        // What was recorded is among the temporary files, and the account says where.
+        let names = common::names(elsewhere.path());
+        assert!(names.len() == 1 && names[0].starts_with("full-"), "{names:?}");
+        let path = elsewhere.path().join(&names[0]);
+        assert_eq!(path.extension(), Some(OsStr::new(ending)));
+        let line = format!("  written     {}, instead of /dev/full", path.display());
+        assert!(run.err.contains(&line), "{line}: {run:?}");
+        if format == "collapsed" {
+            assert_eq!(Profile::read(&path).total(), run.account().stacks);
+        }
     }
     ends_well(target);
+}
+
+fn kept_recording(kind: &Kind) {
+    let target = kind.start_ready("spin.py", &[]);
+    let folder = folder();
+    // Beside the output, if the file system can do that, unless the name is taken.
+    for _ in 0..2 {
+        let (before, elsewhere) = (common::names(folder.path()), TempDir::new().unwrap());
+        let mut command = Command::new("sh");
+        // Files may have a few KiB, here and among the temporary ones: a recording does, and no page does.
+        command.args(["-c", "ulimit -f 8; exec \"$@\"", "sh", PYSAMPLE]).current_dir(folder.path());
+        command.args(with_pid(&target, &["-d", "0.5", "-o", "run.html"])).env("TMPDIR", elsewhere.path());
+        let run = Run::start(&mut command).end();
+        assert_eq!(run.status.code(), Some(1), "{run:?}");
+        assert!(run.err.last().unwrap().contains("cannot write run.html: File too large"), "{run:?}");
+        let places = [(folder.path(), before), (elsewhere.path(), Vec::new())];
+        let new = places.iter().flat_map(|(folder, before)| {
+            common::names(folder).into_iter().filter(|name| !before.contains(name)).map(|name| folder.join(name))
+        });
+        let new: Vec<_> = new.collect();
+        assert!(new.len() == 1, "{new:?} {run:?}");
+        let name = new[0].file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("run.html") && name.ends_with(".pysample"), "{name}");
+        let line = format!("{name}, of which `pysample convert` makes run.html");
+        assert!(run.err.iter().any(|told| told.contains("written") && told.ends_with(&line)), "{line}: {run:?}");
+        let output = Command::new(PYSAMPLE).args(["convert", "-f", "txt", "-o", "-"]).arg(&new[0]).output().unwrap();
+        let stacks: u64 = String::from_utf8(output.stdout).unwrap().lines().map(count).sum();
+        assert_eq!(stacks, run.account().stacks);
+    }
+    ends_well(target);
+}
+
+/// The number that a line ends in.
+fn count(line: &str) -> u64 {
+    line.rsplit(' ').next().and_then(|count| count.parse().ok()).expect(line)
 }
 
 /// Files may not grow beyond half a kilobyte, and no flame graph is as small. The kernel tells by an error, or by a signal

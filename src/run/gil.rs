@@ -15,7 +15,7 @@ use pysample::view::summary::{Ending, Summary};
 use super::described::Described;
 use super::follow::{Recorded, Sum};
 use super::session::Purpose;
-use super::{Exit, colour, print, record, tell};
+use super::{Exit, colour, print, record, rescue, tell};
 use crate::plan::{Gil, Reach, Shape, Way};
 
 /// What was seen, and where the waiting goes by stacks.
@@ -98,6 +98,7 @@ impl Purpose for Gil {
                 Shape::Text => report.write_text(colour(), out),
             })
         };
+        let mut outcome = Ok(());
         if let (Some(output), Some((_, format))) = (output, &self.output) {
             let (what, whose) = match account.has_gil() {
                 true => ("the GIL", "whom the others waited for"),
@@ -110,10 +111,10 @@ impl Purpose for Gil {
             let heading = Heading { title, subtitle };
             if let Way::Stacks(write) = format.way() {
                 let fill = |out: &mut dyn Write| write(&folded, &heading, Drawing::default(), out);
-                summary.written = Some(record::write(output, fill)?);
+                (summary.written, outcome) = rescue::write(output, *format, &fill);
             }
         }
         tell(summary.to_string().trim_end());
-        printed.map(|_| ())
+        outcome.and(printed.map(|_| ()))
     }
 }

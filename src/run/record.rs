@@ -19,8 +19,7 @@ use super::follow::Recorded;
 use super::kept::{Disk, Kept, Samples};
 use super::session::Purpose;
 use super::sources::Sources;
-use super::spool::Spool;
-use super::tell;
+use super::{rescue, tell};
 use crate::plan::{Destination, Format, Reach, Record, Subject};
 
 impl Purpose for Record {
@@ -114,29 +113,47 @@ impl Record {
         labels: &Labels,
         heading: &Heading,
     ) -> (Option<String>, Result<()>) {
-        let written = match kept {
+        let is_worth_keeping = kept.profile().stacks + kept.profile().frameless > 0;
+        let (written, outcome) = match kept {
+            Kept::Own(samples, path, disk) => return close(samples, path, disk, failure, ending),
             Kept::Stacks(tree, write_stacks, output) => {
                 let folded = Folded::new(&tree, labels);
-                write(output, |out| write_stacks(&folded, heading, self.drawing, out))
+                let fill = |out: &mut dyn Write| write_stacks(&folded, heading, self.drawing, out);
+                match is_worth_keeping {
+                    true => rescue::write(output, self.format, &fill),
+                    false => told(write(output, fill)),
+                }
             }
-            Kept::Own(samples, path, disk) => return close(samples, path, disk, failure, ending),
             Kept::Spooled(samples, write_samples, sources, output) => {
-                match samples.writer.finish(ending).and_then(Spool::into_reader) {
-                    Ok(reader) => write(output, |out| match write_samples {
-                        Some(write_samples) => write_samples(&reader, labels, &|file| sources.text(file), out),
-                        None => reader.copy(out),
-                    }),
-                    Err(source) => Err(output.failed(source)),
+                let spooled = samples.writer.finish(ending).and_then(|spool| Ok((spool.file(), spool.into_reader()?)));
+                let (file, reader) = match spooled {
+                    Ok(spooled) => spooled,
+                    Err(source) => return (None, Err(output.failed(source))),
+                };
+                let fill = |out: &mut dyn Write| match write_samples {
+                    Some(write_samples) => write_samples(&reader, labels, &|file| sources.text(file), out),
+                    None => reader.copy(out),
+                };
+                match is_worth_keeping {
+                    true => rescue::write_or_keep(output, self.format, &fill, (&reader, file)),
+                    false => told(write(output, fill)),
                 }
             }
         };
-        match (written, failure) {
-            (Err(error), _) => (None, Err(error)),
-            (Ok(written), None) => (Some(written), Ok(())),
-            (Ok(written), Some(source)) => {
-                (Some(written), Err(Error::Io { what: "cannot keep all that was sampled".into(), source }))
+        match failure {
+            Some(source) if outcome.is_ok() => {
+                (written, Err(Error::Io { what: "cannot keep all that was sampled".into(), source }))
             }
+            _ => (written, outcome),
         }
+    }
+}
+
+/// Where something is, in words, if it could be written; and what went wrong.
+fn told(written: Result<String>) -> (Option<String>, Result<()>) {
+    match written {
+        Ok(written) => (Some(written), Ok(())),
+        Err(error) => (None, Err(error)),
     }
 }
 
