@@ -456,7 +456,8 @@ fn results_go_to_files_of_every_kind() {
     let [before, after] = &collapsed(folder.path());
     let file = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
     let (markdown, junit, svg, html) = (file("c.md"), file("c.xml"), file("d.svg"), file("d.html"));
-    run(&["check", before, after, "--markdown", &markdown, "--junit", &junit]);
+    let (_, _, told) = run(&["check", before, after, "--markdown", &markdown, "--junit", &junit]);
+    assert_eq!(told, format!("pysample: written: {markdown}\npysample: written: {junit}\n"));
     assert_eq!(run(&["diff", before, after, "-o", &svg]).0, Some(0));
     assert_eq!(run(&["diff", before, after, "-o", &html]).0, Some(0));
     for (file, begins) in
@@ -467,6 +468,48 @@ fn results_go_to_files_of_every_kind() {
     let (status, told, _) = run(&["diff", before, after, "--json"]);
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!((status, &told["functions"][0]["self"]["difference"]), (Some(0), &serde_json::json!(0.25)));
+}
+
+#[test]
+fn a_verdict_goes_to_standard_output_in_the_form_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, after] = &collapsed(folder.path());
+    let (status, told, error) = run(&["check", before, after, "--markdown", "-"]);
+    assert_eq!((status, error.as_str()), (Some(1), ""));
+    assert!(told.starts_with("## pysample check: failed") && !told.contains("FAILED: 2 of 5 figures\n  a "), "{told}");
+    let (_, told, _) = run(&["check", before, after, "--junit", "-"]);
+    assert!(roxmltree::Document::parse(&told).is_ok(), "{told}");
+}
+
+#[test]
+fn a_verdict_is_told_though_a_file_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, after] = &collapsed(folder.path());
+    let junit = folder.path().join("check.xml");
+    let (status, told, error) =
+        run(&["check", before, after, "--markdown", "/dev/full", "--junit", junit.to_str().unwrap()]);
+    assert!(status == Some(1) && told.starts_with("FAILED: 2 of 5"), "{told}");
+    assert!(error.contains("cannot write /dev/full: No space left"), "{error}");
+    assert!(fs::read_to_string(&junit).unwrap().starts_with("<?xml"));
+}
+
+#[test]
+fn no_result_is_written_over_what_is_judged_or_over_the_other_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, after] = &collapsed(folder.path());
+    let (text, both) = (fs::read_to_string(before).unwrap(), folder.path().join("both"));
+    let roundabout = folder.path().join("./before.txt");
+    for arguments in [["--junit", before], ["--markdown", roundabout.to_str().unwrap()]] {
+        let (status, _, error) = run(&[&["check", before, after][..], &arguments].concat());
+        assert!(status == Some(2) && error.contains("would be written over"), "{error}");
+        assert_eq!(fs::read_to_string(before).unwrap(), text);
+    }
+    let both = both.to_str().unwrap();
+    for both in [both, "-"] {
+        let (status, told, error) = run(&["check", before, after, "--junit", both, "--markdown", both]);
+        assert!(status == Some(2) && told.is_empty() && error.contains("both be written"), "{told}{error}");
+    }
+    assert_eq!(common::names(folder.path()), ["after.txt", "before.txt"]);
 }
 
 #[test]

@@ -83,11 +83,11 @@ pub struct Check {
     #[arg(long, value_name = "PERCENT", default_value = "1%", allow_negative_numbers = true)]
     pub min_share: String,
 
-    /// Write the result as Markdown, too
+    /// Write the result as Markdown, too; `-` is standard output, instead of text
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
 
-    /// Write the result as JUnit's XML, too
+    /// Write the result as JUnit's XML, too; `-` as above
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
 }

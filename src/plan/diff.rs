@@ -48,9 +48,9 @@ pub struct Check {
     pub allowance: Allowance,
     /// The share below which functions are not judged.
     pub least: f64,
-    /// Where the result goes as Markdown.
+    /// Where the result goes as Markdown; `-` is standard output, instead of the text.
     pub markdown: Option<PathBuf>,
-    /// Where the result goes as JUnit's XML.
+    /// Where the result goes as JUnit's XML; as above.
     pub junit: Option<PathBuf>,
 }
 
@@ -151,7 +151,6 @@ fn exception(typed: &str) -> Result<(Pattern, f64)> {
     }
 }
 
-/// Reads `5`, `0.5`, `2.5%`.
 /// A share of all: more than all is nothing's.
 fn least(typed: &str) -> Result<f64> {
     match percentage(typed)? {
@@ -163,6 +162,7 @@ fn least(typed: &str) -> Result<f64> {
     }
 }
 
+/// Reads `5`, `0.5`, `2.5%`.
 fn percentage(typed: &str) -> Result<f64> {
     let typed = typed.trim();
     match typed.strip_suffix('%').unwrap_or(typed).trim_end().parse::<f64>() {

@@ -1,6 +1,7 @@
 //! Two recordings: what differs, and whether one passes by the other.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use pysample::aggregate::Synopsis;
 use pysample::aggregate::diff::{Basis, Comparison, Function, Input, Limits};
@@ -49,8 +50,10 @@ pub fn diff(plan: &Diff) -> Result<Exit> {
 
 /// Judges a recording by another one.
 pub fn check(plan: &Check) -> Result<Exit> {
-    let markdown = plan.markdown.as_deref().map(Output::file).transpose()?;
-    let junit = plan.junit.as_deref().map(Output::file).transpose()?;
+    let (markdown, junit) = (&plan.markdown, &plan.junit);
+    kept_apart([&plan.base, &plan.new], &[markdown.as_deref(), junit.as_deref()])?;
+    let [markdown, junit] = [markdown, junit].map(|path| path.as_deref().map(result).transpose());
+    let (markdown, junit) = (markdown?, junit?);
     let inputs = Inputs::open(&plan.base, &plan.new, plan.judging)?;
     let comparison = inputs.compare()?;
     for (side, path) in comparison.sides().iter().zip([&plan.base, &plan.new]) {
@@ -64,14 +67,47 @@ pub fn check(plan: &Check) -> Result<Exit> {
     let allowed = |function: &Function| plan.allowance.of(function);
     let limits = Limits { allowed: &allowed, least: plan.least, confidence: plan.judging.confidence };
     let verdict = Verdict::new(&comparison, inputs.names(), &limits);
-    if let Some(output) = markdown {
-        output.write(|out| verdict.write_markdown(out))?;
+    // The verdict first: it is told whatever becomes of the files.
+    if ![&plan.markdown, &plan.junit].into_iter().flatten().any(|path| is_standard(path)) {
+        print(|out| verdict.write_text(out))?;
     }
-    if let Some(output) = junit {
-        output.write(|out| verdict.write_junit(out))?;
-    }
-    print(|out| verdict.write_text(out))?;
+    let markdown = markdown.map_or(Ok(Exit::Done), |output| write(output, |out| verdict.write_markdown(out)));
+    let junit = junit.map_or(Ok(Exit::Done), |output| write(output, |out| verdict.write_junit(out)));
+    markdown.and(junit)?;
     Ok(if verdict.is_passed() { Exit::Done } else { Exit::Grew })
+}
+
+/// Where a result goes; `-` is standard output.
+fn result(path: &Path) -> Result<Output> {
+    if is_standard(path) { Ok(Output::stdout()) } else { Output::file(path) }
+}
+
+fn is_standard(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// That no result is written over a recording, nor over the other one.
+fn kept_apart(recordings: [&PathBuf; 2], results: &[Option<&Path>; 2]) -> Result<()> {
+    let place = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok();
+    let is_kept = |path: &Path| !path.exists() || path.is_file();
+    let recordings = recordings.map(|path| (path.as_path(), if is_standard(path) { None } else { place(path) }));
+    if let [Some(one), Some(other)] = results
+        && (is_kept(one) && place(one) == place(other))
+    {
+        return wrong(
+            format!("two results cannot both be written to {}", one.display()),
+            "give --markdown and --junit a file each",
+        );
+    }
+    for result in results.iter().flatten().filter(|path| !is_standard(path) && is_kept(path)) {
+        if let Some((recording, _)) = recordings.iter().find(|(_, at)| at.is_some() && *at == place(result)) {
+            return wrong(
+                format!("the result would be written over {}, which is to be read", recording.display()),
+                "give it a file of its own",
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Two recordings and what their files are called.
