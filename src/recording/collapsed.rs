@@ -2,8 +2,9 @@
 //! GILs, so none are told: samples follow each other at the rate of the recording, 100 a second where it is not known.
 //!
 //! What the tools write is understood as far as it goes: frames `function (file:line)` (pysample, py-spy) and, below `P` and
-//! `T`, `file:function:line` (Austin, whose counts are microseconds where it tells an interval); processes
-//! `program (pid 42)` and threads `name (thread 42)` at the root (pysample). Anything else is a function's name.
+//! `T`, `file:function:line` (Austin, whose counts are microseconds where it tells an interval); at the root, processes
+//! `program (pid 42)` and threads `name (thread 42)` (pysample), and processes `process 42:"python app.py"`, each below the one
+//! that began it, and threads `thread (42): name` (py-spy). Anything else is a function's name.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,6 +18,8 @@ use crate::sample::{
 
 /// More samples than that are no collapsed file of samples.
 const MOST_SAMPLES: u64 = 1 << 33;
+/// No sampler waits longer from one sample to the next: an hour, in microseconds.
+const LONGEST_INTERVAL: u64 = 3_600_000_000;
 /// The rate where none is known.
 const USUAL_RATE: f64 = 100.0;
 
@@ -96,7 +99,7 @@ impl Reading {
         let line = line.trim();
         if let Some(comment) = line.strip_prefix('#') {
             let interval = comment.trim().strip_prefix("interval:").and_then(|rest| rest.trim().parse().ok());
-            self.interval = interval.filter(|interval| *interval > 0).or(self.interval);
+            self.interval = interval.filter(|interval| (1..=LONGEST_INTERVAL).contains(interval)).or(self.interval);
             return Ok(());
         }
         if line.is_empty() {
@@ -146,30 +149,39 @@ impl Reading {
                 Ok(id) => ("", Some(id)),
                 Err(_) => (tid, None),
             };
-            let process = self.process("", pid);
+            let process = self.process(Vec::new(), pid, None);
             return (self.thread(process, interpreter, name, id), frames, Dialect::Austin);
         }
         let (process, rest) = match labels {
             [first, rest @ ..] if in_brackets(first, "pid ").is_some() => {
                 let (program, pid) = in_brackets(first, "pid ").unwrap_or_default();
-                (self.process(program, pid), rest)
+                (self.process(vec![program.to_owned()], pid, None), rest)
             }
-            all => (ProcessId(0), all),
+            all => self.lineage(all),
         };
-        match rest {
-            [first, rest @ ..] if in_brackets(first, "thread ").is_some() => {
-                let (name, id) = in_brackets(first, "thread ").unwrap_or_default();
-                (self.thread(process, 0, name, Some(id)), rest, Dialect::Usual)
-            }
-            all => (self.thread(process, 0, "", None), all, Dialect::Usual),
+        let Some((first, frames)) = rest.split_first() else {
+            return (self.thread(process, 0, "", None), rest, Dialect::Usual);
+        };
+        match in_brackets(first, "thread ").map(|(name, id)| (name, Some(id))).or_else(|| thread_before_name(first)) {
+            Some((name, id)) => (self.thread(process, 0, name, id), frames, Dialect::Usual),
+            None => (self.thread(process, 0, "", None), rest, Dialect::Usual),
         }
     }
 
-    fn process(&mut self, program: &str, pid: u32) -> ProcessId {
+    /// The process that a stack of py-spy begins with, below those that it descends from, and the rest.
+    fn lineage<'a, 'b>(&mut self, mut labels: &'a [&'b str]) -> (ProcessId, &'a [&'b str]) {
+        let mut parent = None;
+        while let Some((pid, command, rest)) = command_of(labels) {
+            (parent, labels) = (Some(self.process(command, pid, parent)), rest);
+        }
+        (parent.unwrap_or(ProcessId(0)), labels)
+    }
+
+    /// A process by the words of its command, as far as they are known.
+    fn process(&mut self, command: Vec<String>, pid: u32, parent: Option<ProcessId>) -> ProcessId {
         let next = ProcessId(self.processes.len() as u32);
-        *self.processes.entry(format!("{program} {pid}")).or_insert_with(|| {
-            let command = if program.is_empty() { Vec::new() } else { vec![program.to_owned()] };
-            let process = Process { pid, own_pid: pid, parent: None, command, python: String::new() };
+        *self.processes.entry(format!("{} {pid}", command.join(" "))).or_insert_with(|| {
+            let process = Process { pid, own_pid: pid, parent, command, python: String::new() };
             self.definitions.push(Event::Process(next, process));
             next
         })
@@ -217,13 +229,13 @@ impl Reading {
 
     fn end(self, program: &str, started: SystemTime) -> Result<Collapsed, String> {
         let scaled = |count: u64| match self.interval {
-            Some(interval) => (count + interval / 2) / interval,
+            Some(interval) => count / interval + u64::from(count % interval >= interval.div_ceil(2)),
             None => count,
         };
         let counts: Vec<_> = self.counts.iter().map(|&(thread, stack, count)| (thread, stack, scaled(count))).collect();
         let total = counts.iter().try_fold(0_u64, |sum, (.., count)| sum.checked_add(*count));
         if total.is_none_or(|total| total > MOST_SAMPLES) {
-            return Err("its counts add up to more than samples can be".into());
+            return Err("its counts add up to more than 8,589,934,592 samples: they may be bytes or times".into());
         }
         let codes = self.code_list.into_iter().enumerate();
         let codes = codes.map(|(id, code)| Event::Code(CodeId(id as u32), code));
@@ -247,6 +259,34 @@ fn after(label: &str, prefix: &str) -> Option<u32> {
 fn in_brackets<'a>(label: &'a str, what: &str) -> Option<(&'a str, u32)> {
     let (name, rest) = label.strip_suffix(')')?.rsplit_once(" (")?;
     Some((name, after(rest, what)?))
+}
+
+/// The process `process 42:"python app.py"` that labels begin with, the words of its command, and the labels after it. There may
+/// be semicolons in a command.
+fn command_of<'a, 'b>(labels: &'a [&'b str]) -> Option<(u32, Vec<String>, &'a [&'b str])> {
+    let (pid, begin) = labels.first()?.strip_prefix("process ")?.split_once(":\"")?;
+    let rests = std::iter::once(begin).chain(labels[1..].iter().copied());
+    let last = rests.clone().position(|rest| rest.ends_with('"'))?;
+    let command = rests.take(last + 1).collect::<Vec<_>>().join(";");
+    let words = command.strip_suffix('"')?.split_whitespace().map(str::to_owned);
+    Some((pid.parse().ok()?, words.collect(), &labels[last + 1..]))
+}
+
+/// Name and id of `thread (42): name`. An id that is none of the OS's is a part of the name.
+fn thread_before_name(label: &str) -> Option<(&str, Option<u32>)> {
+    let (id, rest) = label.strip_prefix("thread (")?.split_once(')')?;
+    let name = match rest.strip_prefix(": ") {
+        Some(name) => name,
+        None if rest.is_empty() => "",
+        None => return None,
+    };
+    match (id.parse(), id.strip_prefix("0x")) {
+        (Ok(number), _) => Some((name, Some(number))),
+        (Err(_), Some(digits)) if u64::from_str_radix(digits, 16).is_ok() => {
+            Some((if name.is_empty() { id } else { name }, None))
+        }
+        _ => None,
+    }
 }
 
 /// Function, file and line of a frame.
@@ -325,6 +365,45 @@ mod tests {
         }
         let in_two = read("P42;T0:43;a.py:f:1 1\nP42;T1:43;a.py:f:1 2\n").unwrap();
         assert_eq!(in_two.definitions.iter().filter(|event| matches!(event, Event::Thread(..))).count(), 2);
+    }
+
+    #[test]
+    fn processes_and_threads_of_py_spy_are_what_they_are() {
+        let master = r#"process 7:"python -c import os; os.fork()""#;
+        let text = format!(
+            "{master};thread (7): MainThread;f (x.py:1) 1\n\
+             {master};process 8:\"python3 /srv/work.py 3\";thread (0x7F01): pool;f (x.py:1) 2\n\
+             {master};process 8:\"python3 /srv/work.py 3\";thread (0x7F02);f (x.py:1) 3\n"
+        );
+        let read = read(&text).unwrap();
+        let processes: Vec<_> = read
+            .definitions
+            .iter()
+            .filter_map(|event| match event {
+                Event::Process(_, process) => Some((process.pid, process.parent, process.command.len())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(processes, [(7, None, 5), (8, Some(ProcessId(0)), 3)]);
+        let written = "python (pid 7);MainThread (thread 7);f (x.py:1) 1\n\
+                       work.py (pid 8);0x7F02;f (x.py:1) 3\nwork.py (pid 8);pool;f (x.py:1) 2\n";
+        assert_eq!(again(&text, Threads::Apart), written);
+        // What only looks like one is a function.
+        for text in
+            ["process 7:\"python;f (x.py:1) 1\n", "thread (pool);f (x.py:1) 1\n", "thread (1)x 1\n", "process 7 1\n"]
+        {
+            assert_eq!(again(text, Threads::Merged), text);
+        }
+    }
+
+    #[test]
+    fn an_interval_that_no_sampler_has_is_none_and_no_count_is_lost() {
+        let samples = |text: &str| read(text).map(|read| read.counts.iter().map(|count| count.2).sum::<u64>());
+        assert_eq!(samples("# interval: 18446744073709551615\na 5\n"), Ok(5));
+        assert_eq!(samples("# interval: 10\na 25\na 24\na 0\n"), Ok(3 + 2));
+        // Rounding must not go round.
+        let error = samples("# interval: 10\na 18446744073709551615\n").unwrap_err();
+        assert!(error.contains("add up to more than"), "{error}");
     }
 
     #[test]
