@@ -230,6 +230,12 @@ fn what_is_made_of_a_recording_without_an_end_has_none_either() {
     // Its account is not known to be whole, so a flame graph does not show it.
     let svg = printed(&["convert", spelled(&killed), "-o", "-", "-f", "svg"]);
     assert!(svg.contains("200 stacks of 2 threads") && !svg.contains("errors"), "{svg}");
+    assert!(svg.contains("its end is missing"), "{svg}");
+    let lines = |path| printed(&["convert", spelled(path), "-o", "-", "-f", "jsonl"]);
+    let last = |path| serde_json::from_str::<Value>(lines(path).lines().last().expect("a line")).expect("JSON");
+    assert_eq!([last(&path), last(&killed)].map(|end| end["is_missing"].clone()), [Value::Null, Value::Bool(true)]);
+    let page = |path| printed(&["convert", spelled(path), "-o", "-", "-f", "html"]);
+    assert_eq!([&path, &killed].map(|path| page(path).contains("\"has_end\":false")), [false, true]);
 }
 
 #[test]
@@ -414,6 +420,15 @@ fn collapsed_stacks_of_others_are_drawn_and_told() {
     printed(&["convert", spelled(&path), "-o", spelled(&recording)]);
     let refused = pysample(&["convert", spelled(&recording), "-o", "-", "--mode", "cpu"]);
     assert!(complaint(&refused).contains("collapsed stacks do not tell"), "{}", complaint(&refused));
+}
+
+#[test]
+fn that_there_is_nothing_in_a_file_is_said() {
+    let folder = folder();
+    let (path, svg) = (folder.path().join("nothing.folded"), folder.path().join("nothing.svg"));
+    fs::write(&path, "# of nothing\n").expect("a file");
+    let told = complaint(&pysample(&["convert", spelled(&path), "-o", spelled(&svg)]));
+    assert!(told.starts_with("pysample: warning: there are no samples in it\n") && svg.exists(), "{told}");
 }
 
 #[test]

@@ -15,7 +15,7 @@
 //! | `gil` | who held a GIL: `at`, `process`, `interpreter`, `owner`, `holder` (`thread`, `someone`, `free`, `none`, `unknown`), `thread` (or null), `switches`, `interval` (seconds), `collecting` |
 //! | `search_path` | `entries`: `sys.path` |
 //! | `remark` | `remark`: `cannot_pause`, `stretched` or `spared` |
-//! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `spared`, `failed`; how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated`; nothing where nobody counted: in collapsed stacks |
+//! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `spared`, `failed`; how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated`; nothing where nobody counted: in collapsed stacks; `is_missing` (true) where pysample was ended by force and the account is older than the last samples |
 //!
 //! Fields may be added, and types; what is there keeps its meaning as long as `schema` is 1. Names are as the target has them.
 //! What function was innermost how often:
@@ -106,6 +106,9 @@ enum Line<'a> {
         /// `None` where there is none: nobody counted what was asked of whoever wrote collapsed stacks.
         #[serde(flatten)]
         account: Option<Account>,
+        /// Told only if it is.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_missing: bool,
     },
 }
 
@@ -151,7 +154,13 @@ impl Account {
 /// What reading the recording and writing to `out` say.
 pub fn write(recording: &dyn Replay, _labels: &Labels, out: &mut dyn Write) -> io::Result<()> {
     let header = recording.header();
-    let mut writer = Writer { tree: CallTree::default(), told: Vec::new(), account: None, json: Json::new(out) };
+    let mut writer = Writer {
+        tree: CallTree::default(),
+        told: Vec::new(),
+        account: None,
+        is_missing: !recording.has_end(),
+        json: Json::new(out),
+    };
     writer.json.line(&Line::Header {
         schema: SCHEMA,
         pysample: &header.pysample,
@@ -171,6 +180,8 @@ struct Writer<'a> {
     told: Vec<bool>,
     /// As it was told last.
     account: Option<Account>,
+    /// Whether the end of the recording is.
+    is_missing: bool,
     json: Json<'a>,
 }
 
@@ -265,7 +276,7 @@ impl Writer<'_> {
     }
 
     fn finish(mut self) -> io::Result<()> {
-        self.json.line(&Line::End { account: self.account })?;
+        self.json.line(&Line::End { account: self.account, is_missing: self.is_missing })?;
         self.json.flush()
     }
 }

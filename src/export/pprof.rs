@@ -186,11 +186,12 @@ impl Writer<'_> {
         };
         let (samples, count) = (strings.of("samples"), strings.of("count"));
         let time = ValueType { r#type: strings.of(time), unit: strings.of("nanoseconds") };
+        let end = (!recording.has_end()).then(|| "the end of the recording is missing".to_owned());
         let made_by = format!("pysample {}", header.pysample);
         let processes = tables.processes().iter().map(|process| {
             format!("process {}: {}, Python {}", process.pid, process.command.join(" "), process.python)
         });
-        let comments: Vec<String> = std::iter::once(made_by).chain(processes).collect();
+        let comments: Vec<String> = std::iter::once(made_by).chain(end).chain(processes).collect();
         // A mapping that has everything: tools look for no symbols.
         let mapping = Mapping {
             id: 1,

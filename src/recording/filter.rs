@@ -110,6 +110,10 @@ impl Replay for Filtered<'_> {
         &self.header
     }
 
+    fn has_end(&self) -> bool {
+        self.inner.has_end()
+    }
+
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
         let mut seen = Seen {
             filtered: self,

@@ -57,6 +57,10 @@ impl Replay for Merged {
         &self.header
     }
 
+    fn has_end(&self) -> bool {
+        self.parts.iter().all(Replay::has_end)
+    }
+
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
         let mut all = All::default();
         let mut parts: Vec<Part> = self.parts.iter().map(|part| Part::new(part, &self.header)).collect();

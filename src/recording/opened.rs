@@ -77,11 +77,6 @@ impl Opened {
         !self.header().pysample.is_empty()
     }
 
-    /// Whether its end is missing: pysample was ended by force, or still records.
-    pub fn is_unended(&self) -> bool {
-        matches!(self, Opened::Own(reader) if reader.ending().is_none())
-    }
-
     /// Why it ended; `None` where that is not known.
     pub fn ending(&self) -> Option<Ending> {
         match self {
@@ -103,6 +98,13 @@ impl Replay for Opened {
         match self {
             Opened::Own(reader) => reader.replay(take),
             Opened::Collapsed(collapsed) => collapsed.replay(take),
+        }
+    }
+
+    fn has_end(&self) -> bool {
+        match self {
+            Opened::Own(reader) => reader.has_end(),
+            Opened::Collapsed(collapsed) => collapsed.has_end(),
         }
     }
 }

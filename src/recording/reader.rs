@@ -232,6 +232,10 @@ impl Replay for Reader {
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
         self.events().try_for_each(|event| take(event?))
     }
+
+    fn has_end(&self) -> bool {
+        self.ending.is_some()
+    }
 }
 
 fn is_damage(error: &io::Error) -> bool {

@@ -27,6 +27,8 @@ pub fn convert(plan: &plan::Convert) -> Result<Exit> {
     let filtered = filtered(&opened, &plan.filter)?;
     if let Some(note) = emptied(&filtered, &plan.filter, &whole).map_err(|source| unreadable(&plan.input, source))? {
         tell(&format!("pysample: {note}"));
+    } else if whole.stacks() + whole.frameless() == 0 {
+        tell("pysample: warning: there are no samples in it");
     }
     let labels = Labels {
         lines: plan.lines,
@@ -41,7 +43,7 @@ pub fn convert(plan: &plan::Convert) -> Result<Exit> {
             write(output, |out| write_samples(&filtered, &labels, &|file| Sources::Ours.text(file), out))?
         }
         Way::Own => {
-            let ending = (!opened.is_unended()).then(|| opened.ending().unwrap_or(Ending::Stopped));
+            let ending = opened.has_end().then(|| opened.ending().unwrap_or(Ending::Stopped));
             write(output, |out| write_own(&filtered, ending, out))?
         }
         Way::Stacks(write_stacks) => {
@@ -89,7 +91,7 @@ pub fn merge(plan: &plan::Merge) -> Result<Exit> {
 
 /// Why several ended; `None` where the end of one is missing, as it is then of all together.
 fn ending(parts: &[Opened]) -> Option<Ending> {
-    if parts.iter().any(Opened::is_unended) {
+    if !parts.iter().all(Replay::has_end) {
         return None;
     }
     let mut endings = parts.iter().map(Opened::ending);
@@ -231,7 +233,7 @@ fn heading_of(opened: &Opened, synopsis: &Synopsis, filtered: &Filtered) -> Head
     let title = subject(opened.header(), synopsis.processes());
     let profile = Profile { threads: synopsis.threads_seen(), ..profile(synopsis) };
     let rate = filtered.header().rate;
-    match synopsis.tally().filter(|_| !opened.is_unended()) {
+    match synopsis.tally().filter(|_| opened.has_end()) {
         Some(tally) => {
             let summary = Summary {
                 subject: title,
@@ -249,7 +251,9 @@ fn heading_of(opened: &Opened, synopsis: &Synopsis, filtered: &Filtered) -> Head
         None if opened.is_sampled() => {
             let (seconds, rate) = (synopsis.elapsed().as_secs_f64(), hertz(rate));
             let of = threads(profile.threads);
-            Heading { title, subtitle: format!("{} stacks of {of} · {seconds:.1} s ({rate} asked)", profile.stacks) }
+            let end = if opened.has_end() { "" } else { " · its end is missing" };
+            let subtitle = format!("{} stacks of {of} · {seconds:.1} s ({rate} asked){end}", profile.stacks);
+            Heading { title, subtitle }
         }
         None => Heading { title, subtitle: format!("{} stacks", profile.stacks) },
     }

@@ -35,6 +35,11 @@ pub trait Replay {
     ///
     /// What reading the recording says; an error of `take` ends the replay and is returned.
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()>;
+
+    /// Whether its end is there. Where it is not, because pysample was ended by force, its account is older than its last samples.
+    fn has_end(&self) -> bool {
+        true
+    }
 }
 
 /// A recording that is a list of events.

@@ -54,6 +54,8 @@ struct About {
     /// In seconds.
     elapsed: f64,
     account: Option<Account>,
+    /// Whether its end is there.
+    has_end: bool,
     /// Samples of threads without Python frames; they are in no row.
     frameless: u64,
 }
@@ -188,7 +190,7 @@ impl Builder {
             Ok(())
         })?;
         self.name_threads(&ids, labels);
-        self.recordings.push(About::new(recording.header(), ids));
+        self.recordings.push(About::new(recording, ids));
         Ok(())
     }
 
@@ -376,7 +378,8 @@ fn state_index(state: ThreadState) -> u8 {
 }
 
 impl About {
-    fn new(header: &Header, ids: Ids) -> About {
+    fn new(recording: &dyn Replay, ids: Ids) -> About {
+        let header: &Header = recording.header();
         About {
             program: printable(&header.program).into_owned(),
             pysample: printable(&header.pysample).into_owned(),
@@ -387,6 +390,7 @@ impl About {
             processes: ids.processes.iter().map(process).collect(),
             elapsed: ids.elapsed.as_secs_f64(),
             account: ids.account.map(|(elapsed, tally)| Account::new(elapsed, tally)),
+            has_end: recording.has_end(),
             frameless: ids.frameless,
         }
     }
