@@ -29,7 +29,7 @@
 //! ```
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -165,7 +165,7 @@ pub fn write(recording: &dyn Replay, _labels: &Labels, out: &mut dyn Write) -> i
         schema: SCHEMA,
         pysample: &header.pysample,
         program: &header.program,
-        started: humantime::format_rfc3339_nanos(header.started).to_string(),
+        started: humantime::format_rfc3339_nanos(header.began().unwrap_or(SystemTime::UNIX_EPOCH)).to_string(),
         rate: header.rate,
         wanted: header.wanted,
     })?;

@@ -79,7 +79,7 @@ fn write_thread(
     json.open_list("samples")?;
     let mut end = 0;
     each_run(samples, tables, rate, &mut |run| {
-        end += run.slots;
+        end = run.slots.saturating_add(end);
         let mut frames: Vec<u32> =
             run.stack.into_iter().flat_map(|s| tables.frames_of(s)).map(|f| places.of(f)).collect();
         frames.reverse();
@@ -113,7 +113,7 @@ fn each_run(
     let mut open = Run { stack: None, slots: 0 };
     let mut add = |next: Run| {
         if next.stack == open.stack {
-            open.slots += next.slots;
+            open.slots = open.slots.saturating_add(next.slots);
             return Ok(());
         }
         let ended = std::mem::replace(&mut open, next);
@@ -127,7 +127,7 @@ fn each_run(
             add(Run { stack: None, slots: slot - filled })?;
             filled = slot;
         }
-        filled += 1;
+        filled = filled.saturating_add(1);
         add(Run { stack: sample.stack, slots: 1 })
     })?;
     if open.slots > 0 { visit(open) } else { Ok(()) }

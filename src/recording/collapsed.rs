@@ -242,7 +242,8 @@ impl Reading {
         let header = Header {
             pysample: String::new(),
             program: program.into(),
-            started,
+            // An own recording can have no earlier one.
+            started: started.max(SystemTime::UNIX_EPOCH),
             rate: self.interval.map_or(USUAL_RATE, |interval| 1e6 / interval as f64),
             wanted: Wanted::All,
         };
@@ -404,6 +405,14 @@ mod tests {
         // Rounding must not go round.
         let error = samples("# interval: 10\na 18446744073709551615\n").unwrap_err();
         assert!(error.contains("add up to more than"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_before_1970_is_of_1970() {
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        let read = Collapsed::read("a 1\n", "x.txt", before).unwrap();
+        assert_eq!(read.header().started, SystemTime::UNIX_EPOCH);
+        crate::recording::Writer::new(Vec::new(), read.header()).unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A recording that can be gone through more than once: what formats and comparisons are made from.
 
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,17 @@ pub struct Header {
     pub rate: f64,
     /// Which threads are in it.
     pub wanted: Wanted,
+}
+
+/// The last second that RFC 3339 has a name for, since 1970: that before the year 10000.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+impl Header {
+    /// When it began, if the calendar has a name for it: a file may say anything.
+    pub fn began(&self) -> Option<SystemTime> {
+        let since = self.started.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        (since <= LAST).then_some(self.started)
+    }
 }
 
 /// A recording, as often as it is asked for.
@@ -58,5 +69,21 @@ impl Replay for Literal {
 
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
         self.events.iter().cloned().try_for_each(take)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_began_within_the_calendar_if_at_all() {
+        let began = |started| {
+            let (pysample, program) = (String::new(), String::new());
+            Header { pysample, program, started, rate: 100.0, wanted: Wanted::All }.began()
+        };
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert_eq!([epoch, epoch + LAST].map(began), [Some(epoch), Some(epoch + LAST)]);
+        assert_eq!([epoch - Duration::from_nanos(1), epoch + LAST + Duration::from_nanos(1)].map(began), [None, None]);
     }
 }

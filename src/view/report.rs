@@ -2,7 +2,6 @@
 //! GIL.
 
 use std::io::{self, Write};
-use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -186,7 +185,10 @@ impl Report {
             summary,
             program: about.header.program.clone(),
             recorded_by: about.header.pysample.clone(),
-            started: time(about.header.started),
+            started: about.header.began().map_or_else(
+                || "at an unknown time".into(),
+                |began| humantime::format_rfc3339_seconds(began).to_string(),
+            ),
             seconds: synopsis.elapsed().as_secs_f64(),
             rate: about.header.rate,
             mode: about.has_states.then(|| mode(about.header.wanted)),
@@ -354,16 +356,6 @@ fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// The time of day, in UTC.
-fn time(at: SystemTime) -> String {
-    // A file may say anything; what the calendar has no name for is no time.
-    const LAST: Duration = Duration::from_secs(253_402_300_799);
-    match at.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) if since <= LAST => humantime::format_rfc3339_seconds(at).to_string(),
-        _ => "at an unknown time".into(),
-    }
-}
-
 fn bold(colour: Colour) -> (String, String) {
     let style = match colour {
         Colour::Ansi => anstyle::Style::new().bold(),
@@ -444,11 +436,5 @@ mod tests {
     fn a_name_that_is_too_long_keeps_its_end() {
         assert_eq!(shortened("Größe.run (app.py:1)", 20), "Größe.run (app.py:1)");
         assert_eq!(shortened("Größe.run (app.py:12)", 20), "…öße.run (app.py:12)");
-    }
-
-    #[test]
-    fn a_time_that_cannot_be_is_unknown() {
-        assert_eq!(time(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
-        assert_eq!(time(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 50)), "at an unknown time");
     }
 }

@@ -10,6 +10,7 @@ mod processes;
 mod threads;
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 use serde_json::json;
 
@@ -44,7 +45,7 @@ pub fn write(recording: &dyn Replay, labels: &Labels, out: &mut dyn Write) -> io
     let mut json = Json::new(out);
     json.open("{")?;
     json.field("displayTimeUnit", &"ms")?;
-    let started = humantime::format_rfc3339_nanos(header.started).to_string();
+    let started = humantime::format_rfc3339_nanos(header.began().unwrap_or(SystemTime::UNIX_EPOCH)).to_string();
     let about =
         json!({"program": header.program, "pysample": header.pysample, "rate": header.rate, "started": started});
     json.field("otherData", &about)?;

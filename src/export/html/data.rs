@@ -383,8 +383,10 @@ impl About {
         About {
             program: printable(&header.program).into_owned(),
             pysample: printable(&header.pysample).into_owned(),
-            started: (header.started > UNIX_EPOCH)
-                .then(|| humantime::format_rfc3339_seconds(header.started).to_string()),
+            started: header
+                .began()
+                .filter(|began| *began > UNIX_EPOCH)
+                .map(|began| humantime::format_rfc3339_seconds(began).to_string()),
             rate: header.rate,
             wanted: header.wanted,
             processes: ids.processes.iter().map(process).collect(),
