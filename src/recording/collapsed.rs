@@ -87,6 +87,13 @@ struct Reading {
     interval: Option<u64>,
 }
 
+/// What is known of a thread's ids: the OS's, and Python's, 0 where it is not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ids {
+    os: Option<u32>,
+    python: u64,
+}
+
 /// How a tool spells frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
@@ -150,7 +157,7 @@ impl Reading {
                 Err(_) => (tid, None),
             };
             let process = self.process(Vec::new(), pid, None);
-            return (self.thread(process, interpreter, name, id), frames, Dialect::Austin);
+            return (self.thread(process, interpreter, name, Ids { os: id, python: 0 }), frames, Dialect::Austin);
         }
         let (process, rest) = match labels {
             [first, rest @ ..] if in_brackets(first, "pid ").is_some() => {
@@ -160,11 +167,12 @@ impl Reading {
             all => self.lineage(all),
         };
         let Some((first, frames)) = rest.split_first() else {
-            return (self.thread(process, 0, "", None), rest, Dialect::Usual);
+            return (self.thread(process, 0, "", Ids::default()), rest, Dialect::Usual);
         };
-        match in_brackets(first, "thread ").map(|(name, id)| (name, Some(id))).or_else(|| thread_before_name(first)) {
-            Some((name, id)) => (self.thread(process, 0, name, id), frames, Dialect::Usual),
-            None => (self.thread(process, 0, "", None), rest, Dialect::Usual),
+        let thread = in_brackets(first, "thread ").map(|(name, id)| (name, Ids { os: Some(id), python: 0 }));
+        match thread.or_else(|| thread_before_name(first)) {
+            Some((name, ids)) => (self.thread(process, 0, name, ids), frames, Dialect::Usual),
+            None => (self.thread(process, 0, "", Ids::default()), rest, Dialect::Usual),
         }
     }
 
@@ -187,11 +195,11 @@ impl Reading {
         })
     }
 
-    fn thread(&mut self, process: ProcessId, interpreter: i64, name: &str, id: Option<u32>) -> ThreadId {
+    fn thread(&mut self, process: ProcessId, interpreter: i64, name: &str, ids: Ids) -> ThreadId {
         let next = ThreadId(self.threads.len() as u32);
-        *self.threads.entry((process, format!("{interpreter} {name} {id:?}"))).or_insert_with(|| {
+        *self.threads.entry((process, format!("{interpreter} {name} {ids:?}"))).or_insert_with(|| {
             let name = (!name.is_empty()).then(|| name.into());
-            let (os_thread_id, python_thread_id) = (id.map(Tid), 0);
+            let (os_thread_id, python_thread_id) = (ids.os.map(Tid), ids.python);
             let thread = Thread { process, interpreter, os_thread_id, python_thread_id, name };
             self.definitions.push(Event::Thread(next, thread));
             next
@@ -273,21 +281,19 @@ fn command_of<'a, 'b>(labels: &'a [&'b str]) -> Option<(u32, Vec<String>, &'a [&
     Some((pid.parse().ok()?, words.collect(), &labels[last + 1..]))
 }
 
-/// Name and id of `thread (42): name`. An id that is none of the OS's is a part of the name.
-fn thread_before_name(label: &str) -> Option<(&str, Option<u32>)> {
+/// Name and ids of `thread (42): name`, where an id that is not the OS's is Python's: `thread (0x7F01): name`.
+fn thread_before_name(label: &str) -> Option<(&str, Ids)> {
     let (id, rest) = label.strip_prefix("thread (")?.split_once(')')?;
     let name = match rest.strip_prefix(": ") {
         Some(name) => name,
         None if rest.is_empty() => "",
         None => return None,
     };
-    match (id.parse(), id.strip_prefix("0x")) {
-        (Ok(number), _) => Some((name, Some(number))),
-        (Err(_), Some(digits)) if u64::from_str_radix(digits, 16).is_ok() => {
-            Some((if name.is_empty() { id } else { name }, None))
-        }
-        _ => None,
-    }
+    let ids = match id.strip_prefix("0x") {
+        Some(digits) => Ids { os: None, python: u64::from_str_radix(digits, 16).ok()? },
+        None => Ids { os: Some(id.parse().ok()?), python: 0 },
+    };
+    Some((name, ids))
 }
 
 /// Function, file and line of a frame.
@@ -387,7 +393,8 @@ mod tests {
             .collect();
         assert_eq!(processes, [(7, None, 5), (8, Some(ProcessId(0)), 3)]);
         let written = "python (pid 7);MainThread (thread 7);f (x.py:1) 1\n\
-                       work.py (pid 8);0x7F02;f (x.py:1) 3\nwork.py (pid 8);pool;f (x.py:1) 2\n";
+                       work.py (pid 8);pool (Python thread 0x7f01);f (x.py:1) 2\n\
+                       work.py (pid 8);unnamed (Python thread 0x7f02);f (x.py:1) 3\n";
         assert_eq!(again(&text, Threads::Apart), written);
         // What only looks like one is a function.
         for text in
