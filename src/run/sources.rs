@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
-use pysample::target::Target;
+use pysample::target::{Target, keeps_its_ending};
 
 /// Files larger than this are not read: a source file is not, and the name came from somebody else.
 const LARGEST: u64 = 4 << 20;
@@ -44,11 +44,12 @@ impl Sources {
     }
 }
 
-fn read(file: &str) -> Option<String> {
+fn read(name: &str) -> Option<String> {
     // To open what is no file may block, or do something.
-    let is_file = fs::metadata(file).is_ok_and(|there| there.is_file() && there.len() <= LARGEST);
+    let is_file = |there: fs::Metadata| there.is_file() && there.len() <= LARGEST;
+    let file = fs::metadata(name).is_ok_and(is_file).then(|| File::open(name).ok())??;
     let mut bytes = Vec::new();
-    File::open(file).ok().filter(|_| is_file)?.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    keeps_its_ending(&file, name).then(|| file.take(LARGEST).read_to_end(&mut bytes).ok())??;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -69,5 +70,18 @@ mod tests {
         assert_eq!(Sources::Ours.text("/dev/zero"), None);
         assert_eq!(Sources::Ours.text("setup.py"), None);
         assert_eq!(Sources::Ours.text("/etc/passwd"), None);
+    }
+
+    #[test]
+    fn a_link_leads_to_a_source_file_or_to_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
+        fs::write(path("secret"), "x").unwrap();
+        fs::write(path("real.py"), "x = 1\n").unwrap();
+        for (link, to, text) in [("a.py", "secret", None), ("b.py", "real.py", Some("x = 1\n")), ("c.py", "a.py", None)]
+        {
+            std::os::unix::fs::symlink(path(to), path(link)).unwrap();
+            assert_eq!(Sources::Ours.text(&path(link)).as_deref(), text, "{link}");
+        }
     }
 }

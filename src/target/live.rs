@@ -20,6 +20,7 @@ use rustc_hash::FxHashMap;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::proc::{self, Stat, Status};
+use super::source::keeps_its_ending;
 use super::system_call::{Descriptor, InKernel};
 use super::{Activity, Binary, Facts, Place, SchedStat, Task, lock, permission};
 use crate::error::{Error, Result};
@@ -370,7 +371,8 @@ impl Live {
             .resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let opened: OwnedFd = openat2(&directory, path, how).ok()?;
         let file = File::from(opened);
-        file.metadata().ok()?.is_file().then_some(file)
+        let is_source = |opened: &File| keeps_its_ending(opened, &path.to_string_lossy());
+        Some(file).filter(|file| file.metadata().is_ok_and(|there| there.is_file()) && is_source(file))
     }
 
     fn gather_vectored(&self, spans: &mut [Span], into: &mut [u8]) -> std::result::Result<(), MemoryError> {

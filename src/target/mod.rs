@@ -41,6 +41,7 @@ pub use live::{ReadsBy, can_look, try_file, try_vectors};
 pub use plight::Plight;
 pub use proc::command_line;
 use source::SourceFiles;
+pub use source::keeps_its_ending;
 use system_call::{Descriptor, InKernel};
 
 /// What is known of a process without reading its memory.

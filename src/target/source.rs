@@ -1,12 +1,22 @@
 //! Lines of source files, kept so that each file is read once.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
 /// Files larger than this are not read: a source file is not, and the name came from the target.
 const LARGEST: u64 = 16 << 20;
+
+/// Whether what was opened by a name that ends in `.py` has such a name itself. A link may lead anywhere: whoever may read less
+/// than we do must not have us show what it leads to.
+pub fn keeps_its_ending(opened: &File, name: &str) -> bool {
+    let is_source = |path: &Path| path.extension().is_some_and(|ending| ending == "py");
+    !is_source(Path::new(name))
+        || fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).is_ok_and(|path| is_source(&path))
+}
 
 /// The source files read so far.
 #[derive(Default)]
