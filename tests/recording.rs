@@ -131,6 +131,27 @@ fn a_full_disk_ends_a_recording_and_what_was_recorded_is_in_the_file() {
 }
 
 #[test]
+fn a_recording_whose_file_was_removed_is_written_elsewhere() {
+    let (target, folder, elsewhere) = (spinning(), folder(), folder());
+    let path = folder.path().join("run.pysample");
+    let mut command = Command::new(PYSAMPLE);
+    command.args(["record", "-r", "200", "-o", spelled(&path), "--pid", &target.pid().to_string()]);
+    let recording = Recording::run(command.env("TMPDIR", elsewhere.path()));
+    wait_until("a sample is in the file", || {
+        Reader::open(&path).is_ok_and(|reader| reader.events().any(|e| matches!(e, Ok(Event::Sample(_)))))
+    });
+    fs::remove_file(&path).expect("it is there");
+    let recorded = recording.stop();
+    assert_eq!(recorded.status.code(), Some(1), "{}", recorded.told);
+    assert!(recorded.told.contains("it was removed while it was recorded"), "{}", recorded.told);
+    let names = common::names(elsewhere.path());
+    assert!(names.len() == 1 && names[0].starts_with("run-"), "{names:?}");
+    assert!(recorded.told.contains(&format!("{}, instead of ", names[0])), "{}", recorded.told);
+    let told = report(&elsewhere.path().join(&names[0]));
+    assert_eq!((told["stacks"].as_u64(), &told["ending"]), (Some(recorded.account.stacks), &"stopped".into()));
+}
+
+#[test]
 fn what_a_recording_has_is_what_its_account_says() {
     let (target, folder) = (spinning(), folder());
     let path = folder.path().join("run.pysample");

@@ -168,10 +168,10 @@ fn close(
     let saved = samples.saved_until().as_secs_f64();
     let closed = match failure {
         Some(error) => Err(error),
-        None => samples.writer.finish(ending).and_then(|file| disk.arrived().and(file.sync_all())),
+        None => samples.writer.finish(ending).and_then(|file| disk.arrived().and(file.sync_all()).map(|()| file)),
     };
     match closed {
-        Ok(()) => (Some(path.display().to_string()), Ok(())),
+        Ok(file) => rescue::removed(&file, &path),
         Err(source) => {
             let written = format!("{}, but for what came after {saved:.1} s", path.display());
             (Some(written), Err(Error::Output { path, source }))

@@ -1,8 +1,11 @@
 //! What becomes of what was recorded where it cannot be written as it was to be, because a disk is full or a folder is gone: it
 //! is written among the temporary files, or what it was to be made of is kept, for `pysample convert` to make it later.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use pysample::error::{Error, Result};
 use pysample::output::{Output, write_elsewhere};
@@ -43,6 +46,21 @@ pub fn write_or_keep(
         (None, Err(error)) if !is_unwanted(&error) => (wanted.keep(recording), Err(error)),
         written => written,
     }
+}
+
+/// Where a recording is that was written as it was made, in words. If its file was removed meanwhile, what is in it is written
+/// among the temporary files.
+pub fn removed(file: &File, path: &Path) -> (Option<String>, Result<()>) {
+    if file.metadata().is_ok_and(|there| there.nlink() > 0 || !there.is_file()) {
+        return (Some(path.display().to_string()), Ok(()));
+    }
+    let wanted = Wanted { path: path.to_owned(), format: Format::Pysample };
+    let copy = |out: &mut dyn Write| {
+        // It was opened for writing only.
+        io::copy(&mut File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?, out).map(drop)
+    };
+    let source = io::Error::new(ErrorKind::NotFound, "it was removed while it was recorded");
+    (wanted.elsewhere(&copy), Err(Error::Output { path: wanted.path, source }))
 }
 
 /// Whoever it was for has gone.
