@@ -444,6 +444,18 @@ fn collapsed_stacks_of_others_are_drawn_and_told() {
 }
 
 #[test]
+fn counts_of_thousands_of_millions_are_not_counted_one_by_one() {
+    let folder = folder();
+    let path = folder.path().join("waits.folded");
+    // As microseconds of waiting are.
+    fs::write(&path, "main;read 4000000000\nmain;work 5\n").expect("a file");
+    let converted =
+        |more: &[&str]| printed(&[&["convert", spelled(&path), "-f", "collapsed", "-o", "-"], more].concat());
+    assert_eq!(converted(&[]), "main;read 4000000000\nmain;work 5\n");
+    assert_eq!(converted(&["--include", "read"]), "main;read 4000000000\n");
+}
+
+#[test]
 fn that_there_is_nothing_in_a_file_is_said() {
     let folder = folder();
     let (path, svg) = (folder.path().join("nothing.folded"), folder.path().join("nothing.svg"));

@@ -60,6 +60,11 @@ impl CallTree {
 
     /// Takes the next event of a recording.
     pub fn take(&mut self, event: Event) {
+        self.take_often(event, 1);
+    }
+
+    /// Takes the next event, which is so many alike if it is a sample.
+    pub fn take_often(&mut self, event: Event, count: u64) {
         match event {
             Event::Code(id, code) => define(&mut self.codes, id.index(), code),
             Event::Frame(id, frame) => define(&mut self.frames, id.index(), frame),
@@ -78,21 +83,21 @@ impl CallTree {
                 }
             }
             Event::Process(id, process) => define(&mut self.processes, id.index(), process),
-            Event::Sample(sample) => self.count(&sample),
+            Event::Sample(sample) => self.count(&sample, count),
             Event::Progress(elapsed, tally) => self.progress = (elapsed, tally),
             Event::Gil(_) | Event::SearchPath(_) | Event::Remark(_) => {}
         }
     }
 
-    fn count(&mut self, sample: &Sample) {
+    fn count(&mut self, sample: &Sample, count: u64) {
         match sample.stack {
             Some(stack) => {
                 let thread = if self.is_merged { ThreadId(0) } else { sample.thread };
                 let process = self.of_others.get(&sample.thread).copied().unwrap_or(ProcessId(0));
-                *self.counts.entry((process, thread, stack)).or_default() += 1;
-                self.samples += 1;
+                *self.counts.entry((process, thread, stack)).or_default() += count;
+                self.samples += count;
             }
-            None => self.frameless += 1,
+            None => self.frameless += count,
         }
     }
 

@@ -32,8 +32,8 @@ impl Synopsis {
     /// Those of the replay.
     pub fn of(recording: &dyn Replay) -> io::Result<Synopsis> {
         let mut synopsis = Synopsis::default();
-        recording.replay(&mut |event| {
-            synopsis.take(&event);
+        recording.replay_counted(&mut |event, count| {
+            synopsis.take_often(&event, count);
             Ok(())
         })?;
         Ok(synopsis)
@@ -41,6 +41,11 @@ impl Synopsis {
 
     /// Takes the next event of a recording.
     pub fn take(&mut self, event: &Event) {
+        self.take_often(event, 1);
+    }
+
+    /// Takes the next event, which is so many alike if it is a sample.
+    pub fn take_often(&mut self, event: &Event, count: u64) {
         match event {
             Event::Process(id, process) => define(&mut self.processes, id.index(), process.clone()),
             Event::SearchPath(entries) => self.search_path.extend(entries.iter().cloned()),
@@ -49,8 +54,8 @@ impl Synopsis {
                 self.last = sample.at;
                 self.threads_seen.insert(sample.thread);
                 match sample.stack {
-                    Some(stack) => self.see(stack.index()),
-                    None => self.frameless += 1,
+                    Some(stack) => self.see(stack.index(), count),
+                    None => self.frameless += count,
                 }
             }
             Event::Gil(sample) => (self.last, self.has_gils) = (sample.at, true),
@@ -65,8 +70,8 @@ impl Synopsis {
         }
     }
 
-    fn see(&mut self, stack: usize) {
-        self.stacks += 1;
+    fn see(&mut self, stack: usize, count: u64) {
+        self.stacks += count;
         if let Some(bits) = self.seen.get_mut(stack / 64) {
             *bits |= 1 << (stack % 64);
         }

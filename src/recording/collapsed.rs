@@ -16,8 +16,8 @@ use crate::sample::{
     ThreadId, ThreadState, Tid, Wanted,
 };
 
-/// More samples than that are no collapsed file of samples.
-const MOST_SAMPLES: u64 = 1 << 33;
+/// More samples than that are no collapsed file of samples: at 1000 Hz it is seven weeks.
+const MOST_SAMPLES: u64 = u32::MAX as u64;
 /// No sampler waits longer from one sample to the next: an hour, in microseconds.
 const LONGEST_INTERVAL: u64 = 3_600_000_000;
 /// The rate where none is known.
@@ -49,16 +49,16 @@ impl Collapsed {
 
     /// Its events, one after another.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
-        let mut number = 0_u64;
-        let rate = self.header.rate;
         let samples = self.counts.iter().flat_map(|&(thread, stack, count)| (0..count).map(move |_| (thread, stack)));
-        let samples = samples.map(move |(thread, stack)| {
-            let at = Duration::from_secs_f64(number as f64 / rate);
-            number += 1;
-            let (state, gil, stack) = (ThreadState::Unknown, GilState::Unknown, Some(stack));
-            Event::Sample(Sample { at, thread, state, gil, stack })
-        });
+        let samples = samples.zip(0..).map(|((thread, stack), number)| self.sample(thread, stack, number));
         self.definitions.iter().cloned().chain(samples)
+    }
+
+    /// A sample that so many others came before.
+    fn sample(&self, thread: ThreadId, stack: StackId, number: u64) -> Event {
+        let at = Duration::from_secs_f64(number as f64 / self.header.rate);
+        let (state, gil, stack) = (ThreadState::Unknown, GilState::Unknown, Some(stack));
+        Event::Sample(Sample { at, thread, state, gil, stack })
     }
 }
 
@@ -69,6 +69,16 @@ impl Replay for Collapsed {
 
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
         self.events().try_for_each(take)
+    }
+
+    fn replay_counted(&self, take: &mut dyn FnMut(Event, u64) -> io::Result<()>) -> io::Result<()> {
+        self.definitions.iter().cloned().try_for_each(|event| take(event, 1))?;
+        let mut number = 0;
+        for &(thread, stack, count) in self.counts.iter().filter(|(.., count)| *count > 0) {
+            number += count;
+            take(self.sample(thread, stack, number - 1), count)?;
+        }
+        Ok(())
     }
 }
 
@@ -243,7 +253,7 @@ impl Reading {
         let counts: Vec<_> = self.counts.iter().map(|&(thread, stack, count)| (thread, stack, scaled(count))).collect();
         let total = counts.iter().try_fold(0_u64, |sum, (.., count)| sum.checked_add(*count));
         if total.is_none_or(|total| total > MOST_SAMPLES) {
-            return Err("its counts add up to more than 8,589,934,592 samples: they may be bytes or times".into());
+            return Err(format!("its counts add up to more than {MOST_SAMPLES} samples: they may be bytes or times"));
         }
         let codes = self.code_list.into_iter().enumerate();
         let codes = codes.map(|(id, code)| Event::Code(CodeId(id as u32), code));
@@ -438,6 +448,29 @@ mod tests {
             })
             .collect();
         assert_eq!(times, [0, 10, 20]);
+    }
+
+    #[test]
+    fn samples_that_are_counted_are_those_that_are_told_one_by_one() {
+        let read = read("app (pid 7);a 2\na;b 1\nc 0\na;b 3\n").unwrap();
+        let (mut tree, mut counted) = (CallTree::default(), CallTree::default());
+        read.events().for_each(|event| tree.take(event));
+        let mut last = Duration::ZERO;
+        let replayed = read.replay_counted(&mut |event, count| {
+            if let Event::Sample(sample) = &event {
+                last = sample.at;
+            }
+            counted.take_often(event, count);
+            Ok(())
+        });
+        replayed.unwrap();
+        assert_eq!((counted.samples(), last), (6, Duration::from_millis(50)));
+        let collapse = |tree: &CallTree| {
+            let mut out = Vec::new();
+            crate::export::collapsed::write(&Folded::new(tree, &Labels::default()), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(collapse(&counted), collapse(&tree));
     }
 
     #[test]

@@ -114,16 +114,19 @@ impl Replay for Filtered<'_> {
         self.inner.has_end()
     }
 
+    fn replay_counted(&self, take: &mut dyn FnMut(Event, u64) -> io::Result<()>) -> io::Result<()> {
+        if self.filter.parts_time() {
+            return self.replay(&mut |event| take(event, 1));
+        }
+        let mut seen = Seen::new(self);
+        self.inner.replay_counted(&mut |event, count| match seen.wants(&event) {
+            true => take(event, count),
+            false => Ok(()),
+        })
+    }
+
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
-        let mut seen = Seen {
-            filtered: self,
-            threads: FxHashMap::default(),
-            codes: Vec::new(),
-            frames: Vec::new(),
-            stacks: Vec::new(),
-            last: Duration::ZERO,
-            account: None,
-        };
+        let mut seen = Seen::new(self);
         self.inner.replay(&mut |event| match seen.wants(&event) {
             true => take(self.filter.moved(event)),
             false => Ok(()),
@@ -155,7 +158,19 @@ struct Matched {
     excluded: bool,
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
+    fn new(filtered: &'a Filtered<'a>) -> Seen<'a> {
+        Seen {
+            filtered,
+            threads: FxHashMap::default(),
+            codes: Vec::new(),
+            frames: Vec::new(),
+            stacks: Vec::new(),
+            last: Duration::ZERO,
+            account: None,
+        }
+    }
+
     fn wants(&mut self, event: &Event) -> bool {
         let filter = &self.filtered.filter;
         match event {

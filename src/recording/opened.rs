@@ -101,6 +101,13 @@ impl Replay for Opened {
         }
     }
 
+    fn replay_counted(&self, take: &mut dyn FnMut(Event, u64) -> io::Result<()>) -> io::Result<()> {
+        match self {
+            Opened::Own(reader) => reader.replay_counted(take),
+            Opened::Collapsed(collapsed) => collapsed.replay_counted(take),
+        }
+    }
+
     fn has_end(&self) -> bool {
         match self {
             Opened::Own(reader) => reader.has_end(),

@@ -51,9 +51,9 @@ pub fn convert(plan: &plan::Convert) -> Result<Exit> {
                 if plan.threads == Threads::Merged { CallTree::merged() } else { CallTree::default() },
                 Synopsis::default(),
             );
-            let replayed = filtered.replay(&mut |event| {
-                left.take(&event);
-                tree.take(event);
+            let replayed = filtered.replay_counted(&mut |event, count| {
+                left.take_often(&event, count);
+                tree.take_often(event, count);
                 Ok(())
             });
             replayed.map_err(|source| unreadable(&plan.input, source))?;

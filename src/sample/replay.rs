@@ -47,6 +47,16 @@ pub trait Replay {
     /// What reading the recording says; an error of `take` ends the replay and is returned.
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()>;
 
+    /// As [`Replay::replay`], for who only counts: samples that follow each other and differ in nothing but their times may come as
+    /// the last of them, with their number.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn replay_counted(&self, take: &mut dyn FnMut(Event, u64) -> io::Result<()>) -> io::Result<()> {
+        self.replay(&mut |event| take(event, 1))
+    }
+
     /// Whether its end is there. Where it is not, because pysample was ended by force, its account is older than its last samples.
     fn has_end(&self) -> bool {
         true
