@@ -451,6 +451,25 @@ fn a_pattern_that_matches_nothing_is_told() {
 }
 
 #[test]
+fn what_may_grow_without_end_is_not_judged_be_it_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, after] =
+        [("before.txt", "main (app.py:1);a (app.py:7) 5000\n"), ("after.txt", "")].map(|(name, text)| {
+            let new = "main (app.py:1);a (app.py:7) 2500\nmain (app.py:1);test_a (tests/a.py:1) 2500\n";
+            let path = folder.path().join(name);
+            fs::write(&path, if text.is_empty() { new } else { text }).unwrap();
+            path.into_os_string().into_string().unwrap()
+        });
+    let check = |more: &[&str]| run(&[&["check", &before, &after], more].concat());
+    // Whatever part of nothing it may take, it takes more.
+    assert_eq!(check(&["--function", "test_*=1000%"]).0, Some(1));
+    for more in [&["--function", "tests/*:*=any"][..], &["--max-growth", "any", "--function", "a=5%"]] {
+        let (status, told, _) = check(more);
+        assert!(status == Some(0) && told.starts_with("PASSED") && !told.contains("test_a"), "{told}");
+    }
+}
+
+#[test]
 fn results_go_to_files_of_every_kind() {
     let folder = tempfile::tempdir().unwrap();
     let [before, after] = &collapsed(folder.path());

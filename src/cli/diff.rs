@@ -21,7 +21,7 @@ Examples:
       pysample check base.pysample new.pysample --max-growth 5%
   The parser less, tests not at all:
       pysample check base.pysample new.pysample --function 'parse*=2%' \\
-          --function 'tests/*:*=1000%'
+          --function 'tests/*:*=any'
   In a pipeline:
       pysample check base.pysample new.pysample --junit check.xml \\
           --markdown check.md
@@ -71,11 +71,11 @@ pub struct Check {
     #[command(flatten)]
     pub judging: Judging,
 
-    /// By how much of what it took a function may grow
+    /// By how much of what it took a function may grow; `any`: judge only those named by --function
     #[arg(long, value_name = "PERCENT", default_value = "5%", allow_negative_numbers = true)]
     pub max_growth: String,
 
-    /// The same for functions whose name, or `file:name`, matches; may be given often, the last that matches counts
+    /// The same for functions whose name, or `file:name`, matches, or `any` to judge them not at all; may be given often, the last that matches counts
     #[arg(long = "function", value_name = "GLOB=PERCENT")]
     pub functions: Vec<String>,
 

@@ -73,7 +73,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// By how much of what it was a function may grow.
+    /// By how much of what it was a function may grow; infinite where it is not to be judged.
     pub fn of(&self, function: &Function) -> f64 {
         let found = self.exceptions.iter().rfind(|(pattern, _)| matches(pattern, function));
         found.map_or(self.usual, |(_, allowed)| *allowed)
@@ -105,7 +105,7 @@ pub fn check(typed: cli::Check) -> Result<Check> {
     Ok(Check {
         judging: judging(&typed.judging)?,
         allowance: Allowance {
-            usual: percentage(&typed.max_growth)?,
+            usual: growth(&typed.max_growth)?,
             exceptions: typed.functions.iter().map(|typed| exception(typed)).collect::<Result<_>>()?,
         },
         least: least(&typed.min_share)?,
@@ -146,7 +146,7 @@ fn judging(typed: &cli::Judging) -> Result<Judging> {
 
 fn exception(typed: &str) -> Result<(Pattern, f64)> {
     match typed.rsplit_once('=') {
-        Some((name, share)) if !name.is_empty() => Ok((pattern(name)?, percentage(share)?)),
+        Some((name, share)) if !name.is_empty() => Ok((pattern(name)?, growth(share)?)),
         _ => wrong(format!("'{typed}' is not a limit for functions"), "a pattern and a percentage, as in 'parse*=3%'"),
     }
 }
@@ -160,6 +160,11 @@ fn least(typed: &str) -> Result<f64> {
             "a percentage, as in --min-share 1%",
         ),
     }
+}
+
+/// By how much something may grow: a percentage, or `any`, which is without end.
+fn growth(typed: &str) -> Result<f64> {
+    if typed.trim().eq_ignore_ascii_case("any") { Ok(f64::INFINITY) } else { percentage(typed) }
 }
 
 /// Reads `5`, `0.5`, `2.5%`.
@@ -200,6 +205,14 @@ mod tests {
         assert_eq!(check.allowance.of(&named("f", "app.py")), 0.05);
         assert_eq!((check.judging.basis, check.judging.confidence, check.least), (Basis::Share, 0.95, 0.01));
         assert_eq!(checking("--max-growth 20").allowance.of(&named("f", "app.py")), 0.2);
+    }
+
+    #[test]
+    fn any_growth_can_be_allowed() {
+        let check = checking("--max-growth any --function parse*=2%");
+        let allowed = |function| check.allowance.of(&named(function, "app.py"));
+        assert_eq!((allowed("main"), allowed("parse_all")), (f64::INFINITY, 0.02));
+        assert_eq!(checking("--function main=any").allowance.of(&named("main", "app.py")), f64::INFINITY);
     }
 
     #[test]

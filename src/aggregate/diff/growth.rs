@@ -17,7 +17,7 @@ pub enum Which {
 
 /// How much functions may grow.
 pub struct Limits<'a> {
-    /// By how much of what it was each function may grow: 0.05 is 5 %.
+    /// By how much of what it was each function may grow: 0.05 is 5 %. One that may grow without end is not judged.
     pub allowed: &'a dyn Fn(&Function) -> f64,
     /// Functions that take less than this share of the samples both before and after are not judged.
     pub least: f64,
@@ -53,8 +53,12 @@ pub fn growths(comparison: &Comparison, limits: &Limits<'_>) -> Vec<Growth> {
     let mut growths = Vec::new();
     let mut is_large = Vec::new();
     for (function, [own, total]) in comparison.estimates() {
+        let allowed = (limits.allowed)(&function);
+        if allowed.is_infinite() {
+            continue;
+        }
         for (which, sides) in [(Which::Own, own), (Which::Total, total)] {
-            growths.push(growth(&function, which, &sides, (limits.allowed)(&function)));
+            growths.push(growth(&function, which, &sides, allowed));
             is_large.push(
                 sides
                     .iter()
