@@ -324,12 +324,19 @@ fn complaint(error: &clap::Error) -> Complaint {
     let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
     let tip = tip.filter(|tip| tip.contains("similar"));
     let hint = match (bare_word(error), tip) {
+        (Some(_), _) if takes_recordings(&text) => "`pysample merge` puts several recordings together".into(),
         (Some(word), _) if word.bytes().all(|b| b.is_ascii_digit()) => format!("for a process: --pid {word}"),
         (Some(word), _) => format!("to run a command, put -- before it: pysample record -- {word} ..."),
         (None, Some(tip)) => tip.to_owned(),
         (None, None) => "`pysample --help` tells by example what can be typed".into(),
     };
     Complaint { what, hint }
+}
+
+/// Whether the usage that clap's text shows is of a subcommand that reads recordings.
+fn takes_recordings(text: &str) -> bool {
+    let mut words = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or_default().split_whitespace();
+    matches!(words.nth(1), Some("convert" | "report" | "diff" | "check"))
 }
 
 /// The argument that was not expected, if it is no option.
@@ -382,6 +389,14 @@ mod tests {
     fn a_word_alone_is_taken_for_a_command() {
         let hint = complaint_about("record python3 app.py").hint;
         assert_eq!(hint, "to run a command, put -- before it: pysample record -- python3 ...");
+    }
+
+    #[test]
+    fn a_recording_too_many_is_taken_for_no_command() {
+        for arguments in ["convert a b -o c", "report a 7", "diff a b c", "check a b c"] {
+            let hint = complaint_about(arguments).hint;
+            assert_eq!(hint, "`pysample merge` puts several recordings together", "{arguments}");
+        }
     }
 
     #[test]

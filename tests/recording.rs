@@ -350,6 +350,7 @@ fn standard_input_is_called_by_its_name() {
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(told.contains("standard input: 3 s"), "{told}");
     }
+    assert!(complaint(&pysample(&["report", "-"])).contains("cannot read standard input: it is empty"));
 }
 
 /// The whole and a part of it are of one program that does the same all the time.

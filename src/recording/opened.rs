@@ -25,7 +25,8 @@ pub enum Opened {
 impl Opened {
     /// Opens a file; `-` is standard input.
     pub fn open(path: &Path) -> Result<Opened> {
-        let failed = |source| Error::Recording { path: path.into(), source };
+        let called = if path == Path::new("-") { Path::new("standard input") } else { path };
+        let failed = |source| Error::Recording { path: called.into(), source };
         let file = if path == Path::new("-") { spooled(&mut io::stdin().lock()) } else { File::open(path) };
         let file = file.and_then(|file| match file.metadata()?.is_file() {
             true => Ok(file),

@@ -208,7 +208,7 @@ fn files(opened: &Opened, files: Files) -> Files {
 
 /// Tells what there is to say of a recording that is not whole.
 pub fn tell_notes(opened: &Opened, path: &Path) {
-    let path = path.display().to_string();
+    let path = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
     for note in notes(opened) {
         tell(&format!("pysample: {}: {note}", pysample::printable::printable(&path)));
     }
