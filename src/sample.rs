@@ -175,6 +175,19 @@ pub struct GilSample {
     pub interval: Option<Duration>,
     /// Whether garbage was being collected in the interpreter.
     pub is_collecting: bool,
+    /// What its holder could do about it, where that was asked for. Recordings do not keep it.
+    pub holding: Option<Holding>,
+}
+
+/// Whether a thread that holds a GIL was asked to let go of it, and had a processor to do so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Whether another one is known to have asked, as it does when it has waited for the switch interval.
+    pub is_asked: bool,
+    /// For how long the holder has been on a processor since it began.
+    pub ran: Duration,
+    /// For how long it has been ready for one and had none, this time excluded if it has none now.
+    pub queued: Duration,
 }
 
 /// Who held a GIL at one moment.

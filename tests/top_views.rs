@@ -73,6 +73,7 @@ fn gil(at: Duration, process: u32, holder: GilHeld, switches: u64) -> Event {
         switches: Some(switches),
         interval: None,
         is_collecting: false,
+        holding: None,
     })
 }
 

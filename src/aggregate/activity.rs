@@ -109,6 +109,7 @@ mod tests {
                 switches: None,
                 interval: None,
                 is_collecting: false,
+                holding: None,
             })
         };
         let mut activity = Activity::default();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::CallTree;
 use super::filter::{Filter, LeftOut, Rules};
 use super::share::{Looks, Share};
-use crate::sample::{Event, FrameId, GilHeld, GilSample, ProcessId, Sample, StackId, ThreadId, ThreadState};
+use crate::sample::{Event, FrameId, GilHeld, GilSample, Holding, ProcessId, Sample, StackId, ThreadId, ThreadState};
 
 /// What was seen of the GILs and of the threads that want them.
 #[derive(Clone, Debug, Default)]
@@ -100,8 +100,10 @@ pub struct Held {
 pub struct Native {
     /// Moments.
     pub moments: u64,
-    /// For how long it was seen, in one go and with others waiting all the time, at most. Python itself lets go after a few
-    /// milliseconds.
+    /// Those of them in which garbage was collected.
+    pub collecting: u64,
+    /// For how long it was seen not to let go though others waited, at most, in one go; time in which it was ready to run and
+    /// had no processor is not in it. Zero if Python itself, which lets go when it is asked, may have held it as long.
     pub longest: Duration,
 }
 
@@ -128,9 +130,53 @@ pub struct Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stuck {
     frame: FrameId,
-    since: Duration,
+    since: Moved,
+    /// The look at which it was first known that the holder had been asked to let go.
+    asked: Option<Moved>,
     /// Looks that have not been counted as native.
     looks: u64,
+    /// Those of them in which garbage was collected.
+    collecting: u64,
+}
+
+/// How far a holder had come at a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moved {
+    at: Duration,
+    holding: Option<Holding>,
+}
+
+impl Moved {
+    /// For how long it went on from there, not counting time in which it was ready to run and had no processor.
+    fn until(self, now: Moved, state: ThreadState) -> Duration {
+        let all = now.at.saturating_sub(self.at);
+        match self.holding.zip(now.holding) {
+            // One that is asleep does not queue now.
+            Some((then, now)) if state.waits() => all.saturating_sub(now.queued.saturating_sub(then.queued)),
+            Some((then, now)) => all.min(now.ran.saturating_sub(then.ran)),
+            None => all,
+        }
+    }
+}
+
+impl Stuck {
+    fn new(frame: FrameId, since: Moved) -> Stuck {
+        Stuck { frame, since, asked: None, looks: 0, collecting: 0 }
+    }
+
+    /// For how long it has been there, if Python's own code would have let go by now, whatever the instruction is.
+    fn too_long(&mut self, now: Moved, state: ThreadState, interval: Duration) -> Option<Duration> {
+        let lasted = self.since.until(now, state);
+        match now.holding {
+            Some(holding) => {
+                self.asked = self.asked.or(holding.is_asked.then_some(now));
+                // The kernel counts from tick to tick, and ticks are not further apart than this.
+                self.asked.is_some_and(|asked| asked.until(now, state) >= 2 * interval)
+            }
+            None => lasted >= 3 * interval,
+        }
+        .then_some(lasted)
+    }
 }
 
 /// One thread waits for a GIL: at each look from the first to the last, and it cannot have had it in between.
@@ -262,9 +308,9 @@ impl Gil {
         };
         let of = samples.iter().find(|sample| sample.thread == thread);
         let stack = of.and_then(|sample| sample.stack);
-        // Whoever sleeps with the GIL does so in native code.
-        let is_native = of.is_some_and(|sample| sample.state == ThreadState::RunsNative || sample.state.waits());
-        self.collecting += u64::from(of.is_some_and(|sample| sample.state == ThreadState::CollectsGarbage));
+        let state = of.map_or(ThreadState::Unknown, |sample| sample.state);
+        let is_native = is_native(state);
+        self.collecting += u64::from(state == ThreadState::CollectsGarbage);
         let held = self.held_in.entry(stack).or_default();
         held.moments += 1;
         held.native += u64::from(is_native);
@@ -276,7 +322,7 @@ impl Gil {
         if waiters.is_empty() {
             self.end_hold();
         } else {
-            self.go_on_holding(sample, (thread, stack), waiters, (frame, is_native));
+            self.go_on_holding(sample, (thread, stack), waiters, (frame, state));
         }
     }
 
@@ -285,9 +331,10 @@ impl Gil {
         sample: &GilSample,
         (thread, stack): (ThreadId, Option<StackId>),
         waiters: Vec<(ThreadId, Option<StackId>)>,
-        (frame, is_native): (Option<FrameId>, bool),
+        (frame, state): (Option<FrameId>, ThreadState),
     ) {
-        let (at, switches, too_long) = (sample.at, sample.switches, self.too_long());
+        let (at, switches, interval) = (sample.at, sample.switches, self.usual_interval());
+        let now = Moved { at, holding: sample.holding };
         if self.hold.as_ref().is_some_and(|hold| hold.thread != thread || hold.switches != switches) {
             self.end_hold();
         }
@@ -297,15 +344,15 @@ impl Gil {
         (hold.last, hold.stack, hold.waiters) = (at, stack, waiters);
         hold.stuck = frame.map(|frame| match hold.stuck {
             Some(stuck) if stuck.frame == frame => stuck,
-            _ => Stuck { frame, since: at, looks: 0 },
+            _ => Stuck::new(frame, now),
         });
         if let Some(stuck) = &mut hold.stuck {
-            stuck.looks += u64::from(!is_native);
-            let lasted = at.saturating_sub(stuck.since);
-            // Whatever the instruction is: Python's own would have let go by now.
-            if is_native || lasted >= too_long {
+            stuck.looks += u64::from(!is_native(state));
+            stuck.collecting += u64::from(state == ThreadState::CollectsGarbage);
+            if let Some(lasted) = stuck.too_long(now, state, interval) {
                 let native = self.native.entry(stuck.frame).or_default();
                 native.moments += std::mem::take(&mut stuck.looks);
+                native.collecting += std::mem::take(&mut stuck.collecting);
                 native.longest = native.longest.max(lasted);
             }
         }
@@ -314,15 +361,20 @@ impl Gil {
         }
     }
 
-    /// For how long Python's own code never holds it while others wait: three times the switch interval.
-    pub fn too_long(&self) -> Duration {
+    /// After how long Python's own code lets go of it if others wait, and ticks are certain to have gone by.
+    fn usual_interval(&self) -> Duration {
         const USUAL: Duration = Duration::from_millis(5);
-        3 * self.interval.unwrap_or(USUAL).max(USUAL)
+        self.interval.unwrap_or(USUAL).max(USUAL)
     }
 
     fn end_hold(&mut self) {
         self.hold = None;
     }
+}
+
+/// Whether a holder runs something that is not Python. Whoever sleeps with the GIL does so in native code.
+fn is_native(holder: ThreadState) -> bool {
+    holder == ThreadState::RunsNative || holder.waits()
 }
 
 impl GilAccount {
@@ -530,6 +582,17 @@ pub(crate) mod tests {
 
         /// One look: who holds the GIL, how often it has passed, and what both threads do.
         pub(crate) fn look(&mut self, holder: GilHeld, switches: u64, states: [ThreadState; 2]) {
+            self.look_closely(holder, switches, states, None);
+        }
+
+        /// The same, and what the holder could do about it.
+        pub(crate) fn look_closely(
+            &mut self,
+            holder: GilHeld,
+            switches: u64,
+            states: [ThreadState; 2],
+            holding: Option<Holding>,
+        ) {
             let gil = GilSample {
                 at: self.at,
                 process: ProcessId(0),
@@ -539,6 +602,7 @@ pub(crate) mod tests {
                 switches: Some(switches),
                 interval: Some(Duration::from_millis(5)),
                 is_collecting: false,
+                holding,
             };
             self.account.take(Event::Gil(gil));
             for (id, state) in states.into_iter().enumerate() {
@@ -609,7 +673,7 @@ pub(crate) mod tests {
         }
         let account = script.end();
         let native = &account.gils()[&FIRST].native;
-        assert_eq!(native[&FrameId(1)], Native { moments: 4, longest: Duration::from_millis(20) });
+        assert_eq!(native[&FrameId(1)], Native { moments: 4, collecting: 0, longest: Duration::from_millis(20) });
         // 10 ms: that may be Python.
         assert_eq!(native.get(&FrameId(0)), None);
         let mut script = Script::new();
@@ -618,7 +682,7 @@ pub(crate) mod tests {
         }
         let account = script.end();
         let native = account.gils()[&FIRST].native[&FrameId(0)];
-        assert_eq!(native, Native { moments: 3, longest: Duration::from_millis(20) });
+        assert_eq!(native, Native { moments: 3, collecting: 0, longest: Duration::from_millis(20) });
     }
 
     #[test]
@@ -628,7 +692,51 @@ pub(crate) mod tests {
             script.look(A, 1, [NATIVE, SLEEPS]);
         }
         let account = script.end();
-        assert_eq!(account.gils()[&FIRST].native[&FrameId(0)], Native { moments: 9, longest: Duration::ZERO });
+        assert_eq!(
+            account.gils()[&FIRST].native[&FrameId(0)],
+            Native { moments: 9, collecting: 0, longest: Duration::ZERO }
+        );
+    }
+
+    /// `a` is in one place for 100 ms, in some state, while `b` waits; at each look it has had so much of the processors.
+    fn stuck(state: ThreadState, holding: impl Fn(Duration) -> Holding) -> Native {
+        let mut script = Script::new();
+        for _ in 0..=10 {
+            let holding = holding(script.at);
+            script.look_closely(A, 1, [state, WAITS], Some(holding));
+        }
+        script.end().gils()[&FIRST].native.get(&FrameId(0)).copied().unwrap_or_default()
+    }
+
+    #[test]
+    fn who_was_asked_and_had_a_processor_does_not_let_go_whatever_it_says() {
+        let all = Duration::from_millis(100);
+        for state in [PYTHON, NATIVE, ThreadState::CollectsGarbage] {
+            let native = stuck(state, |at| Holding { is_asked: true, ran: at, queued: Duration::ZERO });
+            assert_eq!((native.moments, native.longest), (11, all), "{state:?}");
+            assert_eq!(native.collecting, if state == ThreadState::CollectsGarbage { 11 } else { 0 });
+        }
+        let native = stuck(SLEEPS, |_| Holding { is_asked: true, ran: Duration::ZERO, queued: Duration::ZERO });
+        assert_eq!(native.longest, all);
+    }
+
+    #[test]
+    fn who_has_no_processor_is_not_accused_of_not_letting_go() {
+        for state in [PYTHON, NATIVE] {
+            let native = stuck(state, |at| Holding { is_asked: true, ran: at / 20, queued: Duration::ZERO });
+            assert_eq!(native.longest, Duration::ZERO, "{state:?}");
+        }
+        let native = stuck(SLEEPS, |at| Holding { is_asked: true, ran: Duration::ZERO, queued: at * 19 / 20 });
+        assert_eq!(native.longest, Duration::ZERO);
+    }
+
+    #[test]
+    fn who_was_not_asked_is_not_accused_of_not_letting_go() {
+        for state in [PYTHON, NATIVE, SLEEPS] {
+            let asked_at = Duration::from_millis(95);
+            let native = stuck(state, |at| Holding { is_asked: at > asked_at, ran: at, queued: Duration::ZERO });
+            assert_eq!(native.longest, Duration::ZERO, "{state:?}");
+        }
     }
 
     #[test]
@@ -679,6 +787,7 @@ pub(crate) mod tests {
                 switches: None,
                 interval: None,
                 is_collecting: false,
+                holding: None,
             };
             account.take(Event::Gil(gil));
             account.take(Event::Sample(Sample { at, thread, state: PYTHON, gil: GilState::Held, stack: None }));

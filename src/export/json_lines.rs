@@ -331,6 +331,7 @@ mod tests {
             switches: Some(7),
             interval: Some(at),
             is_collecting: true,
+            holding: None,
         }));
         let told = &written(recipe)[2];
         assert_eq!((&told["holder"], &told["thread"], &told["interval"]), (&json!("thread"), &json!(0), &json!(0.005)));

@@ -285,6 +285,7 @@ mod tests {
             switches: None,
             interval: None,
             is_collecting: true,
+            holding: None,
         };
         let sample = Sample { at, thread, state, gil, stack };
         use crate::export::{chrome_trace, firefox, json_lines, pprof, pstats, speedscope};

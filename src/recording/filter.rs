@@ -276,6 +276,7 @@ mod tests {
             switches: None,
             interval: None,
             is_collecting: false,
+            holding: None,
         };
         use ThreadState::{RunsDetached, RunsPython, Sleeps};
         let events = vec![

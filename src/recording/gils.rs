@@ -138,6 +138,7 @@ fn read_in_full(bytes: &[u8], column: &mut Column) -> io::Result<GilSample> {
         switches: column.optional(bytes)?,
         interval: column.optional(bytes)?.map(Duration::from_nanos),
         is_collecting: false,
+        holding: None,
     })
 }
 

@@ -592,6 +592,7 @@ mod tests {
                     switches,
                     interval: interval.map(Duration::from_millis),
                     is_collecting,
+                    holding: None,
                 })
             },
         )

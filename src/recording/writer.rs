@@ -368,6 +368,7 @@ mod tests {
                 switches,
                 interval: Some(Duration::from_millis(5)),
                 is_collecting: false,
+                holding: None,
             };
             self.writer.take(&Event::Gil(gil)).unwrap();
             for thread in (0..busy + waiting).map(ThreadId) {

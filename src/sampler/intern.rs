@@ -15,7 +15,7 @@ use crate::memory::{Addr, Copies, Memory};
 use crate::python::Interpreter;
 use crate::python::code::{Codes, Resolved};
 use crate::python::frames::{Link, Walk};
-use crate::python::gil::Holder;
+use crate::python::gil::{Holder, Passed};
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
 use crate::sample::{
@@ -115,16 +115,17 @@ impl Interner {
             (Holder::Disabled, _) => GilHeld::None,
             (Holder::Unknown, _) => GilHeld::Unknown,
         };
-        let Interp { id: interpreter, switches, interval, is_collecting, .. } = gil.interpreter;
+        let Interp { id: interpreter, passed, holding, interval, is_collecting, .. } = gil.interpreter;
         let sample = GilSample {
             at: gil.at,
             process: PROCESS,
             interpreter,
             owner: gil.owner,
             holder,
-            switches,
+            switches: passed.map(Passed::times),
             interval,
             is_collecting,
+            holding,
         };
         self.outlet.send(Event::Gil(sample), tally);
     }

@@ -28,9 +28,9 @@ use crate::memory::{Addr, Copies, Found, Memory, MemoryError};
 use crate::python::Interpreter;
 use crate::python::code::Codes;
 use crate::python::frames::{RawFrame, Stack, Walk};
-use crate::python::gil::{self, Holder};
+use crate::python::gil::{self, Holder, Passed};
 use crate::python::threads::{self, Identity, PthreadTid, Window};
-use crate::sample::{GilState, StackId, Stops, ThreadState, Tid, Unreadable, Wanted};
+use crate::sample::{GilState, Holding, StackId, Stops, ThreadState, Tid, Unreadable, Wanted};
 use crate::target::{Activity, Target};
 use gils::{GilTrack, note_gil};
 
@@ -85,8 +85,10 @@ pub struct Interp {
     pub id: i64,
     /// Who holds its GIL.
     pub holder: Holder,
-    /// How often the GIL had passed from one thread to another; `None` where there is none, or it is not known.
-    pub switches: Option<u64>,
+    /// To whom the GIL had passed last, and how often it had; `None` where there is none, or it is not known.
+    pub passed: Option<Passed>,
+    /// What the holder can do about it, where that was asked for.
+    pub holding: Option<Holding>,
     /// After how long a thread lets go of the GIL that others wait for; `None` where it could not be read.
     pub interval: Option<Duration>,
     /// Whether garbage is being collected in it.
@@ -332,6 +334,9 @@ impl Reader {
                 false => self.is_one_moment(target, pausing)? && !self.lacks_holder(),
             };
             if is_done {
+                if wanted == Wanted::Contenders {
+                    self.ask_about_holders(target);
+                }
                 return Ok(());
             }
             self.find_tids(target);

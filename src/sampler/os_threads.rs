@@ -42,19 +42,67 @@ struct OsThread {
 /// A thread that waits for a GIL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wish {
-    /// Turns on a processor that it had had.
+    /// When it was found in the sleep in which it was found last.
+    at: Instant,
+    /// Turns on a processor that it had had before that.
     turns: u64,
+    /// Whether that sleep is limited in time.
+    limit: Limit,
     passed: Option<Passed>,
+    /// Whether it has asked the holder to let go since the GIL passed on.
+    has_asked: bool,
 }
 
-/// Who held a GIL, and how often it had passed from one thread to another. As long as both are the same, it has passed to
-/// nobody else.
+impl Wish {
+    /// That of a thread that was found asleep, and not in this sleep before.
+    fn new(before: Option<Wish>, turns: u64, limit: Limit, passed: Option<Passed>) -> Wish {
+        let new = Wish { at: Instant::now(), turns, limit, passed, has_asked: false };
+        let has_asked = before.is_some_and(|before| before.has_asked_until(new));
+        Wish { has_asked, ..new }
+    }
+
+    /// Whether it has asked the holder to let go, as it does whenever it has slept for the switch interval and the GIL has
+    /// not passed on. Where it woke up more often than that, the holder has let go and taken the GIL again.
+    fn has_asked_until(self, new: Wish) -> bool {
+        let Some(passed) = new.passed.filter(|_| self.passed == new.passed) else { return false };
+        let intervals = new.at.saturating_duration_since(self.at).as_nanos() / passed.interval.as_nanos().max(1);
+        let woke_up = u128::from(new.turns.saturating_sub(self.turns));
+        let limits = (self.limit, new.limit) == (Limit::Timed, Limit::Timed);
+        self.has_asked || limits && (1..=1 + intervals).contains(&woke_up)
+    }
+
+    /// It still waits for it.
+    fn go_on(&mut self, passed: Option<Passed>) {
+        self.has_asked &= self.passed == passed;
+        self.passed = passed;
+    }
+}
+
+/// Whether a sleep ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// After some time.
+    Timed,
+    /// Only if somebody ends it, or not asked.
+    Endless,
+}
+
+/// How often a GIL had passed from one thread to another, the last time not to the thread that this is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// The holder's thread state.
-    pub holder: Addr,
+    /// Which GIL.
+    pub gil: Addr,
     /// How often.
-    pub switches: u64,
+    pub times: u64,
+    /// After how long those who wait for it ask its holder to let go.
+    pub interval: Duration,
+}
+
+impl Passed {
+    /// Whether the thread cannot have had the GIL between two moments: it would have passed to it, and from it to another.
+    fn is_past(then: Passed, now: Passed) -> bool {
+        then.gil == now.gil && now.times.wrapping_sub(then.times) < 2
+    }
 }
 
 /// What a thread waits for.
@@ -64,6 +112,8 @@ pub struct Waits {
     pub state: ThreadState,
     /// Which GIL it waits for, by its address, where that can be told.
     pub gil: Option<Addr>,
+    /// Whether it waits for a limited time, where that was asked.
+    pub limit: Limit,
 }
 
 /// What a thread does.
@@ -171,7 +221,8 @@ impl OsThreads {
         if let Some(known) = self.by_tid.get_mut(&tid) {
             known.waits = rests.then_some(waits);
             let turns = known.asleep_since.map_or(0, |account| account.turns);
-            known.wanted_gil = (waits.state == ThreadState::WaitsForGil).then_some(Wish { turns, passed });
+            let wish = Wish::new(known.wanted_gil, turns, waits.limit, passed);
+            known.wanted_gil = (waits.state == ThreadState::WaitsForGil).then_some(wish);
         }
     }
 
@@ -182,7 +233,7 @@ impl OsThreads {
             // It may have had the GIL since it was seen asleep, before all this.
             let passed = passed.filter(|_| self.still_rests(target, tid));
             if let Some(wish) = self.by_tid.get_mut(&tid).and_then(|known| known.wanted_gil.as_mut()) {
-                wish.passed = passed;
+                wish.go_on(passed);
             }
         }
     }
@@ -202,13 +253,89 @@ impl OsThreads {
     /// it, for what asks for the GIL does not return without.
     pub fn has_not_had_gil_since(&self, tid: Tid, passed: Option<Passed>) -> bool {
         let then = self.by_tid.get(&tid).and_then(|known| known.wanted_gil).and_then(|wish| wish.passed);
-        then.is_some() && then == passed
+        then.zip(passed).is_some_and(|(then, now)| Passed::is_past(then, now))
+    }
+
+    /// Notes that a thread that wanted a GIL has not had it until now.
+    pub fn note_still_wants(&mut self, tid: Tid, passed: Option<Passed>) {
+        if let Some(wish) = self.by_tid.get_mut(&tid).and_then(|known| known.wanted_gil.as_mut()) {
+            wish.go_on(passed);
+        }
+    }
+
+    /// Notes that a thread waits for a GIL, and what was counted of it before it was seen to.
+    pub fn note_wants(&mut self, tid: Tid, before: Option<SchedStat>, limit: Limit, passed: Option<Passed>) {
+        if let Some(known) = self.by_tid.get_mut(&tid) {
+            known.wanted_gil = before.map(|account| Wish::new(known.wanted_gil, account.turns, limit, passed));
+        }
+    }
+
+    /// Whether a thread that waits for a GIL has asked its holder to let go of it.
+    pub fn has_asked(&self, tid: Tid, passed: Passed) -> bool {
+        let wish = self.by_tid.get(&tid).and_then(|known| known.wanted_gil);
+        wish.is_some_and(|wish| wish.has_asked && wish.passed == Some(passed))
     }
 
     /// Notes that a thread wants no GIL any more.
     pub fn note_no_wish(&mut self, tid: Tid) {
         if let Some(known) = self.by_tid.get_mut(&tid) {
             known.wanted_gil = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(5);
+
+    fn passed(times: u64) -> Passed {
+        Passed { gil: Addr(0x1000), times, interval: INTERVAL }
+    }
+
+    #[test]
+    fn to_have_had_a_gil_takes_two_changes_of_holder() {
+        assert!(Passed::is_past(passed(7), passed(7)));
+        assert!(Passed::is_past(passed(7), passed(8)));
+        assert!(!Passed::is_past(passed(7), passed(9)));
+        assert!(!Passed::is_past(passed(7), Passed { gil: Addr(0x2000), ..passed(7) }));
+    }
+
+    /// A thread slept, and sleeps again so many milliseconds and turns later.
+    fn has_asked(millis: u64, turns: u64, limits: [Limit; 2], times: [u64; 2]) -> bool {
+        let at = Instant::now();
+        let [first, last] = [0, 1].map(|n| Wish {
+            at: at + Duration::from_millis(n as u64 * millis),
+            turns: 3 + n as u64 * turns,
+            limit: limits[n],
+            passed: Some(passed(times[n])),
+            has_asked: false,
+        });
+        first.has_asked_until(last)
+    }
+
+    #[test]
+    fn who_has_slept_for_the_switch_interval_and_sleeps_again_has_asked_for_the_gil() {
+        let timed = [Limit::Timed; 2];
+        assert!(has_asked(4, 1, timed, [7, 7]));
+        assert!(has_asked(20, 4, timed, [7, 7]));
+        assert!(!has_asked(4, 0, timed, [7, 7]), "it is the same sleep");
+        assert!(!has_asked(4, 1, timed, [7, 8]), "it has passed on");
+        assert!(!has_asked(4, 9, timed, [7, 7]), "it was woken up, as the GIL was let go of");
+        assert!(
+            !has_asked(4, 1, [Limit::Endless, Limit::Timed], [7, 7]),
+            "the first sleep was for the words of the GIL"
+        );
+    }
+
+    #[test]
+    fn a_wish_that_goes_on_has_asked_until_the_gil_passes_on() {
+        let new = Wish { at: Instant::now(), turns: 3, limit: Limit::Timed, passed: Some(passed(7)), has_asked: true };
+        for (times, expected) in [(7, true), (8, false)] {
+            let mut wish = new;
+            wish.go_on(Some(passed(times)));
+            assert_eq!((wish.has_asked, wish.passed), (expected, Some(passed(times))));
         }
     }
 }

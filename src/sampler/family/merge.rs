@@ -327,6 +327,7 @@ mod tests {
             switches: None,
             interval: None,
             is_collecting: false,
+            holding: None,
         };
         lines[1].push(Event::Gil(gil));
         let passed = pass_on(&mut Merger::default(), &mut lines, 9);

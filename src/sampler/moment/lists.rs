@@ -52,13 +52,13 @@ impl Reader {
                     Err(MemoryError::Unmapped(_)) => Addr::NULL,
                     other => other?,
                 };
-                let (holder, switches, interval) = (Holder::Unknown, None, None);
                 self.interpreters.push(Interp {
                     addr,
                     id: links.id,
-                    holder,
-                    switches,
-                    interval,
+                    holder: Holder::Unknown,
+                    passed: None,
+                    holding: None,
+                    interval: None,
                     is_collecting: false,
                     collector: None,
                     gil,
@@ -69,7 +69,7 @@ impl Reader {
         };
         let offsets = self.offsets;
         let words = self.obtain(memory, self.interpreters[index].gil, gil::size(&offsets))?;
-        let (holder, switches) = (gil::holder(&offsets, words), Passed::read(&offsets, words).map(Passed::times));
+        let (holder, passed) = (gil::holder(&offsets, words), Passed::read(&offsets, words));
         let interval = gil::interval(&offsets, words);
         let collecting = gil::collecting(&offsets, self.runtime, addr);
         let is_collecting = match self.copies.find_nearby(collecting, size_of::<i32>()) {
@@ -78,7 +78,8 @@ impl Reader {
         };
         let interpreter = &mut self.interpreters[index];
         interpreter.holder = holder;
-        interpreter.switches = switches;
+        interpreter.passed = passed;
+        interpreter.holding = None;
         interpreter.interval = interval;
         let is_new = interpreter.generation == 0;
         interpreter.collector = match (is_collecting, interpreter.is_collecting, holder) {

@@ -10,8 +10,8 @@ use super::{Failure, Interp, Reader, ThreadTrack, Told};
 use crate::memory::{Addr, Copies, Fields, Found};
 use crate::python::frames::Walk;
 use crate::python::gil::{self, Attachment, Holder};
-use crate::sample::{GilState, ThreadState, Tid, Wanted};
-use crate::sampler::os_threads::{OsThreads, Passed, Waits};
+use crate::sample::{GilState, Holding, ThreadState, Tid, Wanted};
+use crate::sampler::os_threads::{Limit, OsThreads, Passed, Waits};
 use crate::target::system_call::{Descriptor, InKernel, SystemCall, Wait};
 use crate::target::{Activity, Target};
 
@@ -45,7 +45,7 @@ impl Reader {
             }
             let of = interpreters.iter().find(|interpreter| interpreter.addr == thread.interpreter);
             let attachment = attachment(thread, offsets, apart);
-            let passed = of.and_then(passed).filter(|passed| passed.holder != thread.identity.addr);
+            let passed = of.and_then(|interpreter| passed_from(thread, interpreter));
             // Others may run Python while one collects: finalizers let go of the GIL.
             let collects = of.is_some_and(|interpreter| match thread.gil {
                 GilState::None => interpreter.is_collecting && attached == 1,
@@ -95,7 +95,36 @@ impl Reader {
         if interpreters.len() > 1 {
             self.leave_one_waiting();
         }
+        self.find_who_asks();
         Ok(())
+    }
+
+    /// Asks what the holders of the GILs have had of the processors: whoever has none cannot let go of one. While they are
+    /// held, for afterwards it may have become more by the time that we have a processor again.
+    pub(super) fn ask_about_holders(&mut self, target: &Target) {
+        let Reader { interpreters, threads, by_addr, .. } = self;
+        for interpreter in interpreters {
+            let Holder::Thread(holder) = interpreter.holder else { continue };
+            let holder = by_addr.get(&holder).and_then(|index| threads.get(*index)).and_then(|thread| thread.tid);
+            // Where the kernel does not count, nobody has run.
+            let account = holder.and_then(|tid| target.sched_stat(tid)).filter(|account| account.ran > 0);
+            interpreter.holding = account.map(|account| Holding {
+                is_asked: false,
+                ran: Duration::from_nanos(account.ran),
+                queued: Duration::from_nanos(account.waited),
+            });
+        }
+    }
+
+    /// Finds out whether they were asked to let go.
+    fn find_who_asks(&mut self) {
+        let Reader { interpreters, threads, os_threads, .. } = self;
+        for interpreter in interpreters {
+            let waiting = threads.iter().filter(|thread| thread.state == ThreadState::WaitsForGil);
+            let mut asking = waiting.filter_map(|thread| Some((thread.tid?, passed_from(thread, interpreter)?)));
+            let is_asked = asking.any(|(tid, passed)| os_threads.has_asked(tid, passed));
+            interpreter.holding = interpreter.holding.map(|holding| Holding { is_asked, ..holding });
+        }
     }
 
     /// Of the thread states that one OS thread has in interpreters that share a GIL, one waits for it: the one of the newest
@@ -120,12 +149,10 @@ impl Reader {
     }
 }
 
-/// Who holds the GIL of an interpreter, and how often it has passed on.
-fn passed(interpreter: &Interp) -> Option<Passed> {
-    match interpreter.holder {
-        Holder::Thread(holder) => Some(Passed { holder, switches: interpreter.switches? }),
-        Holder::Nobody | Holder::Disabled | Holder::Unknown => None,
-    }
+/// How often the GIL of an interpreter has passed on, if it was not to this thread at last.
+fn passed_from(thread: &ThreadTrack, interpreter: &Interp) -> Option<Passed> {
+    let passed = interpreter.passed.filter(|passed| passed.to != thread.identity.addr)?;
+    Some(Passed { gil: interpreter.gil, times: passed.times(), interval: interpreter.interval? })
 }
 
 /// How a thread of a free-threaded build is tied to the interpreter.
@@ -144,7 +171,7 @@ struct Kernel<'a> {
 impl Kernel<'_> {
     /// What a thread waits for; `None` for one that does not.
     fn waits(&self, tid: Tid) -> Option<Waits> {
-        let of = |state| Some(Waits { state, gil: None });
+        let of = |state| Some(Waits { state, gil: None, limit: Limit::Endless });
         match self.target.in_kernel(tid) {
             Some(InKernel::Call(call)) => Some(self.waits_in(&call)),
             Some(InKernel::Elsewhere) => of(ThreadState::WaitsForFile),
@@ -159,26 +186,36 @@ impl Kernel<'_> {
             os_threads.note_passed(self.target, tid, passed);
             return waits;
         }
-        // One that has woken up meanwhile may have done so to ask for the GIL.
-        let waits = self.waits(tid).unwrap_or_else(|| {
+        /// How often one that has woken up meanwhile is asked. It sleeps again within some microseconds if it woke up only
+        /// to ask for the GIL once more.
+        const ASKED: usize = 10;
+        let waits = (0..ASKED).find_map(|_| self.waits(tid)).unwrap_or_else(|| {
             let state = match gil {
                 GilState::Held => ThreadState::RunsPython,
                 GilState::NotHeld if os_threads.wanted_gil(tid) => ThreadState::WaitsForGil,
                 _ => ThreadState::Waits,
             };
-            Waits { state, gil: None }
+            Waits { state, gil: None, limit: Limit::Endless }
         });
         os_threads.note_waits(self.target, tid, waits, passed);
         waits
     }
 
     /// Whether a thread that ran and did not hold the GIL only woke up to ask for it, as it does from time to time.
-    fn still_wants_gil(&self, os_threads: &OsThreads, tid: Tid, passed: Option<Passed>) -> bool {
-        let waits_again = || {
-            let is_off = self.target.activity(tid).is_off();
-            is_off && self.waits(tid).is_some_and(|waits| waits.state == ThreadState::WaitsForGil)
-        };
-        os_threads.has_not_had_gil_since(tid, passed) || os_threads.has_not_run_since(self.target, tid) || waits_again()
+    fn still_wants_gil(&self, os_threads: &mut OsThreads, tid: Tid, passed: Option<Passed>) -> bool {
+        if os_threads.has_not_had_gil_since(tid, passed) || os_threads.has_not_run_since(self.target, tid) {
+            os_threads.note_still_wants(tid, passed);
+            return true;
+        }
+        // In this order: if it runs after it was seen asleep, it gets another turn.
+        let before = self.target.sched_stat(tid);
+        let is_off = self.target.activity(tid).is_off();
+        let waits = self.waits(tid).filter(|waits| is_off && waits.state == ThreadState::WaitsForGil);
+        // One that had its turn in between may be taken for one that has slept before.
+        if let Some(waits) = waits.filter(|_| before == self.target.sched_stat(tid)) {
+            os_threads.note_wants(tid, before, waits.limit, passed);
+        }
+        waits.is_some()
     }
 
     fn waits_in(&self, call: &SystemCall) -> Waits {
@@ -186,10 +223,13 @@ impl Kernel<'_> {
             Wait::Futex { word, timeout } => {
                 let within = |interpreter: &&Interp| gil::is_within(self.offsets, interpreter.gil, word);
                 let gil = self.interpreters.iter().find(within).map(|interpreter| interpreter.gil);
-                return match gil.is_some() || self.is_of_musl(call, word, timeout) {
-                    true => Waits { state: ThreadState::WaitsForGil, gil },
-                    false => Waits { state: ThreadState::WaitsForLock, gil },
+                let state = match gil.is_some() || self.is_of_musl(call, word, timeout) {
+                    true => ThreadState::WaitsForGil,
+                    false => ThreadState::WaitsForLock,
                 };
+                // It waits for the GIL itself for the switch interval, for the lock around its words as long as it takes.
+                let limit = if timeout.is_null() { Limit::Endless } else { Limit::Timed };
+                return Waits { state, gil, limit };
             }
             Wait::Lock => ThreadState::WaitsForLock,
             Wait::Descriptor(number) => self.waits_at(number),
@@ -203,7 +243,7 @@ impl Kernel<'_> {
             Wait::Child => ThreadState::WaitsForChild,
             Wait::Other => ThreadState::Waits,
         };
-        Waits { state, gil: None }
+        Waits { state, gil: None, limit: Limit::Endless }
     }
 
     fn waits_at(&self, descriptor: u64) -> ThreadState {
