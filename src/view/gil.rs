@@ -180,7 +180,9 @@ struct NativePart {
     /// Of the time in which the GIL was held.
     held: f64,
     samples: u64,
-    /// In one go, while others waited.
+    /// Those of them in which garbage was collected.
+    collecting_samples: u64,
+    /// In one go, while others waited; 0 if it lets go.
     longest_seconds: f64,
     lets_go: bool,
 }
@@ -199,6 +201,13 @@ struct WaitPart {
     #[serde(flatten)]
     of: Place,
     holder: Option<Place>,
+}
+
+impl NativePart {
+    /// Whether it is the collection of garbage, wherever that was set off, more than what is called there.
+    fn collects(&self) -> bool {
+        2 * self.collecting_samples > self.samples
+    }
 }
 
 /// A thread and its stack, outermost first.
@@ -435,6 +444,7 @@ impl Teller<'_> {
                 call: self.frame(*frame),
                 held: ratio(native.moments, gil.held_moments()),
                 samples: native.moments,
+                collecting_samples: native.collecting,
                 longest_seconds: native.longest.as_secs_f64(),
                 lets_go: native.longest.is_zero(),
             })
@@ -529,12 +539,17 @@ impl Teller<'_> {
             100.0 * held.high
         );
         said.push(match (wanting, held.share) {
+            // What a program does that does not run says nothing of how it runs.
+            (0, _) if part.stopped > 0.5 => format!("{of}, and nobody is seen to wait for it."),
             (0, 0.9..) => format!("{of}, and nobody waits for it: one thread at a time is all there is to run."),
             (0, _) => format!("{of}, and nobody waits for it: it is not what slows this program down."),
             (1, _) => format!("{of}; 1 thread wants it, and {waiting:.2} wait at a time."),
             (more, _) => format!("{of}; {} want it, and {waiting:.2} wait at a time.", threads(more)),
         });
         said.extend(self.chosen(part, gil));
+        if part.collecting > 0.05 {
+            said.push(format!("For {:.0} % of the time its holder collects garbage.", 100.0 * part.collecting));
+        }
         if wanting > 0 {
             said.extend(self.most_blamed(gil));
             if part.waiting_for_nobody > 0.05 {
@@ -545,8 +560,12 @@ impl Teller<'_> {
             }
         }
         for native in part.native.iter().filter(|native| !native.lets_go).take(3) {
+            let what = match native.collects() {
+                true => "collects garbage, which does",
+                false => "calls native code that does",
+            };
             said.push(format!(
-                "{} calls native code that does not let go of the GIL: up to {} in one go while {} waited.",
+                "{} {what} not let go of the GIL: up to {} in one go while {} waited.",
                 native.call,
                 for_how_long(native.longest_seconds),
                 self.told_of().waiting()
@@ -672,7 +691,7 @@ impl Page<'_> {
             let mostly = thread.mostly(part.exists);
             // One that was not there all the time.
             let looks = match thread.looks {
-                looks if looks < most / 2 => format!(", in {looks} looks"),
+                looks if looks < most - most / 20 => format!(", in {looks} looks"),
                 _ => String::new(),
             };
             writeln!(self.out, "    {held:>7.1}  {wanted:>8.1}  {neither:>9.1}  {name}{id}: {mostly}{looks}")?;
@@ -737,7 +756,8 @@ impl Page<'_> {
                 }
             };
             let call = printable(&native.call);
-            writeln!(self.out, "    {:>5.1} % of the holding: {call}{longest}", 100.0 * native.held)?;
+            let garbage = if native.collects() { ", collecting garbage" } else { "" };
+            writeln!(self.out, "    {:>5.1} % of the holding: {call}{garbage}{longest}", 100.0 * native.held)?;
         }
         self.more(part.native.len(), PATHS_SHOWN, "calls")
     }
@@ -942,6 +962,34 @@ The longest wait that was seen: 30 ms of \"b\" (101)
         let told = text(&report(&script.end()));
         assert!(told.starts_with("With so few looks (1) the shares say little.\nThe GIL is held"), "{told}");
         assert!(told.contains("and nobody waits for it"), "{told}");
+    }
+
+    #[test]
+    fn garbage_that_is_collected_is_called_so() {
+        let mut script = Script::new();
+        for _ in 0..200 {
+            script.look(GilHeld::By(ThreadId(0)), 1, [ThreadState::CollectsGarbage, WAITS]);
+        }
+        let told = text(&report(&script.end()));
+        for words in [
+            "For 100 % of the time its holder collects garbage.",
+            "a (a.py:10) collects garbage, which does not let go of the GIL: up to 2.0 s in one go while others waited.",
+            "    100.0 % of the holding: a (a.py:10), collecting garbage, up to 2.0 s in one go while others waited",
+        ] {
+            assert!(told.contains(words), "{words}\n{told}");
+        }
+        assert!(!told.contains("calls native code"), "{told}");
+    }
+
+    #[test]
+    fn of_a_program_that_is_stopped_it_is_not_said_what_there_is_to_run() {
+        let mut script = Script::new();
+        for _ in 0..200 {
+            script.look(GilHeld::By(ThreadId(0)), 1, [ThreadState::Stopped; 2]);
+        }
+        let told = text(&report(&script.end()));
+        assert!(told.starts_with("For 100 % of the time threads were stopped"), "{told}");
+        assert!(told.contains("and nobody is seen to wait for it.") && !told.contains("there is to run"), "{told}");
     }
 
     #[test]
