@@ -10,6 +10,9 @@ use rustc_hash::FxHashMap;
 /// Files larger than this are not read: a source file is not, and the name came from the target.
 const LARGEST: u64 = 16 << 20;
 
+/// Of longer lines the beginning is kept: they were made by programs, and nobody reads them to the end.
+const LONGEST_LINE: usize = 1000;
+
 /// Whether what was opened by a name that ends in `.py` has such a name itself. A link may lead anywhere: whoever may read less
 /// than we do must not have us show what it leads to.
 pub fn keeps_its_ending(opened: &File, name: &str) -> bool {
@@ -46,7 +49,16 @@ fn lines(file: File) -> Option<Vec<String>> {
     }
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).lines().map(|line| line.trim_end().to_owned()).collect())
+    Some(String::from_utf8_lossy(&bytes).lines().map(beginning).collect())
+}
+
+/// A line, or as much of it as is kept, and a mark.
+fn beginning(line: &str) -> String {
+    let line = line.trim_end();
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -66,5 +78,12 @@ mod tests {
         assert_eq!(files.line("x", 0, || unreachable!()), None);
         assert_eq!(files.line("x", 4, || unreachable!()), None);
         assert_eq!(files.line("y", 1, || None), None);
+    }
+
+    #[test]
+    fn of_a_line_without_end_the_beginning_is_kept() {
+        let kept = "ä".repeat(LONGEST_LINE);
+        assert_eq!(beginning(&format!("{kept}  \r")), kept);
+        assert_eq!(beginning(&format!("{kept}ä")), format!("{kept}…"));
     }
 }

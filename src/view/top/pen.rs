@@ -161,8 +161,12 @@ pub fn wrapped(text: &str, cells: u16, look: Look) -> Vec<String> {
     let text = look.text(text);
     let (mut rest, mut lines) = (&*text, Vec::new());
     let mut line = String::new();
-    while cells >= LEAST && width(rest) > cells - width(&line) {
+    while cells >= LEAST {
+        // Only as much is measured as fits: the rest may be megabytes.
         let most = prefix(rest, cells - width(&line));
+        if most.len() == rest.len() {
+            break;
+        }
         let begins_at = rest.len() - rest.trim_start().len();
         let at = match rest[most.len()..].starts_with(' ') {
             true => most.len(),
@@ -282,6 +286,14 @@ mod tests {
         );
         assert_eq!(wrapped(&"x".repeat(30), 20), ["x".repeat(20), format!("      {}", "x".repeat(10))]);
         assert_eq!(wrapped("  a word that is long", 3), ["  a word that is long"], "there is no room for words");
+    }
+
+    #[test]
+    fn a_line_of_a_megabyte_is_wrapped_in_one_go() {
+        // Measured anew for each line, it would take half an hour.
+        let lines = wrapped(&"x = 1; ".repeat(150_000), 100, UNICODE);
+        assert_eq!(lines.iter().map(|line| line.matches(';').count()).sum::<usize>(), 150_000);
+        assert!(lines.iter().all(|line| width(line) <= 100));
     }
 
     #[test]
