@@ -124,6 +124,28 @@ fn a_signal_that_ends_it_restores_the_terminal() {
 }
 
 #[test]
+fn keys_that_come_together_mean_what_they_would_one_by_one() {
+    let (target, folder) = (target(), folder());
+    let mut terminal = top(&target, SMALL, folder.path());
+    terminal.shows(" spin ");
+    // Frozen, so that the second row stays the second.
+    terminal.press(" ");
+    let shown = terminal.shows("FROZEN");
+    let second = shown.lines().nth(7).expect("it is shown").split_whitespace().rev().nth(1).expect("a name").to_owned();
+    terminal.press("\x1b[B\r");
+    let shown = terminal.shows("called by");
+    let title = shown.lines().nth(5).expect("it is shown").trim_start();
+    assert!(title.starts_with(&second), "{second} is not {title}");
+    // A picture for each would take more minutes than anybody waits.
+    terminal.press(&"j".repeat(3000));
+    // Nor does a key get lost that comes with a change of size.
+    terminal.resize((81, SMALL.1));
+    terminal.resize(SMALL);
+    terminal.press("q");
+    assert!(terminal.end().success());
+}
+
+#[test]
 fn ctrl_z_gives_the_terminal_back_and_lets_the_target_run() {
     let (target, folder) = (target(), folder());
     let mut terminal = Terminal::run("bash", &["--norc", "-i"], SMALL, folder.path());
@@ -165,7 +187,7 @@ fn panics_on_a_screen_if_it_is_told_to() {
     }
     let mut screen = screen::Screen::enter().expect("there is a terminal");
     screen.draw(|frame| frame.render_widget("drawn", frame.area())).expect("there is a terminal");
-    assert!(screen.is_ours());
+    assert!(screen.is_ours() && screen.drawn_size() == SMALL);
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("there is a terminal");
     screen.take().expect("there is a terminal");

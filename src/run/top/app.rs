@@ -9,7 +9,7 @@ use pysample::aggregate::live::Live;
 use pysample::error::{Error, Result};
 use pysample::view::summary::Ending;
 use pysample::view::top::{Action, Look, Paint, Scene, State, View, draw};
-use ratatui::crossterm::event::{self, Event, KeyCode, MouseEventKind};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, MouseEventKind};
 
 use super::super::described::Described;
 use super::super::follow::{ended, what};
@@ -67,6 +67,8 @@ struct App<'a> {
     screen: Screen,
     drawn: Option<Instant>,
     is_dirty: bool,
+    /// A key that was pressed before the picture that it means could be drawn.
+    held: Option<Event>,
 }
 
 /// Whether the view goes on.
@@ -116,6 +118,7 @@ pub fn show(
         screen,
         drawn: None,
         is_dirty: true,
+        held: None,
     };
     let mut go = Go::On;
     while go == Go::On {
@@ -129,7 +132,7 @@ fn keys() -> Result<Receiver<Event>> {
     let (sender, receiver): (Sender<Event>, _) = bounded(KEYS);
     let read = move || {
         while let Ok(event) = event::read() {
-            if sender.send(event).is_err() {
+            if means_something(&event) && sender.send(event).is_err() {
                 return;
             }
         }
@@ -147,6 +150,11 @@ impl App<'_> {
             return Go::Away;
         }
         // A key means what the picture shows, so that has to be the newest.
+        if !self.is_dirty
+            && let Some(event) = self.held.take()
+        {
+            return self.take_all(event, keys);
+        }
         let keys = if self.is_dirty { &never() } else { keys };
         let over = self.collector.as_ref().map_or_else(never, |collector| collector.over().clone());
         select! {
@@ -231,20 +239,29 @@ impl App<'_> {
         }
     }
 
-    /// Takes a key, and what is typed or scrolled that has come meanwhile.
+    /// Takes a key, and what is typed or scrolled that has come meanwhile. What comes after that waits for a picture of it.
     fn take_all(&mut self, first: Event, keys: &Receiver<Event>) -> Go {
         let mut next = Some(first);
         while let Some(event) = next {
             self.is_dirty = true;
-            let action = self.state.take(&event);
+            let action = match event {
+                // The terminal had another one meanwhile, of which nothing is known.
+                Event::Resize(width, height) if self.screen.drawn_size() == (width, height) => Action::Redraw,
+                _ => self.state.take(&event),
+            };
             let go = self.act(action);
             if go != Go::On {
                 return go;
             }
-            let may_go_on = self.state.typing.is_some() || is_scrolling(&event);
-            next = if may_go_on { keys.try_recv().ok() } else { None };
+            next = if self.needs_no_picture(&event) { keys.try_recv().ok() } else { None };
+            self.held = next.take_if(|next| !self.needs_no_picture(next));
         }
         Go::On
+    }
+
+    /// Whether it is the same whatever is shown, and what comes after it may be.
+    fn needs_no_picture(&self, event: &Event) -> bool {
+        self.state.typing.is_some() || is_scrolling(event)
     }
 
     fn act(&mut self, action: Action) -> Go {
@@ -365,11 +382,27 @@ impl App<'_> {
     }
 }
 
-/// Whether it only moves about, which is done at once however often it comes.
+/// Whether anything can be done with it. Of a mouse that is moved about nothing is, and it would be drawn each time.
+fn means_something(event: &Event) -> bool {
+    match event {
+        Event::Key(key) => key.kind != KeyEventKind::Release,
+        Event::Mouse(mouse) => {
+            matches!(mouse.kind, MouseEventKind::Down(_) | MouseEventKind::ScrollUp | MouseEventKind::ScrollDown)
+        }
+        Event::Resize(..) => true,
+        Event::FocusGained | Event::FocusLost | Event::Paste(_) => false,
+    }
+}
+
+/// Whether it only moves about, or asks for a picture of another size: done at once however often it comes.
 fn is_scrolling(event: &Event) -> bool {
     match event {
-        Event::Key(key) => matches!(key.code, KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown),
+        Event::Key(key) => matches!(
+            key.code,
+            KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown | KeyCode::Char('j' | 'k')
+        ),
         Event::Mouse(mouse) => !matches!(mouse.kind, MouseEventKind::Down(_)),
+        Event::Resize(..) => true,
         _ => false,
     }
 }

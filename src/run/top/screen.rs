@@ -20,6 +20,7 @@ static IS_OURS: AtomicBool = AtomicBool::new(false);
 pub struct Screen {
     /// Never dropped: it would complain on standard error, and panic, where the terminal is gone.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
+    drawn: (u16, u16),
 }
 
 impl Screen {
@@ -33,7 +34,7 @@ impl Screen {
                 before(panic);
             }));
         });
-        let mut screen = Screen { terminal: terminal()? };
+        let mut screen = Screen { terminal: terminal()?, drawn: (0, 0) };
         screen.take()?;
         Ok(screen)
     }
@@ -61,7 +62,12 @@ impl Screen {
 
     /// Draws a picture.
     pub fn draw(&mut self, picture: impl FnOnce(&mut ratatui::Frame)) -> io::Result<()> {
-        self.terminal.draw(picture).map(|_| ())
+        self.terminal.draw(picture).map(|drawn| self.drawn = (drawn.area.width, drawn.area.height))
+    }
+
+    /// How wide and high the last picture was.
+    pub fn drawn_size(&self) -> (u16, u16) {
+        self.drawn
     }
 }
 

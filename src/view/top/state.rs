@@ -16,6 +16,9 @@ use crate::sample::{ProcessId, ThreadId};
 /// Lengths of the window to choose from, in seconds.
 const WINDOWS: [u64; 6] = [1, 2, 5, 10, 30, LONGEST.as_secs()];
 
+/// Bytes of a filter: it is put together anew with each key, and what is pasted by mistake is longer.
+const MOST_TYPED: usize = 500;
+
 /// A view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum View {
@@ -593,7 +596,9 @@ impl State {
             KeyCode::Backspace => drop(text.pop()),
             KeyCode::Tab => is_kind = if kind == FilterKind::Text { FilterKind::Regex } else { FilterKind::Text },
             KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => text.clear(),
-            KeyCode::Char(c) if !key.modifiers.contains(KeyModifiers::CONTROL) => text.push(c),
+            KeyCode::Char(c) if !key.modifiers.contains(KeyModifiers::CONTROL) && text.len() < MOST_TYPED => {
+                text.push(c)
+            }
             _ => {}
         }
         let typed = Filter::new(is_kind, text);
