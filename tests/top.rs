@@ -112,15 +112,39 @@ fn a_user_sorts_filters_opens_resizes_saves_and_quits() {
 
 #[test]
 fn a_signal_that_ends_it_restores_the_terminal() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGALRM, Signal::SIGXCPU] {
         let (target, folder) = (target(), folder());
         let mut terminal = top(&target, SMALL, folder.path());
         terminal.shows(" spin ");
         terminal.is_set(&TAKEN);
+        terminal.signal(Signal::SIGUSR1);
         terminal.signal(signal);
         assert_eq!(code(terminal.end()), 0, "{signal}");
         terminal.is_set(&UNTOUCHED);
     }
+}
+
+#[test]
+fn a_signal_is_for_the_command_too() {
+    let folder = folder();
+    let script = "import signal, sys, time
+signal.signal(signal.SIGUSR1, lambda *_: print('told', flush=True))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print('it has begun', flush=True)
+def busy():
+    while True:
+        sum(range(1000))
+busy()";
+    let python = &ordinary().command[0];
+    let mut terminal = Terminal::run(PYSAMPLE, &["top", "--", python, "-c", script], SMALL, folder.path());
+    terminal.shows(" busy ");
+    terminal.press("6");
+    terminal.shows("it has begun");
+    terminal.signal(Signal::SIGUSR1);
+    terminal.shows("told");
+    terminal.signal(Signal::SIGTERM);
+    assert_eq!(code(terminal.end()), 7);
+    terminal.is_set(&UNTOUCHED);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pysample::error::{Error, Result};
 use pysample::target::command::{Command, Watch};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::consts::{
+    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::emulate_default_handler;
@@ -39,9 +41,9 @@ pub enum Sent {
     Process,
 }
 
-/// Signals that end a recording.
-const ENDS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
-/// Signals that mean nothing to us and perhaps something to a command.
+/// Signals that end a recording: all that would end us, so that what was sampled is written and the terminal restored.
+const ENDS: [i32; 9] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU];
+/// Signals that mean nothing to us and perhaps something to a command. They would end us, too.
 const FORWARDED: [i32; 2] = [SIGUSR1, SIGUSR2];
 
 impl Signal {
@@ -58,15 +60,6 @@ impl Signal {
     }
 }
 
-/// For whom signals are listened to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// For us.
-    Ourselves,
-    /// For a command, too.
-    Command,
-}
-
 /// What happens, as it happens.
 #[derive(Debug)]
 pub struct Notices {
@@ -76,9 +69,9 @@ pub struct Notices {
 
 impl Notices {
     /// Listens to signals from now on.
-    pub fn listen(listen: Listen) -> Result<Notices> {
+    pub fn listen() -> Result<Notices> {
         let (sender, receiver) = unbounded();
-        let wanted = listened_to(listen, ignored_signals());
+        let wanted = listened_to(ignored_signals());
         let mut signals = SignalsInfo::<WithOrigin>::new(wanted)
             .map_err(|source| Error::Io { what: "cannot listen to signals".into(), source })?;
         // A file that may not grow any more is told by the error of the write, too; the signal would end us half way.
@@ -130,15 +123,11 @@ fn start(waits: impl FnOnce() + Send + 'static) -> Result<()> {
     started.map(drop).map_err(Error::no_thread)
 }
 
-/// The signals to listen to. Whoever had us ignore hang-ups (nohup) wants that for the command, too.
-fn listened_to(listen: Listen, ignored: u64) -> Vec<i32> {
+/// The signals to listen to. Whoever had us ignore hang-ups (nohup) wants that for a command, too.
+fn listened_to(ignored: u64) -> Vec<i32> {
     let always = |signal: i32| matches!(signal, SIGINT | SIGTERM);
-    let mut signals: Vec<i32> =
-        ENDS.into_iter().filter(|&signal| always(signal) || ignored & bit(signal) == 0).collect();
-    if listen == Listen::Command {
-        signals.extend(FORWARDED);
-    }
-    signals
+    let wanted = |signal: &i32| always(*signal) || ignored & bit(*signal) == 0;
+    ENDS.into_iter().filter(wanted).chain(FORWARDED).collect()
 }
 
 /// The signals that we were told to ignore when we were started, as the kernel's mask of bits.
@@ -177,19 +166,19 @@ mod tests {
 
     #[test]
     fn a_hang_up_that_is_ignored_stays_ignored() {
-        assert_eq!(listened_to(Listen::Ourselves, 0), [SIGINT, SIGTERM, SIGHUP, SIGQUIT]);
-        assert_eq!(listened_to(Listen::Ourselves, bit(SIGHUP)), [SIGINT, SIGTERM, SIGQUIT]);
+        assert_eq!(listened_to(0)[..4], [SIGINT, SIGTERM, SIGHUP, SIGQUIT]);
+        assert_eq!(listened_to(bit(SIGHUP))[..3], [SIGINT, SIGTERM, SIGQUIT]);
     }
 
     #[test]
     fn an_interrupt_is_listened_to_even_where_a_shell_had_it_ignored() {
-        assert_eq!(listened_to(Listen::Ourselves, bit(SIGINT) | bit(SIGQUIT)), [SIGINT, SIGTERM, SIGHUP]);
+        assert_eq!(listened_to(bit(SIGINT) | bit(SIGQUIT))[..3], [SIGINT, SIGTERM, SIGHUP]);
     }
 
     #[test]
-    fn signals_without_a_meaning_for_us_are_listened_to_for_a_command() {
-        assert_eq!(listened_to(Listen::Command, 0), [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2]);
+    fn signals_without_a_meaning_for_us_are_listened_to_and_end_nothing() {
+        assert!(listened_to(0).ends_with(&[SIGUSR1, SIGUSR2]));
         let ends = |number| Signal { number, sender: Sent::Process }.ends();
-        assert!(ends(SIGINT) && ends(SIGTERM) && !ends(SIGUSR1) && !ends(SIGUSR2));
+        assert!(ends(SIGINT) && ends(SIGTERM) && ends(SIGXCPU) && !ends(SIGUSR1) && !ends(SIGUSR2));
     }
 }

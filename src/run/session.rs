@@ -16,7 +16,7 @@ use pysample::view::summary::Ending;
 
 use super::described::Described;
 use super::follow::{Following, Recorded, Sum, follow, terminal};
-use super::notices::{Listen, Notice, Notices};
+use super::notices::{Notice, Notices};
 use super::{Exit, attach, look, tell, warn};
 use crate::plan::{Reach, Subject};
 
@@ -67,7 +67,7 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
         Reach::Family => (root(pid)?, None),
     };
     let output = purpose.open(&subject.program, pid)?;
-    let notices = Notices::listen(Listen::Ourselves)?;
+    let notices = Notices::listen()?;
     let recording = match found {
         Some((target, interpreter)) => sampler::start(target, interpreter, purpose.sampling())?,
         None => sampler::family(pid, purpose.sampling())?,
@@ -143,7 +143,7 @@ pub fn nobody(pid: u32, processes: &Processes) -> Exit {
 fn record_command<P: Purpose>(purpose: &P, words: &[OsString]) -> Result<Exit> {
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
     let checked = purpose.check()?;
-    let notices = Notices::listen(Listen::Command)?;
+    let notices = Notices::listen()?;
     let command = Command::spawn(words)?;
     let opened = notices.watch(command.watch()).and_then(|()| match checked {
         Some(output) => Ok(output),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use pysample::aggregate::live::Live;
 use pysample::error::{Error, Result};
+use pysample::target::command::Command;
 use pysample::view::summary::Ending;
 use pysample::view::top::{Action, Look, Paint, Scene, State, View, draw};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, MouseEventKind};
@@ -61,6 +62,7 @@ struct App<'a> {
     looked: Option<Instant>,
     state: State,
     dump: Vec<String>,
+    command: Option<&'a Command>,
     printed: Option<&'a Printed>,
     remarks: usize,
     saved: Vec<String>,
@@ -87,7 +89,7 @@ pub fn show(
     subject: &Described,
     notices: &Notices,
     collector: Collector,
-    printed: Option<&Printed>,
+    (command, printed): (Option<&Command>, Option<&Printed>),
 ) -> Result<Left> {
     let mut state = State::new(plan.mode, plan.window);
     state.has_output = printed.is_some();
@@ -112,6 +114,7 @@ pub fn show(
         looked: None,
         state,
         dump: Vec::new(),
+        command,
         printed,
         remarks: 0,
         saved: Vec::new(),
@@ -315,8 +318,10 @@ impl App<'_> {
 
     fn hear(&mut self, notice: Notice) -> Go {
         match notice {
-            Notice::Signal(signal) if signal.ends() => Go::Away,
-            Notice::Signal(_) => Go::On,
+            Notice::Signal(signal) => {
+                self.command.iter().for_each(|command| signal.forward(command));
+                if signal.ends() { Go::Away } else { Go::On }
+            }
             // What it has started may live on.
             Notice::CommandEnded if self.plan.choice.reach == Reach::Family => Go::On,
             Notice::CommandEnded => {

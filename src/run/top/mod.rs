@@ -27,7 +27,7 @@ use pysample::view::top::{Report, Scene, State};
 
 use super::described::Described;
 use super::follow::{ended, what};
-use super::notices::{Listen, Notice, Notices};
+use super::notices::{Notice, Notices};
 use super::session::{Search, forward_until_end, nobody, root, search};
 use super::{Exit, attach, print, record, tell};
 use crate::plan::{Form, Reach, Subject, Top};
@@ -59,7 +59,7 @@ pub fn run(plan: &Top) -> Result<Exit> {
                 }
                 Reach::Family => (root(*pid)?, sampler::family(*pid, plan.sampling)?),
             };
-            let notices = Notices::listen(Listen::Ourselves)?;
+            let notices = Notices::listen()?;
             watch(plan, subject, recording, &notices, None, None)
         }
         Subject::Command(words) => run_command(plan, words),
@@ -68,7 +68,7 @@ pub fn run(plan: &Top) -> Result<Exit> {
 
 /// Whatever becomes of the view, the command runs on to its own end, and its exit status is ours.
 fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
-    let notices = Notices::listen(Listen::Command)?;
+    let notices = Notices::listen()?;
     let (command, printed) = match plan.form {
         Form::Screen => {
             let (printed, take) = Printed::expect()?;
@@ -129,7 +129,7 @@ fn watch(
     let collector = Collector::start(recording, plan.choice.rules.clone(), &header, live)?;
     let (Over { outcome, left_out, end }, saved) = match plan.form {
         Form::Screen => {
-            let left = app::show(plan, &subject, notices, collector, printed)?;
+            let left = app::show(plan, &subject, notices, collector, (command, printed))?;
             if left.is_interrupted {
                 command.iter().for_each(|command| command.signal(signal_hook::consts::SIGINT));
             }
