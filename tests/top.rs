@@ -253,11 +253,31 @@ fn what_was_seen_last_stays_when_the_target_ends() {
     assert!(shown.contains(" spin "), "{shown}");
     terminal.press("s");
     terminal.shows("saved mix.py-");
+    terminal.press("\r");
+    // Its source can still be read.
+    terminal.wait("the source", |shown| shown.contains("called by") && shown.contains(" def "));
     terminal.press("q");
     assert!(terminal.end().success());
     terminal.is_set(&UNTOUCHED);
     terminal.shows("until the process ended");
     assert_eq!(names(folder.path()).len(), 3);
+}
+
+#[test]
+fn a_dump_of_several_processes_has_the_source_of_each() {
+    let (mut server, folder) = (ordinary().start("prefork.py", &["1"]), folder());
+    server.line();
+    let pid = server.pid().to_string();
+    let mut terminal = Terminal::run(PYSAMPLE, &["top", "-s", "--pid", &pid], LARGE, folder.path());
+    terminal.shows(" worker ");
+    terminal.press("d");
+    let is_apart = |shown: &str| {
+        let lines: Vec<_> = shown.lines().skip(6).collect();
+        lines.windows(2).any(|two| two[0].trim().is_empty() && two[1].starts_with("Process "))
+    };
+    terminal.wait("the worker's source", |shown| shown.contains("rounds(10)") && is_apart(shown));
+    terminal.press("q");
+    assert!(terminal.end().success());
 }
 
 #[test]

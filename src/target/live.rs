@@ -48,6 +48,8 @@ pub struct Live {
     tasks: Mutex<Tasks>,
     /// What counts its processor time.
     clock: OnceLock<Option<ClockId>>,
+    /// Its root and its working directory, where they are kept for when it has ended.
+    folders: (OnceLock<Option<File>>, OnceLock<Option<File>>),
 }
 
 /// By which system call a process's memory is read.
@@ -111,6 +113,7 @@ impl Live {
             reads: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
             clock: OnceLock::new(),
+            folders: Default::default(),
         })
     }
 
@@ -357,15 +360,26 @@ impl Live {
         file.read_exact_at(&mut page, 0).is_ok() && mapped == page
     }
 
+    /// Keeps the folders open below which source files are found, so that these can be read when the process has ended.
+    pub fn keep_folders(&self) {
+        let open = |name| File::open(self.path(name)).ok();
+        self.folders.0.get_or_init(|| open("root"));
+        self.folders.1.get_or_init(|| open("cwd"));
+    }
+
     /// Opens a source file by the name that the target has for it, as the target would: below its root, from its
     /// working directory. Only regular files.
     pub fn open_source(&self, file: &str) -> Option<File> {
         let path = Path::new(file);
-        let (from, resolve) = match path.is_absolute() {
-            true => ("root", ResolveFlag::RESOLVE_IN_ROOT),
-            false => ("cwd", ResolveFlag::RESOLVE_BENEATH),
+        let (from, kept, resolve) = match path.is_absolute() {
+            true => ("root", &self.folders.0, ResolveFlag::RESOLVE_IN_ROOT),
+            false => ("cwd", &self.folders.1, ResolveFlag::RESOLVE_BENEATH),
         };
-        let directory = File::open(self.path(from)).ok()?;
+        let directory = File::open(self.path(from)).or_else(|error| match kept.get() {
+            Some(Some(kept)) => kept.try_clone(),
+            _ => Err(error),
+        });
+        let directory = directory.ok()?;
         let how = OpenHow::new()
             .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
             .resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);

@@ -347,6 +347,13 @@ impl Target {
         lock(&self.source).line(file, line, || live.open_source(file))
     }
 
+    /// Sees to it that source files can be read when the process has ended, too.
+    pub fn keep_sources(&self) {
+        if let Some(live) = self.live() {
+            live.keep_folders();
+        }
+    }
+
     /// The lines of a source file that the target names. `None` where the file cannot be read.
     pub fn source_lines(&self, file: &str) -> Option<Vec<String>> {
         let live = self.live()?;

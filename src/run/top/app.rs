@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use pysample::aggregate::live::Live;
 use pysample::error::{Error, Result};
+use pysample::sample::ProcessId;
 use pysample::target::command::Command;
 use pysample::view::summary::Ending;
 use pysample::view::top::{Action, Look, Paint, Scene, State, View, draw};
@@ -289,15 +290,28 @@ impl App<'_> {
                 self.state.is_frozen = self.frozen.is_some();
                 self.state.epoch += 1;
             }
-            Action::Dump => {
-                self.dump = match &self.frozen {
-                    Some(frozen) => dump(frozen, self.subject, &self.around),
-                    None => dump(&self.collected.look(), self.subject, &self.around),
-                }
-            }
+            Action::Dump => self.dump(),
             Action::Redraw => return self.take_screen(),
         }
         Go::On
+    }
+
+    fn dump(&mut self) {
+        /// Processes whose source is read: to open one takes some milliseconds.
+        const MOST: usize = 20;
+        let of = self.state.of.process;
+        let is_wanted = |id: &ProcessId| of.is_none_or(|of| of == *id);
+        // Meanwhile what was collected is not looked at, so that it is not kept from growing.
+        let pids: Vec<u32> = {
+            let live = self.collected.look();
+            let wanted = live.processes().iter().filter(|(id, _)| is_wanted(id));
+            wanted.map(|(_, process)| process.pid).take(MOST).collect()
+        };
+        pids.into_iter().for_each(|pid| self.around.open(pid));
+        self.dump = match &self.frozen {
+            Some(frozen) => dump(frozen, of, self.subject, &self.around),
+            None => dump(&self.collected.look(), of, self.subject, &self.around),
+        }
     }
 
     fn save(&mut self) {

@@ -9,7 +9,7 @@ use pysample::error::Result;
 use pysample::export::flamegraph::{self, Drawing, Heading};
 use pysample::export::{Files, Folded, Labels, collapsed};
 use pysample::output::Output;
-use pysample::sample::Process;
+use pysample::sample::{Process, ProcessId};
 use pysample::view::dump::{Colour, Process as Dumped, Report};
 use pysample::view::summary::hertz;
 
@@ -59,13 +59,17 @@ impl Profile {
     }
 }
 
-/// The last moment of every process, as `dump` shows it, but for the names of files: these are as in all of the view.
-pub fn dump(live: &Live, subject: &Described, around: &Surroundings) -> Vec<String> {
+/// The last moment of every process, or of the one that is wanted, as `dump` shows it, but for the names of files: these are as
+/// in all of the view.
+pub fn dump(live: &Live, of: Option<ProcessId>, subject: &Described, around: &Surroundings) -> Vec<String> {
     let mut text = Vec::new();
-    for (id, process) in live.processes() {
+    for (id, process) in live.processes().iter().filter(|(id, _)| of.is_none_or(|of| of == **id)) {
         let Some(snapshot) = live.snapshot(*id) else { continue };
         let report = Report::new(dumped(process, subject), snapshot, |file, line| around.line(process.pid, file, line));
         let report = report.with_files(|file| live.keys().short(file).into());
+        if !text.is_empty() {
+            text.push(b'\n');
+        }
         // Writing to memory does not fail.
         let _ = report.write_text(Colour::None, &mut text);
     }

@@ -28,7 +28,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// Opens a process as long as it is there.
     pub fn open(&mut self, pid: u32) {
-        self.targets.entry(pid).or_insert_with(|| Target::attach(pid).ok());
+        self.targets.entry(pid).or_insert_with(|| Target::attach(pid).inspect(Target::keep_sources).ok());
     }
 
     /// Reads a file that is not known yet. True if there was something to read.
