@@ -77,9 +77,9 @@ fn a_user_sorts_filters_opens_resizes_saves_and_quits() {
     terminal.press("d");
     terminal.shows("File \"");
     terminal.press("?");
-    terminal.shows("save flame graph");
+    terminal.shows("save graph");
     terminal.press("?1");
-    terminal.wait("the help is gone", |shown| !shown.contains("save flame graph") && shown.contains("total s"));
+    terminal.wait("the help is gone", |shown| !shown.contains("save graph") && shown.contains("total s"));
 
     terminal.resize(LARGE);
     terminal.wait("there is more beside the functions", |shown| shown.contains("called by") && shown.contains("runs%"));

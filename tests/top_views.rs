@@ -376,6 +376,17 @@ fn several_processes_and_builds_without_a_gil_are_told_apart() {
 fn what_has_ended_says_so_and_stays() {
     let made = Made { ended: Some("the process has ended"), ..shop() };
     assert_golden("ended", &text(&made.after(&[], COLOURED, SIZES[0]).0));
+    let mut state = state();
+    state.is_frozen = true;
+    let shown = text(&made.draw(&mut state, COLOURED, SIZES[1]));
+    assert!(shown.contains(" ENDED: the process has ended   FROZEN "), "{shown}");
+}
+
+#[test]
+fn the_name_of_what_is_shown_beside_a_table_can_be_read() {
+    let shown = text(&shop().after(&keys("/iterencode\n"), COLOURED, (120, 30)).0);
+    let title = shown.lines().find(|line| line.contains("│ ")).expect("there is room beside it");
+    assert!(title.contains("│ JSONEncoder.iterencode ") && title.contains("encoder.py:205"), "{shown}");
 }
 
 #[test]
@@ -511,7 +522,12 @@ fn a_thread_alone_is_all_there_is() {
 fn a_process_alone_is_all_there_is() {
     let made = family();
     let (buffer, _) = made.after(&keys("p"), COLOURED, SIZES[0]);
-    assert!(text(&buffer).contains("pid 4242") && !text(&buffer).contains("2 processes"));
+    let shown = text(&buffer);
+    assert!(shown.contains("pid 4242") && !shown.contains("2 processes"));
+    assert!(shown.contains(" 3 threads ") && shown.contains(" 0.8 wait") && shown.contains("CPU of all"), "{shown}");
+    assert!(shown.contains("up 1:02:03"), "it is the first: {shown}");
+    let shown = text(&made.after(&keys("pp"), COLOURED, SIZES[0]).0);
+    assert!(shown.contains("pid 5000") && !shown.contains("up 1:02:03"), "{shown}");
     let (buffer, _) = made.after(&keys("ppp"), COLOURED, SIZES[0]);
     assert!(text(&buffer).contains("2 processes"), "{}", text(&buffer));
 }

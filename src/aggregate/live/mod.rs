@@ -405,10 +405,13 @@ impl Live {
         }
     }
 
-    /// The share of each second of the last minute for which a GIL was held, the newest last; of all GILs together.
-    pub fn gil_minute(&self) -> Vec<f64> {
+    /// The share of each second of the last minute for which a GIL was held, the newest last; of all GILs together, or all
+    /// of one process.
+    pub fn gil_minute(&self, of: Option<ProcessId>) -> Vec<f64> {
+        let is_of = |process: ProcessId| of.is_none_or(|of| of == process);
         self.slices.minute(self.now, |slices| {
-            let gils = || slices.iter().flat_map(|slice| slice.gils.values());
+            let gils =
+                || slices.iter().flat_map(|slice| &slice.gils).filter(|((of, _), _)| is_of(*of)).map(|(_, gil)| gil);
             let (held, moments) = (gils().map(|gil| gil.held).sum::<u64>(), gils().map(|gil| gil.moments).sum::<u64>());
             if moments == 0 { 0.0 } else { held as f64 / moments as f64 }
         })

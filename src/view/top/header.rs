@@ -17,7 +17,7 @@ use crate::sample::{GilState, ThreadState};
 pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, area: Rect) {
     process(&mut Pen::new(buffer, look, line(area, 0)), scene, state, look);
     load(&mut Pen::new(buffer, look, line(area, 1)), scene, state, look);
-    threads(&mut Pen::new(buffer, look, line(area, 2)), scene, look);
+    threads(&mut Pen::new(buffer, look, line(area, 2)), scene, state, look);
     views(buffer, scene, state, look, line(area, 3));
     Pen::new(buffer, look, line(area, 4)).rule();
 }
@@ -26,7 +26,8 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     pen.skip(1);
     if let Some(why) = scene.ended {
         pen.write(&format!(" ENDED: {why} "), look.selected()).skip(1);
-    } else if state.is_frozen {
+    }
+    if state.is_frozen {
         pen.write(" FROZEN ", look.selected()).skip(1);
     }
     let dot = look.dot();
@@ -42,7 +43,9 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
         }
         (None, _) => {}
     }
-    if let Some(uptime) = scene.uptime {
+    // That of the first, which is all that is known.
+    let is_first = state.of.process.is_none() || state.of.process == processes.keys().next().copied();
+    if let Some(uptime) = scene.uptime.filter(|_| is_first) {
         pen.write(&format!("{dot}up {}", clock(uptime)), look.dim());
     }
     let when = match state.span() {
@@ -59,31 +62,40 @@ fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let cpu = live.cpu_minute();
     let last = cpu.last().copied().flatten();
     let now = last.map_or("    ?".into(), |cores| format!("{:5.1}", cores * 100.0));
-    pen.skip(1).write("CPU ", look.bold()).write(&format!("{now} % "), look.heat(last.unwrap_or(0.0)));
+    let is_one_of_many = state.of.process.is_some() && live.processes().len() > 1;
+    pen.skip(1).write(if is_one_of_many { "CPU of all " } else { "CPU " }, look.bold());
+    pen.write(&format!("{now} % "), look.heat(last.unwrap_or(0.0)));
     let most = cpu.iter().copied().flatten().fold(1.0, f64::max);
     let cells = half.saturating_sub(16);
     let scaled: Vec<f64> = cpu.iter().map(|cores| cores.unwrap_or(0.0) / most).collect();
     pen.left_in(&look.sparkline(&scaled, usize::from(cells.min(60))), cells.min(60), look.busy());
     pen.skip(2);
     let recent = live.tallied(Span::Window(state.window()));
-    if !recent.gils.is_empty() && recent.gils.values().all(|gil| !gil.exists) {
+    let is_of = |process| state.of.process.is_none_or(|of| of == process);
+    let gils = || recent.gils.iter().filter(|((process, _), _)| is_of(*process)).map(|(_, gil)| gil);
+    if gils().next().is_some() && gils().all(|gil| !gil.exists) {
         pen.write("GIL ", look.bold()).write("none: free-threaded", look.dim());
         return;
     }
-    let (held, moments) = recent.gils.values().fold((0, 0), |(held, all), gil| (held + gil.held, all + gil.moments));
+    let (held, moments) = gils().fold((0, 0), |(held, all), gil| (held + gil.held, all + gil.moments));
     let held = share(held, moments as f64);
     pen.write("GIL ", look.bold()).write(&format!("{:5.1} % ", held * 100.0), look.heat(held));
     let chosen = of_chosen(scene);
     let cells = pen.left().saturating_sub(12 + width(chosen)).min(60);
-    pen.left_in(&look.sparkline(&live.gil_minute(), usize::from(cells)), cells, look.blocked());
-    let waited: u64 = recent.gils.values().map(|gil| gil.waited).sum();
-    let waiting = share(waited, recent.looks() as f64);
+    pen.left_in(&look.sparkline(&live.gil_minute(state.of.process), usize::from(cells)), cells, look.blocked());
+    let waited: u64 = gils().map(|gil| gil.waited).sum();
+    let looks = match state.of.process {
+        Some(process) => recent.moments.get(&process).copied().unwrap_or(0),
+        None => recent.looks(),
+    };
+    let waiting = share(waited, looks as f64);
     pen.write(&format!("  {waiting:.1} {chosen}wait"), if waiting >= 0.5 { look.warning() } else { look.dim() });
 }
 
 /// Threads by what they were doing at the last look.
-fn threads(pen: &mut Pen, scene: &Scene, look: Look) {
-    let there = scene.live.there();
+fn threads(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
+    let mut there = scene.live.there();
+    there.retain(|(_, thread)| state.of.process.is_none_or(|of| of == thread.thread.process));
     let mut states: BTreeMap<ThreadState, (usize, GilState)> = BTreeMap::new();
     for (_, thread) in &there {
         if let Some(last) = thread.last {

@@ -47,7 +47,7 @@ const RIGHT: [(&str, &str); 19] = [
     ("+/-", "points, to the last window"),
     ("", "Doing"),
     ("Space r", "freeze and go on; reset"),
-    ("s", "save flame graph and stacks"),
+    ("s", "save graph, stacks, recording"),
     ("q Ctrl-C", "quit; Ctrl-Z, fg; Ctrl-L"),
     ("? h F1", "this; any key ends it"),
 ];

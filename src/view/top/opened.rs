@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::pen::{Pen, below, line, list};
+use super::pen::{Pen, below, line, list, width};
 use super::state::{At, Opened, State};
 use super::sums::{chosen, name, share};
 use super::text::percent;
@@ -13,6 +13,9 @@ use crate::sample::ProcessId;
 
 /// Callers or callees that are shown without scrolling.
 const SHOWN: usize = 5;
+
+/// Cells that the title leaves to the name and the place, before it has anything else.
+const LEAST_NAME: u16 = 36;
 
 /// What there is to show of it.
 struct Depth {
@@ -109,14 +112,17 @@ fn title(buffer: &mut Buffer, scene: &Scene, state: &State, look: Look, area: Re
     let (own, total) = (state.mode.of(&depth.detail.own), state.mode.of(&depth.detail.total));
     let when = if state.span() == Span::All { "all time" } else { "window" };
     let mut pen = Pen::new(buffer, look, area);
-    pen.at_end(
-        &format!(
-            " self {:.1} %, total {:.1} % of {when} ",
-            share(own, depth.whole) * 100.0,
-            share(total, depth.whole) * 100.0
-        ),
-        look.dim(),
-    );
+    let (own, total) = (share(own, depth.whole) * 100.0, share(total, depth.whole) * 100.0);
+    let shares = [
+        format!(" self {own:.1} %, total {total:.1} % of {when} "),
+        format!(" self {own:.1} %, total {total:.1} % "),
+        format!(" total {total:.1} % "),
+    ];
+    // What it is tells more than how much it is, which the row has, too.
+    let wanted = width(&function).saturating_add(width(&place)).saturating_add(2).min(LEAST_NAME);
+    if let Some(shares) = shares.iter().find(|shares| width(shares) + wanted <= pen.left()) {
+        pen.at_end(shares, look.dim());
+    }
     pen.skip(1).named((&function, &place), look.bold());
 }
 
@@ -188,7 +194,10 @@ fn source(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, are
     heading.right_in("self%", 7, look.bold()).right_in("total%", 7, look.bold()).skip(7);
     heading.write("line", look.bold()).skip(1);
     heading.place(&key.path, heading.left());
-    let process = state.of.process.or(scene.live.processes().keys().next().copied()).unwrap_or(ProcessId(0));
+    // One that is still there can read it.
+    let there = || scene.live.there().first().map(|(_, thread)| thread.thread.process);
+    let any = || scene.live.processes().keys().next().copied();
+    let process = state.of.process.or_else(there).or_else(any).unwrap_or(ProcessId(0));
     state.wants_source = Some((process, key.path.clone()));
     let rows = below(area, 1);
     let text = scene.sources.get(&key.path).and_then(Option::as_ref);
