@@ -54,8 +54,12 @@ impl Profile {
         };
         let graph = write(Format::Flamegraph, flamegraph::draw)?;
         write(Format::Collapsed, |stacks, _, _, out| collapsed::write(stacks, out))?;
-        record::write(Output::file(&file_name(program, pid, now, Format::Pysample))?, |out| whole.copy(out))?;
-        Ok(format!("saved {graph}, .{} and .{}", Format::Collapsed.ending(), Format::Pysample.ending()))
+        let (collapsed, all) = (Format::Collapsed.ending(), Format::Pysample.ending());
+        let output = Output::file(&file_name(program, pid, now, Format::Pysample));
+        Ok(match output.and_then(|output| record::write(output, |out| whole.copy(out))) {
+            Ok(_) => format!("saved {graph}, .{collapsed} and .{all}"),
+            Err(error) => format!("saved {graph} and .{collapsed}, not .{all}: {error}"),
+        })
     }
 }
 
