@@ -161,7 +161,8 @@ pub fn wrapped(text: &str, cells: u16, look: Look) -> Vec<String> {
     let text = look.text(text);
     let (mut rest, mut lines) = (&*text, Vec::new());
     let mut line = String::new();
-    while cells >= LEAST {
+    let cells = if cells >= LEAST { cells } else { u16::MAX };
+    loop {
         // Only as much is measured as fits: the rest may be megabytes.
         let most = prefix(rest, cells - width(&line));
         if most.len() == rest.len() {
