@@ -625,6 +625,14 @@ fn a_filter_that_cannot_be_is_not_kept() {
 }
 
 #[test]
+fn where_the_filter_lets_nothing_through_that_is_why_nothing_is_shown() {
+    for view in 1..=4 {
+        let (buffer, _) = shop().after(&keys(&format!("{view}/no such\n")), COLOURED, SIZES[0]);
+        assert!(text(&buffer).contains("Nothing that the filter lets through was seen."), "{}", text(&buffer));
+    }
+}
+
+#[test]
 fn the_state_of_a_dumped_thread_and_its_functions_are_seen_at_80_columns() {
     let dump = [
         "Process 4242: python3 orders.py",

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::columns::{Column, Function};
 use super::pen::{Pen, below, for_place, line, list};
 use super::state::{At, Hit, State, View};
-use super::sums::{functions, name, why_nothing};
+use super::sums::{functions, name, why_no_row, why_nothing};
 use super::{HIGH, Look, Scene, WIDE, opened, threads};
 
 /// Draws them.
@@ -38,10 +38,7 @@ fn draw_table(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look,
     let cursor = *cursor;
     headings(buffer, state, look, line(area, 0));
     if functions.is_empty() {
-        let what = match state.filter.is_set() {
-            true => "Nothing that the filter lets through was seen.".to_owned(),
-            false => why_nothing(scene, state.mode.name(), "m changes the mode"),
-        };
+        let what = why_no_row(state, why_nothing(scene, state.mode.name(), "m changes the mode"));
         Pen::new(buffer, look, line(names, 1)).skip(2).write(&what, look.dim());
         return;
     }

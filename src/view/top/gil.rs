@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, below, line, list};
 use super::state::{At, State, View};
-use super::sums::{name, of_chosen, share};
+use super::sums::{name, of_chosen, share, why_no_row};
 use super::text::percent;
 use super::{Look, Scene, threads};
 use crate::aggregate::live::{Counts, GilCounts, Row, Span, Subtree, Tallied};
@@ -123,7 +123,7 @@ fn draw_blame(
     }
     heading.skip(1).write(what, look.bold()).write(&format!("  in the {when}"), look.dim());
     if rows.is_empty() {
-        Pen::new(buffer, look, line(list_area, 0)).skip(2).write(nobody, look.dim());
+        Pen::new(buffer, look, line(list_area, 0)).skip(2).write(&why_no_row(state, nobody), look.dim());
         return;
     }
     let (waited, looks) = (of(&subtree.total()).0 as f64, tallied.looks() as f64);

@@ -151,6 +151,14 @@ pub fn of_chosen(scene: &Scene) -> &'static str {
     if scene.live.left_out() == LeftOut::default() { "" } else { "chosen " }
 }
 
+/// Why there is no row; `otherwise` if it is not for the filter.
+pub fn why_no_row(state: &State, otherwise: impl Into<String>) -> String {
+    match state.filter.is_set() {
+        true => "Nothing that the filter lets through was seen.".into(),
+        false => otherwise.into(),
+    }
+}
+
 /// Why no function counts in a mode. `other` says how to have others count.
 pub fn why_nothing(scene: &Scene, mode: &str, other: &str) -> String {
     let live = scene.live;

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::pen::{Pen, below, line, list};
 use super::state::{At, State, View};
-use super::sums::share;
+use super::sums::{share, why_no_row};
 use super::text::percent;
 use super::{Look, Scene, WIDE};
 use crate::aggregate::live::{Counts, Span, Watched};
@@ -103,7 +103,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
         draw_row(&mut pen, scene, look, watched, counts, threads.looks);
     });
     let Some((id, watched, _)) = rows.get(cursor.row) else {
-        Pen::new(buffer, look, line(names, 1)).skip(2).write("No thread was seen.", look.dim());
+        Pen::new(buffer, look, line(names, 1)).skip(2).write(&why_no_row(state, "No thread was seen."), look.dim());
         return;
     };
     state.at = At::Thread(*id);

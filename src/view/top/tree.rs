@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 
 use super::pen::{Pen, below, line, list};
 use super::state::{At, State, View};
-use super::sums::{chosen, name, share};
+use super::sums::{chosen, name, share, why_no_row};
 use super::text::percent;
 use super::{Look, Scene, WIDE, opened};
 use crate::aggregate::live::{Branch, Fold, Span};
@@ -49,7 +49,8 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     heading.right_in("total%", 7, look.bold()).right_in("self%", 7, look.bold());
     heading.skip(9).write("call, outermost first", look.bold()).write(&format!("  {when}"), look.dim());
     if branches.is_empty() {
-        Pen::new(buffer, look, line(rows, 1)).skip(2).write("Nothing that counts was seen.", look.dim());
+        let why = why_no_row(state, "Nothing that counts was seen.");
+        Pen::new(buffer, look, line(rows, 1)).skip(2).write(&why, look.dim());
         return;
     }
     list(buffer, look, rows, &cursor, &mut state.hits, |row, mut pen| {
