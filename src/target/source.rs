@@ -8,7 +8,7 @@ use std::path::Path;
 use rustc_hash::FxHashMap;
 
 /// Files larger than this are not read: a source file is not, and the name came from the target.
-const LARGEST: u64 = 16 << 20;
+const LARGEST: u64 = 4 << 20;
 
 /// Of longer lines the beginning is kept: they were made by programs, and nobody reads them to the end.
 const LONGEST_LINE: usize = 1000;

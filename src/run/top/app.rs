@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use pysample::aggregate::live::Live;
 use pysample::error::{Error, Result};
-use pysample::sample::ProcessId;
 use pysample::target::command::Command;
 use pysample::view::summary::Ending;
 use pysample::view::top::{Action, Look, Paint, Scene, State, View, draw};
@@ -19,7 +18,7 @@ use super::super::notices::{Notice, Notices};
 use super::Over;
 use super::collect::{Collected, Collector, Whole};
 use super::printed::Printed;
-use super::save::{Profile, dump};
+use super::save::{Profile, dump, moments};
 use super::screen::Screen;
 use super::sources::{Surroundings, pid_of};
 use super::suspend::{self, Wish};
@@ -296,22 +295,17 @@ impl App<'_> {
         Go::On
     }
 
+    /// Files are read for it: meanwhile what was collected is not looked at, so that it is not kept from growing.
     fn dump(&mut self) {
-        /// Processes whose source is read: to open one takes some milliseconds.
-        const MOST: usize = 20;
-        let of = self.state.of.process;
-        let is_wanted = |id: &ProcessId| of.is_none_or(|of| of == *id);
-        // Meanwhile what was collected is not looked at, so that it is not kept from growing.
-        let pids: Vec<u32> = {
-            let live = self.collected.look();
-            let wanted = live.processes().iter().filter(|(id, _)| is_wanted(id));
-            wanted.map(|(_, process)| process.pid).take(MOST).collect()
+        let App { frozen, collected, state, subject, around, .. } = self;
+        let moments = match &*frozen {
+            Some(frozen) => moments(frozen, state.of.process),
+            None => moments(&collected.look(), state.of.process),
         };
-        pids.into_iter().for_each(|pid| self.around.open(pid));
-        self.dump = match &self.frozen {
-            Some(frozen) => dump(frozen, of, self.subject, &self.around),
-            None => dump(&self.collected.look(), of, self.subject, &self.around),
-        }
+        self.dump = dump(moments, subject, around, |file| match &*frozen {
+            Some(frozen) => frozen.keys().short(file).into(),
+            None => collected.look().keys().short(file).into(),
+        });
     }
 
     fn save(&mut self) {

@@ -1,6 +1,7 @@
 //! What was collected so far, written as `record` writes it, and the moment as `dump` shows it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use pysample::aggregate::CallTree;
@@ -9,7 +10,7 @@ use pysample::error::Result;
 use pysample::export::flamegraph::{self, Drawing, Heading};
 use pysample::export::{Files, Folded, Labels, collapsed};
 use pysample::output::Output;
-use pysample::sample::{Process, ProcessId};
+use pysample::sample::{Process, ProcessId, Snapshot};
 use pysample::view::dump::{Colour, Process as Dumped, Report};
 use pysample::view::summary::hertz;
 
@@ -63,19 +64,33 @@ impl Profile {
     }
 }
 
-/// The last moment of every process, or of the one that is wanted, as `dump` shows it, but for the names of files: these are as
-/// in all of the view.
-pub fn dump(live: &Live, of: Option<ProcessId>, subject: &Described, around: &Surroundings) -> Vec<String> {
+/// The last moment of every process, or of the one that is wanted.
+pub fn moments(live: &Live, of: Option<ProcessId>) -> Vec<(Process, Snapshot)> {
+    let wanted = live.processes().iter().filter(|(id, _)| of.is_none_or(|of| of == **id));
+    wanted.filter_map(|(id, process)| Some((process.clone(), live.snapshot(*id)?))).collect()
+}
+
+/// Moments as `dump` shows them, but for the names of files, which are what `short` says. Source files are read for it.
+pub fn dump(
+    moments: Vec<(Process, Snapshot)>,
+    subject: &Described,
+    around: &mut Surroundings,
+    short: impl Fn(&str) -> Arc<str>,
+) -> Vec<String> {
+    /// Processes whose source is read: to open one takes some milliseconds.
+    const MOST: usize = 20;
     let mut text = Vec::new();
-    for (id, process) in live.processes().iter().filter(|(id, _)| of.is_none_or(|of| of == **id)) {
-        let Some(snapshot) = live.snapshot(*id) else { continue };
-        let report = Report::new(dumped(process, subject), snapshot, |file, line| around.line(process.pid, file, line));
-        let report = report.with_files(|file| live.keys().short(file).into());
+    for (index, (process, snapshot)) in moments.into_iter().enumerate() {
+        if index < MOST {
+            around.open(process.pid);
+        }
+        let dumped = dumped(&process, subject);
+        let report = Report::new(dumped, snapshot, |file, line| around.line(process.pid, file, line));
         if !text.is_empty() {
             text.push(b'\n');
         }
         // Writing to memory does not fail.
-        let _ = report.write_text(Colour::None, &mut text);
+        let _ = report.with_files(&short).write_text(Colour::None, &mut text);
     }
     String::from_utf8_lossy(&text).lines().map(Into::into).collect()
 }
