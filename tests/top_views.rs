@@ -456,6 +456,26 @@ fn times_are_those_of_the_whole_recording() {
 }
 
 #[test]
+fn a_time_in_which_nobody_looked_is_nobodys() {
+    let mut live = Live::new(shorten);
+    live.take(process(0, 4242));
+    definitions().into_iter().for_each(|event| live.take(event));
+    live.take(thread(0, 0, "MainThread"));
+    let gap = Duration::from_secs(3600);
+    for index in 0..200 {
+        let at = STEP * index + if index < 100 { Duration::ZERO } else { gap };
+        if index == 100 {
+            live.leave_out(gap);
+        }
+        live.take(sample(at, 0, ThreadState::RunsPython, GilState::Held, Some(5)));
+    }
+    live.finish();
+    let (buffer, _) = made(live).after(&keys("a"), COLOURED, SIZES[0]);
+    let function = row(&buffer, "receipt");
+    assert!(function.contains(&"1.99".to_owned()), "{function:?}");
+}
+
+#[test]
 fn modes_count_those_that_run_all_or_the_holders() {
     let counted = |typed: &str| row(&shop().after(&keys(typed), COLOURED, SIZES[0]).0, "Event.wait")[0].clone();
     assert_eq!(counted("m"), "33.3", "one of three threads waits in it");

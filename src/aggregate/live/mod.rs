@@ -191,10 +191,15 @@ impl Live {
     pub fn reset(&mut self) {
         self.slices = Slices::default();
         self.totals = Tallied::default();
-        self.since = self.now;
+        self.since = self.since.max(self.now);
         self.not_kept = 0;
         // What is used from now on is counted from the last reading.
         self.usages.drain(..self.usages.len().saturating_sub(1));
+    }
+
+    /// Leaves out a time of which nothing is known, as it is not looked at: what was seen before stands for none of it.
+    pub fn leave_out(&mut self, gap: Duration) {
+        self.since += gap;
     }
 
     fn begin_moment(&mut self, at: Duration, process: ProcessId) {

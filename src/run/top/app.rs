@@ -352,11 +352,15 @@ impl App<'_> {
     fn suspend(&mut self) -> Go {
         let gate = self.collector.as_ref().map(Collector::gate);
         let closed = gate.as_ref().map(pysample::sampler::Gate::close);
+        let began = Instant::now();
         self.screen.leave();
         if let Err(error) = suspend::stop(self.wishes) {
             self.state.notice = Some(format!("not stopped: {error}"));
         }
         let go = self.take_screen();
+        if closed.is_some() {
+            self.collected.look().leave_out(began.elapsed());
+        }
         drop(closed);
         go
     }
