@@ -17,7 +17,7 @@ use crate::sample::{ProcessId, ThreadId};
 const WINDOWS: [u64; 6] = [1, 2, 5, 10, 30, LONGEST.as_secs()];
 
 /// Bytes of a filter: it is put together anew with each key, and what is pasted by mistake is longer.
-const MOST_TYPED: usize = 500;
+const MOST_TYPED: usize = 300;
 
 /// A view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -585,7 +585,8 @@ impl State {
 
     /// One that cannot be is not kept: what was in force before stays so, and the prompt stays, too.
     fn type_filter(&mut self, key: KeyEvent) {
-        let Some(Typing { typed: Filter { mut text, kind, regex }, before }) = self.typing.take() else { return };
+        let Some(Typing { typed, before }) = self.typing.take() else { return };
+        let Filter { mut text, kind, regex } = typed.clone();
         let mut is_kind = kind;
         match key.code {
             KeyCode::Enter if !matches!(regex, Some(Err(_))) => return,
@@ -601,7 +602,10 @@ impl State {
             }
             _ => {}
         }
-        let typed = Filter::new(is_kind, text);
+        let typed = match (is_kind, &text) == (kind, &typed.text) {
+            true => typed,
+            false => Filter::new(is_kind, text),
+        };
         self.filter = if typed.error().is_none() { typed.clone() } else { before.clone() };
         self.typing = Some(Typing { typed, before });
     }
