@@ -627,6 +627,38 @@ fn filters_say_what_is_wrong_with_them() {
 }
 
 #[test]
+fn of_what_is_pasted_into_a_filter_the_beginning_is_kept() {
+    let made = shop();
+    let mut state = state();
+    made.draw(&mut state, COLOURED, SIZES[0]);
+    for key in keys(&format!("/{}", "x".repeat(100_000))) {
+        state.take(&press(key));
+    }
+    assert_eq!(state.filter.text, "x".repeat(300));
+}
+
+#[test]
+fn of_many_interpreters_the_busiest_are_shown() {
+    let mut live = Live::new(shorten);
+    live.take(process(0, 4242));
+    for index in 0..100 {
+        for interpreter in 0..20 {
+            let at = STEP * index;
+            let is_held = index < 5 * interpreter as u32;
+            let holder = if is_held { GilHeld::BySomeone } else { GilHeld::Free };
+            let Event::Gil(gil) = gil(at, 0, holder, 0) else { unreachable!() };
+            live.take(Event::Gil(GilSample { interpreter, owner: interpreter, ..gil }));
+        }
+    }
+    live.finish();
+    let shown = text(&made(live).after(&keys("4"), COLOURED, SIZES[0]).0);
+    for (interpreter, held) in [(16, "80.0"), (17, "85.0"), (18, "90.0"), (19, "95.0")] {
+        assert!(shown.contains(&format!("interpreter {interpreter}: held {held} %")), "{shown}");
+    }
+    assert!(shown.contains("and 16 more") && !shown.contains("p shows"), "{shown}");
+}
+
+#[test]
 fn a_filter_that_cannot_be_is_not_kept() {
     for typed in ["~pa[", "~pa[\n", "~pa[\n\n"] {
         let keys: Vec<KeyCode> = keys("/PACK\n").into_iter().chain(keys(typed)).collect();

@@ -13,6 +13,9 @@ use super::{Look, Scene, threads};
 use crate::aggregate::live::{Counts, GilCounts, Row, Span, Subtree, Tallied};
 use crate::sample::ProcessId;
 
+/// The process and the interpreter that a GIL is of.
+type Gil = (ProcessId, i64);
+
 /// GILs that are shown.
 const SHOWN: usize = 4;
 
@@ -22,13 +25,16 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     let is_of = |process: ProcessId| state.of.process.is_none_or(|of| of == process);
     let gils: BTreeMap<_, _> = tallied.gils.iter().filter(|((process, _), _)| is_of(*process)).collect();
     let mut next = 0;
-    for ((process, owner), gil) in gils.iter().take(SHOWN) {
+    for ((process, owner), gil) in busiest(&gils) {
         let of = whose(scene, *process, *owner, gils.len());
         summary(&mut Pen::new(buffer, look, line(area, next)), &of, gil, of_chosen(scene), look);
         next += 1;
     }
     if gils.len() > SHOWN {
-        let more = format!("and {} more; p shows one process alone", gils.len() - SHOWN);
+        let are_of_several =
+            gils.keys().any(|(process, _)| Some(process) != gils.keys().next().map(|(first, _)| first));
+        let how = if are_of_several { "; p shows one process alone" } else { "" };
+        let more = format!("and {} more{how}", gils.len() - SHOWN);
         Pen::new(buffer, look, line(area, next)).skip(1).write(&more, look.dim());
         next += 1;
     }
@@ -38,6 +44,13 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     let under = Rect { y: area.y + next, height: lines.min(left), ..area };
     threads::draw_below(buffer, scene, state, look, under);
     draw_blame(buffer, scene, state, look, below(area, next + lines), &tallied, has_gil);
+}
+
+/// Those that were seen held most often, as many as are shown, in their order: interpreters come and go.
+fn busiest<'a>(gils: &BTreeMap<&'a Gil, &'a GilCounts>) -> BTreeMap<&'a Gil, &'a GilCounts> {
+    let mut busiest: Vec<_> = gils.iter().map(|(of, gil)| (*of, *gil)).collect();
+    busiest.sort_by_key(|(of, gil)| (std::cmp::Reverse(gil.held), *of));
+    busiest.into_iter().take(SHOWN).collect()
 }
 
 fn whose(scene: &Scene, process: ProcessId, owner: i64, of: usize) -> String {
