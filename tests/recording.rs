@@ -523,6 +523,7 @@ fn write_contended(out: &mut Vec<u8>) -> Vec<Event> {
             switches: Some(u64::from(moment / 2)),
             interval: Some(Duration::from_millis(5)),
             is_collecting: moment % 11 == 0,
+            holding: None,
         }));
         for thread in (0..2).filter(|thread| *thread == holder || moment % 5 == 0) {
             let (state, gil) = match thread == holder {
