@@ -119,6 +119,7 @@ fn event(random: &mut Rng, wild: bool) -> Event {
             switches: maybe(random, |random| number(random) / 2),
             interval: maybe(random, |random| Duration::from_nanos(number(random))),
             is_collecting: random.bool(),
+            holding: None,
         }),
         _ => Event::Sample(Sample {
             at: time(random, wild),
