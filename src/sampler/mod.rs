@@ -50,6 +50,9 @@ const LOCATE_EVERY: Duration = Duration::from_millis(20);
 /// and it may be a script that executes Python in turn.
 const BECOMING: Duration = Duration::from_secs(2);
 
+/// Up to so many samples a second ours is a small part of a processor, for which we may run before all others.
+const SELDOM: f64 = 1000.0;
+
 /// Whether threads are stopped while they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
@@ -61,9 +64,10 @@ pub enum Pause {
 }
 
 impl Pause {
-    fn pausing(self, target: &Target) -> Pausing {
+    /// For moments that are seldom, or not.
+    fn pausing(self, target: &Target, are_seldom: bool) -> Pausing {
         match self {
-            Pause::Holder if target.can_be_paused() => Pausing::of(target.pid()),
+            Pause::Holder if target.can_be_paused() => Pausing::of(target.pid(), are_seldom),
             Pause::Holder | Pause::Never => Pausing::never(),
         }
     }
@@ -261,7 +265,7 @@ impl Sampler {
             foreign: None,
             reads_before: target.reads(),
             cpu_before: clock::cpu_time(),
-            pausing: settings.pause.pausing(&target),
+            pausing: settings.pause.pausing(&target, settings.rate <= SELDOM),
             stops: Stops::default(),
             budget: Budget::new(settings.max_pause),
             // One thread cannot use more than a processor.

@@ -7,10 +7,13 @@ use rustix::thread::sched_getcpu;
 use crate::sample::{Remark, Tid};
 use crate::target::displace::{Displaced, Displacer};
 use crate::target::pause::{Pauser, Refusal};
+use crate::target::urgency::Urgency;
 use crate::target::{Place, Target};
 
 /// So often in a row a thread is found on a processor until the next one is taken to be on one.
 const CROWDED: u8 = 8;
+/// For how many moments we stay urgent after somebody had no processor, or had to be followed to its.
+const LINGERS: u8 = 64;
 
 /// Whether threads are stopped while they are read.
 #[derive(Debug, Default)]
@@ -24,6 +27,10 @@ pub struct Pausing {
     has_tried: bool,
     /// How often threads have yet to be found on a processor until the next one is taken to be on one.
     crowded: u8,
+    /// Whether we may stay urgent from one moment to the next, for how many more, and whether we do.
+    may_linger: bool,
+    lingers: u8,
+    urgency: Urgency,
     /// For how long threads were displaced that ran, in this moment.
     displaced: Option<Duration>,
     /// For how long threads were displaced that had no processor, altogether.
@@ -41,9 +48,9 @@ impl Pausing {
         Pausing::default()
     }
 
-    /// Threads of a process are stopped for a moment each.
-    pub fn of(pid: u32) -> Pausing {
-        Pausing { pauser: Some(Pauser::new(pid)), ..Pausing::default() }
+    /// Threads of a process are stopped for a moment each. Between moments that are seldom we may stay urgent.
+    pub fn of(pid: u32, are_seldom: bool) -> Pausing {
+        Pausing { pauser: Some(Pauser::new(pid)), may_linger: are_seldom, ..Pausing::default() }
     }
 
     /// Whether nobody is stopped.
@@ -82,7 +89,12 @@ impl Pausing {
         if !place.is_ordinary || std::mem::replace(&mut self.has_tried, true) {
             return false;
         }
+        let is_elsewhere = sched_getcpu() != place.processor;
         let displaced = self.displacer.displace(target, tid, place.processor);
+        // Who stays urgent wakes up where it was, also if that is the thread's processor and others are idle.
+        if is_elsewhere && displaced.is_some() {
+            self.lingers = LINGERS;
+        }
         self.crowded = match displaced {
             Some(Displaced::Queued) => CROWDED,
             Some(Displaced::Running) | None => self.crowded.saturating_sub(1),
@@ -101,7 +113,7 @@ impl Pausing {
         let Some(pauser) = &mut self.pauser else { return false };
         let paused = pauser.pause(tid);
         if pauser.has_waited() {
-            self.crowded = CROWDED;
+            (self.crowded, self.lingers) = (CROWDED, LINGERS);
         }
         self.may_displace |= matches!(paused, Ok(()) | Err(Refusal::WillNotStop));
         match paused {
@@ -133,7 +145,17 @@ impl Pausing {
                 pauser.resume()
             }
         };
+        self.linger();
         [displaced, stopped].into_iter().flatten().reduce(|all, next| all + next)
+    }
+
+    /// Stays urgent, or is as usual again.
+    fn linger(&mut self) {
+        match self.lingers > 0 && self.may_linger {
+            true => self.urgency.begin(),
+            false => self.urgency.end(),
+        }
+        self.lingers = self.lingers.saturating_sub(1);
     }
 
     /// For how long threads were displaced so far that had no processor: they were not stopped, but waited longer.
@@ -174,6 +196,8 @@ impl Pausing {
 
     /// To be called by the thread that goes on. Returns for how long a thread of the target has waited for it.
     pub fn arrive(&mut self) -> Option<Duration> {
+        Urgency::inherit_none();
+        self.urgency = Urgency::default();
         self.pauser.as_mut()?.arrive()
     }
 }
@@ -231,6 +255,20 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn who_had_to_hurry_stays_urgent_for_some_moments_if_they_are_seldom() {
+        for (may_linger, expected) in [(true, [true, true, false]), (false, [false; 3])] {
+            let mut pausing = Pausing { may_linger, lingers: 2, ..Pausing::never() };
+            let urgent = [(); 3].map(|()| {
+                pausing.resume();
+                pausing.urgency
+            });
+            if !urgent.contains(&Urgency::Refused) {
+                assert_eq!(urgent.map(Urgency::is_urgent), expected);
+            }
+        }
+    }
 
     #[test]
     fn short_stops_need_no_rest() {

@@ -78,7 +78,7 @@ impl Displacer {
         };
         let came = Instant::now();
         self.urgency.begin();
-        let is_urgent = self.urgency == Urgency::Urgent;
+        let is_urgent = self.urgency.is_urgent();
         let before = target.sched_stat(tid);
         // In this order: what the thread ran before it was off is in its account, or will be added to it.
         bound.to(processor);

@@ -20,7 +20,7 @@ mod reaper;
 mod rest;
 mod source;
 pub mod system_call;
-mod urgency;
+pub mod urgency;
 pub mod usage;
 
 use std::fs::File;

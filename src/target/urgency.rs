@@ -2,10 +2,14 @@
 //!
 //! On a machine whose processors are all busy a thread that is preempted gets its next turn some milliseconds later. If
 //! that is ours while it has stopped another, that one waits as long. As a real-time thread it is not preempted.
+//!
+//! To become urgent and usual again for each sample is no good where many threads want the processors: a thread that comes
+//! to those of its group, and goes, changes what share of each processor the kernel gives to the group, and while it
+//! balances that out others may be left without for a second. Who is often urgent should stay so for a while.
 
 use thread_priority::{
     NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
+    set_thread_priority_and_policy, thread_native_id, thread_schedule_policy,
 };
 
 /// Whether the calling thread is urgent, and may become so.
@@ -16,6 +20,8 @@ pub enum Urgency {
     Usual,
     /// No other thread is run before it, but for real-time threads.
     Urgent,
+    /// Likewise, but for somebody else, who will make it usual again.
+    Already,
     /// The kernel does not let us.
     Refused,
 }
@@ -30,6 +36,10 @@ impl Urgency {
     pub fn begin(&mut self) {
         if *self == Urgency::Usual {
             let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+            if thread_schedule_policy() == Ok(policy) {
+                *self = Urgency::Already;
+                return;
+            }
             *self = match set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
                 Ok(()) => Urgency::Urgent,
                 Err(_) => Urgency::Refused,
@@ -37,8 +47,16 @@ impl Urgency {
         }
     }
 
-    /// Makes the calling thread as usual again, if it is urgent: preferred, as a sampler is.
+    /// Whether the calling thread is urgent.
+    pub fn is_urgent(self) -> bool {
+        matches!(self, Urgency::Urgent | Urgency::Already)
+    }
+
+    /// Makes the calling thread as usual again, if it is urgent because of this: preferred, as a sampler is.
     pub fn end(&mut self) {
+        if *self == Urgency::Already {
+            *self = Urgency::Usual;
+        }
         if *self == Urgency::Urgent {
             let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
             // Who may become urgent may stop being so; it may be that it cannot be preferred.
@@ -56,7 +74,6 @@ fn preferred() -> ThreadPriority {
 #[cfg(test)]
 mod tests {
     use rustix::process::getpriority_process;
-    use thread_priority::thread_schedule_policy;
 
     use super::*;
 
@@ -72,5 +89,20 @@ mod tests {
         assert_eq!(thread_schedule_policy(), Ok(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other)));
         let nice = getpriority_process(None).unwrap();
         assert!((-12..=-8).contains(&nice), "{nice}");
+    }
+
+    #[test]
+    fn it_lasts_as_long_as_whoever_was_first_wants() {
+        let (mut first, mut second) = (Urgency::default(), Urgency::default());
+        first.begin();
+        if first == Urgency::Refused {
+            return;
+        }
+        second.begin();
+        assert!(second.is_urgent());
+        second.end();
+        assert_eq!(thread_schedule_policy(), Ok(ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo)));
+        first.end();
+        assert_eq!(thread_schedule_policy(), Ok(ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other)));
     }
 }
