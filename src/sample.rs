@@ -22,7 +22,7 @@ pub use files::short_file;
 pub use mixing::Mixing;
 pub use process::{Lost, Process, Processes, program_of};
 pub use replay::{Header, Literal, Replay};
-pub use state::ThreadState;
+pub use state::{Instruction, ThreadState};
 pub use stops::{Stopped, Stops};
 
 /// An OS thread id (`gettid`) as this process sees it.
@@ -249,6 +249,13 @@ pub enum Wanted {
     Holders,
     /// All, but only of those that hold a GIL or seem to want it the stacks.
     Contenders,
+}
+
+impl Wanted {
+    /// Whether a thread is wanted that does this, as far as that tells.
+    pub fn wants(self, state: ThreadState) -> bool {
+        self != Wanted::Running || state.runs() || state == ThreadState::Unknown
+    }
 }
 
 /// Something about a recording that the user should know while it runs.

@@ -191,10 +191,15 @@ fn compute(kind: &Kind, threads: usize) -> Result<(), Failed> {
     let seen = Contended::look(kind, &format!("compute-{threads}"))?;
     let held = &seen.gil()["held"];
     let (share, low, high) = (number(&held["share"])?, number(&held["low"])?, number(&held["high"])?);
-    check(share >= 1.0 - POINTS, || format!("it is held {share:.3} of the time"))?;
+    // Where processors are short nobody has it while the next one, who was woken up to take it, has none.
+    let used: f64 = seen.truth.values().sum();
+    check(share >= used.min(1.0) - POINTS, || format!("it is held {share:.3} of the time, and used for {used:.3}"))?;
     check(low <= share && share <= high && high - low < 0.1, || format!("the interval is {low:.3} to {high:.3}"))?;
     for name in seen.truth.keys() {
         seen.as_true("holds it", name, seen.held(name)?)?;
+        let neither = 1.0 - seen.held(name)? - seen.wanted(name)?;
+        // Up to 3.9 it may have been asked for the GIL after a sum, at which some let go of it of their own accord.
+        check(kind.minor < 10 || neither < POINTS, || format!("{name} does neither for {neither:.3}"))?;
         seen.as_true("does not want it", name, 1.0 - seen.wanted(name)?)?;
     }
     let switches = number(&seen.gil()["switches_per_second"])?;

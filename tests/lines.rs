@@ -34,6 +34,7 @@ fn main() {
         [
             trial("frames are left by the instructions of the table", leave),
             trial("calls are made by the instructions of the table", call),
+            trial("the GIL is asked for at the instructions of the table", checks),
         ]
     });
     libtest_mimic::run(&Arguments::from_args(), lines.chain(instructions).collect()).exit();
@@ -55,11 +56,24 @@ fn call(kind: &'static Kind) -> Result<(), Failed> {
     instructions(kind, calls, |code| code.calls)
 }
 
+fn checks(kind: &'static Kind) -> Result<(), Failed> {
+    let jumps = "('JUMP_ABSOLUTE', 'CONTINUE_LOOP') or name.startswith('POP_JUMP_IF_')";
+    let harmless = "{'YIELD_VALUE', 'LOAD_GLOBAL', 'LOAD_ATTR', 'STORE_ATTR', 'SETUP_LOOP', 'POP_BLOCK'}";
+    let condition = match kind.minor {
+        // Nearly all of them check; these do nothing that could let go of the GIL besides.
+        ..=9 => format!("name in {jumps} or name in {harmless} or name.endswith('_OR_POP')"),
+        10 => format!("name in {jumps} or name == 'YIELD_VALUE'"),
+        // What is between functions and in the middle of an `await` does not.
+        11.. => "re.match('RESUME|(POP_)?JUMP_BACKWARD', name) and name != 'JUMP_BACKWARD_NO_INTERRUPT'".into(),
+    };
+    instructions(kind, &condition, |code| code.checks)
+}
+
 /// The instructions of which a condition holds, specialised and instrumented ones included, are those of the table.
 fn instructions(kind: &Kind, condition: &str, of: fn(&Code) -> &'static [u8]) -> Result<(), Failed> {
     let print = format!(
         "\
-import dis, json, opcode
+import dis, json, opcode, re
 known = dict(getattr(dis, '_all_opmap', {{}}), **getattr(opcode, '_specialized_opmap', {{}}))
 known.update(opcode.opmap)
 names = [(name.replace('INSTRUMENTED_', ''), code) for name, code in known.items() if code < 256]

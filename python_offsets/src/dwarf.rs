@@ -364,6 +364,7 @@ impl Reader<'_> {
             },
             leaves: shape.leaves,
             calls: shape.calls,
+            checks: shape.checks,
             tlbc: self.optional(shape.tlbc, CODE, "co_tlbc")?,
         })
     }

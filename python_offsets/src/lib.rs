@@ -326,6 +326,9 @@ pub struct Code {
     /// Instructions that call something, the specialised and instrumented ones included. While the innermost frame is at one
     /// of them, what it has called is not Python.
     pub calls: &'static [u8],
+    /// Instructions at which a thread lets go of the GIL if another one has asked for it, and which cannot do so otherwise.
+    /// What is not listed may: a call of a function in C, a sum of two arrays.
+    pub checks: &'static [u8],
     /// `co_tlbc`: pointer to the array of bytecode copies (free-threaded, 3.14 and later).
     pub tlbc: Option<usize>,
 }

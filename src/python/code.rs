@@ -17,7 +17,7 @@ use super::frames::RawFrame;
 use super::lines::Lines;
 use super::objects::{ObjectError, Objects};
 use crate::memory::{Addr, Copies, Fields, Found, Memory, MemoryError, Span};
-use crate::sample::{Code, CodeId, Frame, FrameId};
+use crate::sample::{Code, CodeId, Frame, FrameId, Instruction};
 
 /// How much of a str or a line table is compared.
 const COMPARED: usize = 512;
@@ -48,8 +48,8 @@ pub enum Resolved {
 pub struct Place {
     /// The line, where the code object tells one.
     pub line: Option<u32>,
-    /// Whether it is at an instruction that calls. If it is the innermost frame, what it has called is not Python.
-    pub is_call: bool,
+    /// What it is at.
+    pub at: Instruction,
 }
 
 /// A code object in the cache.
@@ -91,8 +91,10 @@ struct Known {
     leaves: Box<[u64]>,
     /// Likewise, whether it calls something; empty where that is not known.
     calls: Box<[u64]>,
+    /// Likewise, whether nothing but another thread's wish makes it let go of the GIL; empty where that is not known.
+    checks: Box<[u64]>,
     /// Frames by offset and whether they lie in a generator.
-    frames: FxHashMap<(i64, bool), Option<(FrameId, bool)>>,
+    frames: FxHashMap<(i64, bool), Option<(FrameId, Instruction)>>,
     /// Calls by offset, and how often what was called was the function that the caller names, and how often not.
     callees: FxHashMap<i64, (u32, u32)>,
     /// The sample in which it was last read or proven.
@@ -103,6 +105,19 @@ struct Known {
     is_recent: bool,
     /// The sample in which it turned out, too late, to be another one.
     changed: u64,
+}
+
+impl Known {
+    /// What a frame is at.
+    fn instruction(&self, offset: i64) -> Instruction {
+        // Up to 3.10 a frame is looked at before its first instruction, as it is at those that check.
+        let is_start = self.size.is_none() && offset < 0;
+        match is_marked(&self.calls, offset) {
+            true => Instruction::Call,
+            false if is_start || is_marked(&self.checks, offset) => Instruction::Check,
+            false => Instruction::Other,
+        }
+    }
 }
 
 /// What must be the same for a code object to be the same.
@@ -245,8 +260,8 @@ impl Codes {
                     Bytecode::Pointer(_) => apart.as_deref().filter(|_| now.is_some()),
                 };
                 let bytecode = bytecode.unwrap_or_default();
-                let (leaves, calls) = (marks(bytecode, shape.leaves), marks(bytecode, shape.calls));
-                let entry = self.remember(Known { leaves, calls, ..known });
+                let [leaves, calls, checks] = [shape.leaves, shape.calls, shape.checks].map(|of| marks(bytecode, of));
+                let entry = self.remember(Known { leaves, calls, checks, ..known });
                 self.meet(entry);
                 Resolved::Code(entry)
             }
@@ -321,6 +336,7 @@ impl Codes {
             size,
             leaves: Box::default(),
             calls: Box::default(),
+            checks: Box::default(),
             first_traceable: match shape.first_traceable {
                 Some(at) => bytes.i32_at(at).map_or(i64::MIN, |units| i64::from(units) * 2),
                 None => i64::MIN,
@@ -404,8 +420,8 @@ impl Codes {
         };
         match offset {
             Some(offset) if !frame.in_generator && offset < known.first_traceable => None,
-            Some(offset) => Some(Place { line: known.lines.at(offset), is_call: is_marked(&known.calls, offset) }),
-            None => Some(Place { line: None, is_call: false }),
+            Some(offset) => Some(Place { line: known.lines.at(offset), at: known.instruction(offset) }),
+            None => Some(Place { line: None, at: Instruction::Other }),
         }
     }
 
@@ -446,15 +462,15 @@ impl Codes {
         *differed > SEEN && *differed > *agreed
     }
 
-    /// The id of a frame, and whether it is at an instruction that calls; `None` for one that is still being set up.
-    pub fn frame(&mut self, entry: Entry, frame: &RawFrame, objects: &Objects) -> Option<(FrameId, bool)> {
+    /// The id of a frame, and what it is at; `None` for one that is still being set up.
+    pub fn frame(&mut self, entry: Entry, frame: &RawFrame, objects: &Objects) -> Option<(FrameId, Instruction)> {
         let key = (frame.offset, frame.in_generator);
         if let Some(&id) = self.entries[entry.0 as usize].frames.get(&key) {
             return id;
         }
         let place = self.place(entry, frame, objects);
         let code = self.entries[entry.0 as usize].id;
-        let id = place.map(|Place { line, is_call }| (self.intern_frame(Frame { code, line }), is_call));
+        let id = place.map(|Place { line, at }| (self.intern_frame(Frame { code, line }), at));
         self.entries[entry.0 as usize].frames.insert(key, id);
         id
     }

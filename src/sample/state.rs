@@ -44,6 +44,17 @@ pub enum ThreadState {
     Unknown,
 }
 
+/// What a frame is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instruction {
+    /// One that calls. What the innermost frame has called is not Python.
+    Call,
+    /// One at which a thread lets go of the GIL because another one has asked for it, and not otherwise.
+    Check,
+    /// Another one, or not known.
+    Other,
+}
+
 impl ThreadState {
     /// Every one of them.
     pub const ALL: [ThreadState; 17] = [
@@ -82,12 +93,14 @@ impl ThreadState {
         matches!(self, ThreadState::WaitsForLock | ThreadState::Suspended)
     }
 
-    /// What a running thread was doing, now that it is known whether its innermost frame has called something that is not
-    /// Python; `None` for a thread that has no frames.
-    pub fn refined(self, has_called: Option<bool>) -> ThreadState {
-        match self {
-            ThreadState::RunsPython if has_called.unwrap_or(true) => ThreadState::RunsNative,
-            state => state,
+    /// What a running thread was doing, now that it is known what its innermost frame is at; `None` for a thread that has
+    /// no frames.
+    pub fn refined(self, gil: GilState, at: Option<Instruction>) -> ThreadState {
+        match (self, gil, at) {
+            (ThreadState::RunsPython, _, None | Some(Instruction::Call)) => ThreadState::RunsNative,
+            // It has let go of it for another thread, and has yet to run to wait for it.
+            (ThreadState::RunsDetached, GilState::NotHeld, Some(Instruction::Check)) => ThreadState::WaitsForGil,
+            (state, ..) => state,
         }
     }
 
@@ -122,11 +135,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_runs_where_a_gil_is_let_go_of_for_others_only_waits_for_it() {
+        let at = |state: ThreadState, gil, instruction| state.refined(gil, Some(instruction));
+        let (runs, waits) = (ThreadState::RunsDetached, ThreadState::WaitsForGil);
+        assert_eq!(at(runs, GilState::NotHeld, Instruction::Check), waits);
+        assert_eq!(at(runs, GilState::NotHeld, Instruction::Call), runs);
+        assert_eq!(at(runs, GilState::NotHeld, Instruction::Other), runs);
+        assert_eq!(at(runs, GilState::None, Instruction::Check), runs, "there is no GIL");
+        assert_eq!(at(ThreadState::RunsPython, GilState::Held, Instruction::Check), ThreadState::RunsPython);
+        assert_eq!(runs.refined(GilState::NotHeld, None), runs);
+    }
+
+    #[test]
     fn a_call_out_of_python_is_native_code() {
-        assert_eq!(ThreadState::RunsPython.refined(Some(true)), ThreadState::RunsNative);
-        assert_eq!(ThreadState::RunsPython.refined(None), ThreadState::RunsNative);
-        assert_eq!(ThreadState::RunsPython.refined(Some(false)), ThreadState::RunsPython);
-        assert_eq!(ThreadState::Sleeps.refined(Some(true)), ThreadState::Sleeps);
+        assert_eq!(ThreadState::RunsPython.refined(GilState::Held, Some(Instruction::Call)), ThreadState::RunsNative);
+        assert_eq!(ThreadState::RunsPython.refined(GilState::Held, None), ThreadState::RunsNative);
+        assert_eq!(ThreadState::RunsPython.refined(GilState::Held, Some(Instruction::Other)), ThreadState::RunsPython);
+        assert_eq!(ThreadState::Sleeps.refined(GilState::NotHeld, Some(Instruction::Call)), ThreadState::Sleeps);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use crate::python::gil::{Holder, Passed};
 use crate::python::objects::Objects;
 use crate::python::threads::Identity;
 use crate::sample::{
-    Event, FrameId, GilHeld, GilSample, Mixing, Process, ProcessId, Remark, Sample, StackId, Tally, Thread, ThreadId,
-    Unreadable,
+    Event, FrameId, GilHeld, GilSample, Instruction, Mixing, Process, ProcessId, Remark, Sample, StackId, Tally,
+    Thread, ThreadId, Unreadable, Wanted,
 };
 
 /// How often names are read again: after a thread has appeared, and when none has for long. A thread gets its name a
@@ -37,6 +37,7 @@ const PROCESS: ProcessId = ProcessId(0);
 pub struct Interner {
     outlet: Outlet,
     interpreter: Interpreter,
+    wanted: Wanted,
     stacks: FxHashMap<(Option<StackId>, FrameId), StackId>,
     threads: FxHashMap<(i64, Identity), (ThreadId, Thread)>,
     /// How many threads have an id.
@@ -46,8 +47,8 @@ pub struct Interner {
     /// The frames of the stack at hand, outermost first.
     frame_ids: Vec<FrameId>,
     functions: Functions,
-    /// Whether the innermost frame of the stack at hand has called something that is not Python; `None` if it has no frames.
-    has_called: Option<bool>,
+    /// What the innermost frame of the stack at hand is at; `None` if it has no frames.
+    innermost: Option<Instruction>,
     /// What was told of threads that rest, for as long as they do.
     rested: Vec<(Identity, u64, Told)>,
     names: Names,
@@ -56,19 +57,20 @@ pub struct Interner {
 }
 
 impl Interner {
-    /// Sends to `sender`.
-    pub fn new(sender: Sender<Event>, interpreter: Interpreter, process: Process) -> Interner {
+    /// Sends to `sender` what is wanted.
+    pub fn new(sender: Sender<Event>, interpreter: Interpreter, process: Process, wanted: Wanted) -> Interner {
         let first = [Event::Process(PROCESS, process), Event::SearchPath(interpreter.search_path())];
         Interner {
             outlet: Outlet::new(sender, first),
             interpreter,
+            wanted,
             stacks: FxHashMap::default(),
             threads: FxHashMap::default(),
             thread_count: 0,
             resolved: Vec::new(),
             frame_ids: Vec::new(),
             functions: Functions::default(),
-            has_called: None,
+            innermost: None,
             rested: Vec::new(),
             names: Names::default(),
             names_read: None,
@@ -131,7 +133,7 @@ impl Interner {
     }
 
     fn tell_stack(&mut self, held: &held::Stack, view: &mut View, tally: &mut Tally) {
-        self.has_called = None;
+        self.innermost = None;
         let told = match held.told {
             Some(Told(stack)) => Ok(stack),
             None => self.stack(held, view, &mut tally.mixing),
@@ -149,8 +151,11 @@ impl Interner {
         if held.walk == Walk::Truncated {
             tally.truncated += 1;
         }
+        let state = held.state.refined(held.gil, self.innermost);
+        if !self.wanted.wants(state) {
+            return;
+        }
         let thread = self.thread(&held.who);
-        let state = held.state.refined(self.has_called);
         self.outlet.send(Event::Sample(Sample { at: held.at, thread, state, gil: held.gil, stack }), tally);
     }
 
@@ -186,10 +191,10 @@ impl Interner {
         }
         for index in (left..frames.len()).rev() {
             if let Resolved::Code(entry) = self.resolved[index]
-                && let Some((id, has_called)) = view.codes.frame(entry, &frames[index], &view.objects)
+                && let Some((id, at)) = view.codes.frame(entry, &frames[index], &view.objects)
             {
                 ids.push(id);
-                self.has_called = Some(has_called);
+                self.innermost = Some(at);
             }
         }
         self.define(view.codes);

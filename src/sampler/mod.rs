@@ -257,7 +257,7 @@ impl Sampler {
         Sampler {
             binaries: target.binaries(),
             reader: Reader::new(interpreter),
-            interner: Interner::new(sender, interpreter.clone(), process(&target, interpreter)),
+            interner: Interner::new(sender, interpreter.clone(), process(&target, interpreter), settings.wanted),
             clock: Clock::new(settings.rate, settings.duration, stopped),
             tally: Tally::default(),
             told: Instant::now(),

@@ -54,7 +54,7 @@ fn take(target: &Target, interpreter: &Interpreter, wanted: Wanted, pause: Pause
         }
         let objects = interpreter.objects(target.memory());
         names.refresh(&objects, interpreter.runtime, reader.interpreters(), reader.threads());
-        let taken = spell_out(&mut reader, &names, target);
+        let taken = spell_out(&mut reader, &names, target, wanted);
         let flaws = |snapshot: &Snapshot| threads(snapshot).filter(|thread| thread.incomplete.is_some()).count();
         let found = flaws(&taken);
         if best.as_ref().is_none_or(|best| found < flaws(best)) {
@@ -87,13 +87,13 @@ fn threads(snapshot: &Snapshot) -> impl Iterator<Item = &ThreadSnapshot> {
     snapshot.interpreters.iter().flat_map(|interpreter| &interpreter.threads)
 }
 
-fn spell_out(reader: &mut Reader, names: &Names, target: &Target) -> Snapshot {
+fn spell_out(reader: &mut Reader, names: &Names, target: &Target, wanted: Wanted) -> Snapshot {
     let mut found: Vec<Interp> = reader.interpreters().to_vec();
     found.sort_by_key(|interpreter| interpreter.id);
     let interpreters = found.iter().map(|interpreter| InterpreterSnapshot {
         id: interpreter.id,
         gil: gil_holder(interpreter, reader.threads()),
-        threads: threads_of(interpreter, reader, names, target),
+        threads: threads_of(interpreter, reader, names, target, wanted),
     });
     Snapshot { interpreters: interpreters.collect() }
 }
@@ -110,14 +110,20 @@ fn gil_holder(interpreter: &Interp, threads: &[ThreadTrack]) -> GilHolder {
     }
 }
 
-fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: &Target) -> Vec<ThreadSnapshot> {
+fn threads_of(
+    interpreter: &Interp,
+    reader: &mut Reader,
+    names: &Names,
+    target: &Target,
+    wanted: Wanted,
+) -> Vec<ThreadSnapshot> {
     let (threads, _, codes, copies, offsets) = reader.parts();
     let objects = Objects { memory: target.memory(), offsets };
     let is_own = |thread: &&ThreadTrack| thread.interpreter == interpreter.addr && thread.walk.is_some();
     let own = threads.iter().filter(is_own).rev();
-    own.map(|thread| {
+    let spelt_out = own.map(|thread| {
         let mut frames = Vec::with_capacity(thread.stack.frames().len());
-        let mut has_called = None;
+        let mut innermost = None;
         let mut incomplete = match thread.walk {
             Some(Walk::Whole) => None,
             Some(Walk::Truncated) => Some(Incomplete::Truncated),
@@ -128,7 +134,7 @@ fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: 
             match codes.resolve(frame.code, &objects, copies) {
                 Resolved::Code(entry) => {
                     if let Some(place) = codes.place(entry, frame, &objects) {
-                        has_called.get_or_insert(place.is_call);
+                        innermost.get_or_insert(place.at);
                         let code = codes.code(entry);
                         let (function, file) = (code.function.clone(), code.file.clone());
                         frames.push(FrameSnapshot { function, file, line: place.line });
@@ -145,12 +151,12 @@ fn threads_of(interpreter: &Interp, reader: &mut Reader, names: &Names, target: 
             name: names.get(interpreter.addr, thread.identity.thread_id),
             os_thread_id: thread.tid,
             python_thread_id: thread.identity.thread_id,
-            state: thread.state.refined(has_called),
+            state: thread.state.refined(thread.gil, innermost),
             off_for: None,
             gil: thread.gil,
             frames,
             incomplete,
         }
-    })
-    .collect()
+    });
+    spelt_out.filter(|thread| wanted.wants(thread.state)).collect()
 }

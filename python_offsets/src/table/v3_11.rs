@@ -89,6 +89,7 @@ const RELEASE: Offsets = Offsets {
         bytecode: Bytecode::Inline(184),
         leaves: &[83, 75, 86],
         calls: &[22, 23, 24, 64, 65, 66, 67, 72, 73, 76, 77, 78, 79, 80, 81, 113, 121, 127, 141, 142, 143, 166, 171],
+        checks: &[38, 140, 150, 151, 173, 174, 175, 176],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },

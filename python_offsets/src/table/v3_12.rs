@@ -96,6 +96,7 @@ const RELEASE: Offsets = Offsets {
         bytecode: Bytecode::Inline(192),
         leaves: &[83, 121, 75, 150, 242, 243, 247],
         calls: &[23, 24, 28, 29, 34, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 56, 142, 171, 241, 244],
+        checks: &[140, 151, 240, 246],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },

@@ -88,7 +88,7 @@ impl Reader {
                 }
             };
             // It woke up only to ask for the GIL, or to find the world stopped.
-            if wanted == Wanted::Running && !thread.state.runs() && thread.state != ThreadState::Unknown {
+            if !wanted.wants(thread.state) {
                 thread.walk = None;
             }
         }
