@@ -40,9 +40,15 @@ fn clock(processor: usize) -> Option<f64> {
 
 /// When a thread was last on a processor, by that processor's clock, in milliseconds.
 fn last_ran(task: &str) -> Option<f64> {
-    let told = fs::read(format!("{task}/sched")).ok()?;
+    exec_start(&fs::read(format!("{task}/sched")).ok()?)
+}
+
+/// `se.exec_start` in a `sched` file. The kernel sets it to 0 where it moves a thread to another processor: until it runs
+/// there it is not known when it ran.
+fn exec_start(told: &[u8]) -> Option<f64> {
     let line = told.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"se.exec_start"))?;
-    std::str::from_utf8(line).ok()?.rsplit(' ').next()?.parse().ok()
+    let at = std::str::from_utf8(line).ok()?.rsplit(' ').next()?.parse().ok()?;
+    (at > 0.0).then_some(at)
 }
 
 /// The processor on which a thread ran last: the 39th field of `stat`.
@@ -50,4 +56,17 @@ fn last_processor(task: &str) -> Option<usize> {
     let told = fs::read(format!("{task}/stat")).ok()?;
     let name_end = told.iter().rposition(|&byte| byte == b')')?;
     std::str::from_utf8(&told[name_end + 1..]).ok()?.split_ascii_whitespace().nth(36)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_was_moved_and_has_not_run_there_does_not_tell_when_it_ran() {
+        let told = |at: &str| format!("python (41, #threads: 2)\n----\nse.exec_start  :  {at}\nse.vruntime  :  7.5\n");
+        assert_eq!(exec_start(told("58297482.240637").as_bytes()), Some(58_297_482.240_637));
+        assert_eq!(exec_start(told("0.000000").as_bytes()), None);
+        assert_eq!(exec_start(b"python (41, #threads: 2)\n"), None);
+    }
 }
