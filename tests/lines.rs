@@ -58,7 +58,7 @@ fn call(kind: &'static Kind) -> Result<(), Failed> {
 
 fn checks(kind: &'static Kind) -> Result<(), Failed> {
     let jumps = "('JUMP_ABSOLUTE', 'CONTINUE_LOOP') or name.startswith('POP_JUMP_IF_')";
-    let harmless = "{'YIELD_VALUE', 'LOAD_GLOBAL', 'LOAD_ATTR', 'STORE_ATTR', 'SETUP_LOOP', 'POP_BLOCK'}";
+    let harmless = "{'YIELD_VALUE', 'LOAD_GLOBAL', 'SETUP_LOOP', 'POP_BLOCK'}";
     let condition = match kind.minor {
         // Nearly all of them check; these do nothing that could let go of the GIL besides.
         ..=9 => format!("name in {jumps} or name in {harmless} or name.endswith('_OR_POP')"),

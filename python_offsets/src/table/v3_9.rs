@@ -66,7 +66,7 @@ const RELEASE: Offsets = Offsets {
         bytecode: Bytecode::Pointer(48),
         leaves: &[],
         calls: &[131, 141, 142, 161],
-        checks: &[86, 87, 95, 106, 111, 112, 113, 114, 115, 116],
+        checks: &[86, 87, 111, 112, 113, 114, 115, 116],
         tlbc: None,
     },
     object: Object { size: 16, ob_type: 8, ob_size: 16 },
