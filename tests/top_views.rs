@@ -860,6 +860,39 @@ fn an_hour_takes_no_more_memory_than_some_minutes() {
     let counted = live.totals().counts.values().map(|counts| counts.seen).sum::<u64>();
     assert_eq!(counted, 359_999, "every moment but the last, which is not whole, is still counted");
     assert!(live.tallied(Span::Window(Duration::from_secs(5))).looks() > 500);
+#[test]
+fn the_help_scrolls_where_it_does_not_fit() {
+    let made = shop();
+    let whole = text(&made.after(&keys("?"), COLOURED, SIZES[0]).0);
+    let key_of = |line: &str| line.trim().split("  ").next().unwrap_or_default().to_owned();
+    // Narrow and low: every row of both columns is seen as one goes down, and the next key ends it.
+    let mut seen = String::new();
+    let mut state = state();
+    state.take(&press(KeyCode::Char('?')));
+    for _ in 0..60 {
+        seen += &text(&made.draw(&mut state, COLOURED, (44, 12)));
+        state.take(&press(KeyCode::Down));
+    }
+    assert!(state.help && seen.contains(" 29-38 of 38: Up, Down; other keys end it"), "{seen}");
+    for line in whole.lines().skip(3).take(18).map(|line| line.trim_matches(['─', ' '])) {
+        assert!(seen.contains(&key_of(line)), "{line}");
+    }
+    for what in ["callers, callees, source;", "this; any key ends it", "save graph, stacks, recording"] {
+        assert!(seen.contains(what), "{what}");
+    }
+    let wheel = MouseEvent { kind: MouseEventKind::ScrollUp, column: 3, row: 7, modifiers: KeyModifiers::NONE };
+    state.take(&Input::Mouse(wheel));
+    assert!(text(&made.draw(&mut state, COLOURED, (44, 12))).contains(" 26-35 of 38"));
+    state.take(&press(KeyCode::Char('x')));
+    assert!(!state.help);
+    // It begins at its beginning, and where all of it fits any key ends it.
+    state.take(&press(KeyCode::Char('?')));
+    assert!(text(&made.draw(&mut state, COLOURED, (44, 12))).contains(" 1-10 of 38"));
+    assert_eq!(text(&made.draw(&mut state, COLOURED, SIZES[0])), whole);
+    state.take(&press(KeyCode::Down));
+    assert!(!state.help);
+}
+
 }
 
 #[test]
