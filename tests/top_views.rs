@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pysample::aggregate::LeftOut;
+use pysample::aggregate::{Filter, LeftOut, Rules, ThreadRule};
 use pysample::aggregate::live::{Level, Live, Mode, Of, Span, Subtree};
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, GilState, Process, ProcessId, Sample, StackId, Stopped,
@@ -511,6 +512,37 @@ fn a_function_opens_to_its_callers_callees_and_source() {
     assert_eq!(row(&buffer, "sell orders.py:3")[0], "100");
     assert_eq!(row(&buffer, "JSONEncoder.iterencode")[0], "60.0", "three of its five");
     let line = row(&buffer, "return json.dumps(lines)");
+#[test]
+fn whom_chosen_threads_wait_for_is_told_whoever_that_is() {
+    let mut live = Live::new(shorten);
+    let mut filter = Filter::new(Rules { threads: vec![ThreadRule::Numbered(4243)], ..Rules::default() });
+    let begin = [process(0, 4242), thread(0, 0, "MainThread"), thread(1, 0, "packer"), thread(2, 0, "reporter")];
+    for event in begin.into_iter().chain(definitions()).chain((0..900).flat_map(|index| moment(index, 0))) {
+        match event {
+            Event::Sample(sample) if !filter.pass(&event) => live.take_unwanted(sample),
+            _ => {
+                filter.pass(&event);
+                live.take(event);
+            }
+        }
+    }
+    live.take_left_out(filter.left_out);
+    live.finish();
+    let made = made(live);
+    // Of its five waits in ten moments three were caused by iterencode, two by receipt; nobody chosen waited for pack.
+    let (buffer, _) = made.after(&keys("4"), COLOURED, SIZES[0]);
+    assert_eq!(row(&buffer, "JSONEncoder.iterencode")[..4], ["60.0", "60.0", "30.0", "30.0"]);
+    assert_eq!(row(&buffer, "receipt orders")[..4], ["40.0", "100", "20.0", "50.0"]);
+    assert_eq!(row(&buffer, "pack orders")[..3], ["40.0", "40.0", "pack"]);
+    assert!(text(&buffer).contains("held 90.0 %") && text(&buffer).contains("0.50 chosen threads wait"));
+    // Of the others there is nothing else.
+    for view in ["", "m", "mm", "3"] {
+        let shown = text(&made.after(&keys(view), COLOURED, SIZES[1]).0);
+        assert!(!shown.contains("MainThread") && !shown.contains("receipt "), "{view}: {shown}");
+    }
+    assert!(made.live.snapshot(ProcessId(0)).unwrap().interpreters[0].threads.len() == 1);
+}
+
     assert_eq!((&*line[0], &*line[1]), ("20.0", "50.0"), "{shown}");
     assert_eq!(state.opened.len(), 1);
     assert!(shown.contains("zlib.compress"), "{shown}");
