@@ -4,15 +4,14 @@
 //! After an intended change, `PYSAMPLE_BLESS=1 cargo test --test top_views` writes the golden files anew; read the difference
 //! before it is committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pysample::aggregate::LeftOut;
-use pysample::aggregate::{Filter, LeftOut, Rules, ThreadRule};
 use pysample::aggregate::live::{Level, Live, Mode, Of, Span, Subtree};
+use pysample::aggregate::{Filter, LeftOut, Rules, ThreadRule};
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, GilState, Process, ProcessId, Sample, StackId, Stopped,
     Tally, Thread, ThreadId, ThreadState, Tid, short_file,
@@ -210,10 +209,15 @@ fn shop() -> Made {
         let moments = (second * 100..(second + 1) * 100).flat_map(|index| moment(index, 0));
         moments.for_each(|event| live.take(event));
         live.take(account(second + 1));
-        live.take_usage(Duration::from_secs(second.into()), Duration::from_millis(u64::from(second) * 930));
+        live.take_usage(Duration::from_secs(second.into()), Duration::from_millis(u64::from(second) * 930), none());
     }
     live.finish();
     made(live)
+}
+
+/// Nothing is known of single processes.
+fn none() -> BTreeMap<ProcessId, Duration> {
+    BTreeMap::new()
 }
 
 fn made(live: Live) -> Made {
@@ -237,6 +241,11 @@ fn family() -> Made {
         for of in [0, 1] {
             moment(index, of).into_iter().for_each(|event| live.take(event));
         }
+    }
+    for second in 0..4 {
+        let used = |milliseconds: u64| Duration::from_millis(milliseconds * second);
+        let each = [(ProcessId(0), used(900)), (ProcessId(1), used(250))].into();
+        live.take_usage(Duration::from_secs(second), used(1150), each);
     }
     live.finish();
     made(live)
@@ -504,15 +513,6 @@ fn waiting_is_laid_at_the_door_of_the_holder() {
 }
 
 #[test]
-fn a_function_opens_to_its_callers_callees_and_source() {
-    let (buffer, _) = shop().after(&keys("/^receipt\n\n"), COLOURED, SIZES[0]);
-    assert!(text(&buffer).contains("Nothing that the filter lets"), "a text is no regular expression");
-    let (buffer, state) = shop().after(&keys("~^receipt\n\n"), COLOURED, SIZES[0]);
-    let shown = text(&buffer);
-    assert_eq!(row(&buffer, "sell orders.py:3")[0], "100");
-    assert_eq!(row(&buffer, "JSONEncoder.iterencode")[0], "60.0", "three of its five");
-    let line = row(&buffer, "return json.dumps(lines)");
-#[test]
 fn whom_chosen_threads_wait_for_is_told_whoever_that_is() {
     let mut live = Live::new(shorten);
     let mut filter = Filter::new(Rules { threads: vec![ThreadRule::Numbered(4243)], ..Rules::default() });
@@ -543,6 +543,15 @@ fn whom_chosen_threads_wait_for_is_told_whoever_that_is() {
     assert!(made.live.snapshot(ProcessId(0)).unwrap().interpreters[0].threads.len() == 1);
 }
 
+#[test]
+fn a_function_opens_to_its_callers_callees_and_source() {
+    let (buffer, _) = shop().after(&keys("/^receipt\n\n"), COLOURED, SIZES[0]);
+    assert!(text(&buffer).contains("Nothing that the filter lets"), "a text is no regular expression");
+    let (buffer, state) = shop().after(&keys("~^receipt\n\n"), COLOURED, SIZES[0]);
+    let shown = text(&buffer);
+    assert_eq!(row(&buffer, "sell orders.py:3")[0], "100");
+    assert_eq!(row(&buffer, "JSONEncoder.iterencode")[0], "60.0", "three of its five");
+    let line = row(&buffer, "return json.dumps(lines)");
     assert_eq!((&*line[0], &*line[1]), ("20.0", "50.0"), "{shown}");
     assert_eq!(state.opened.len(), 1);
     assert!(shown.contains("zlib.compress"), "{shown}");
@@ -576,12 +585,11 @@ fn a_process_alone_is_all_there_is() {
     let (buffer, _) = made.after(&keys("p"), COLOURED, SIZES[0]);
     let shown = text(&buffer);
     assert!(shown.contains("pid 4242") && !shown.contains("2 processes"));
-    assert!(shown.contains(" 3 threads ") && shown.contains(" 0.8 wait") && shown.contains("CPU of all"), "{shown}");
-    assert!(shown.contains("up 1:02:03"), "it is the first: {shown}");
+    assert!(shown.contains(" 3 threads ") && shown.contains(" 0.8 wait") && shown.contains(" CPU  90.0 %"), "{shown}");
     let shown = text(&made.after(&keys("pp"), COLOURED, SIZES[0]).0);
-    assert!(shown.contains("pid 5000") && !shown.contains("up 1:02:03"), "{shown}");
-    let (buffer, _) = made.after(&keys("ppp"), COLOURED, SIZES[0]);
-    assert!(text(&buffer).contains("2 processes"), "{}", text(&buffer));
+    assert!(shown.contains("pid 5000") && shown.contains(" CPU  25.0 %"), "{shown}");
+    let shown = text(&made.after(&keys("ppp"), COLOURED, SIZES[0]).0);
+    assert!(shown.contains("2 processes") && shown.contains(" CPU 115.0 %"), "{shown}");
 }
 
 #[test]
@@ -740,18 +748,18 @@ fn a_thread_stays_chosen_where_there_is_but_one_process() {
 #[test]
 fn what_the_processes_use_is_drawn_when_it_was() {
     let mut live = shop().live;
-    assert_eq!(live.cpu_minute(), [Some(0.93); 8], "read at each second from 0 to 8, and it is 8.99 now");
+    assert_eq!(live.cpu_minute(None), [Some(0.93); 8], "read at each second from 0 to 8, and it is 8.99 now");
     moment(1200, 0).into_iter().for_each(|event| live.take(event));
     live.finish();
     // Now it is 12 s, and since 8 s nothing has been read.
-    assert_eq!(live.cpu_minute(), [[Some(0.93); 8].as_slice(), &[None; 4]].concat());
+    assert_eq!(live.cpu_minute(None), [[Some(0.93); 8].as_slice(), &[None; 4]].concat());
     // The reading that was late is of all the time since the one before.
-    live.take_usage(Duration::from_secs(12), Duration::from_millis(9440));
-    assert_eq!(live.cpu_minute(), [[Some(0.93); 8].as_slice(), &[Some(0.5); 4]].concat());
+    live.take_usage(Duration::from_secs(12), Duration::from_millis(9440), none());
+    assert_eq!(live.cpu_minute(None), [[Some(0.93); 8].as_slice(), &[Some(0.5); 4]].concat());
     live.reset();
-    assert_eq!((live.cpu_minute(), live.cpu()), (Vec::new(), None));
-    live.take_usage(Duration::from_secs(13), Duration::from_millis(10_440));
-    assert_eq!(live.cpu_minute(), [Some(1.0)]);
+    assert_eq!((live.cpu_minute(None), live.cpu()), (Vec::new(), None));
+    live.take_usage(Duration::from_secs(13), Duration::from_millis(10_440), none());
+    assert_eq!(live.cpu_minute(None), [Some(1.0)]);
 }
 
 #[test]
@@ -853,46 +861,6 @@ fn every_key_that_does_something_is_in_the_help() {
 }
 
 #[test]
-fn one_refresh_is_text_and_json_of_the_same() {
-    let made = shop();
-    let mut state = State::new(Mode::Cpu, 5);
-    state.of_all_time = true;
-    let report = Report::new(&made.scene(), &mut state);
-    let (mut as_text, mut as_json) = (Vec::new(), Vec::new());
-    report.write_text(&made.scene(), &mut as_text).unwrap();
-    report.write_json(&mut as_json).unwrap();
-    assert_golden("once", std::str::from_utf8(&as_text).unwrap());
-    assert_golden("json", std::str::from_utf8(&as_json).unwrap());
-}
-
-#[test]
-fn an_hour_takes_no_more_memory_than_some_minutes() {
-    let mut live = Live::new(shorten);
-    live.take(process(0, 4242));
-    definitions().into_iter().for_each(|event| live.take(event));
-    let mut most = [0; 60];
-    for index in 0..360_000 {
-        // A server that makes a thread for each request, ten a second.
-        let request = index / 10;
-        let at = STEP * index;
-        if index % 10 == 0 {
-            live.take(thread(request, 0, "request"));
-        }
-        live.take(gil(at, 0, GilHeld::By(ThreadId(request)), u64::from(index)));
-        live.take(sample(at, request, ThreadState::RunsPython, GilState::Held, Some(index % 9)));
-        if index % 100 == 0 {
-            live.take(account(index / 100 + 1));
-            live.take_usage(at, at);
-        }
-        let minute = index as usize / 6000;
-        most[minute] = most[minute].max(live.entries());
-    }
-    let (early, late) = (most[..15].iter().max().unwrap(), most[45..].iter().max().unwrap());
-    assert!(late * 100 <= early * 101, "{most:?}");
-    let counted = live.totals().counts.values().map(|counts| counts.seen).sum::<u64>();
-    assert_eq!(counted, 359_999, "every moment but the last, which is not whole, is still counted");
-    assert!(live.tallied(Span::Window(Duration::from_secs(5))).looks() > 500);
-#[test]
 fn the_help_scrolls_where_it_does_not_fit() {
     let made = shop();
     let whole = text(&made.after(&keys("?"), COLOURED, SIZES[0]).0);
@@ -925,6 +893,46 @@ fn the_help_scrolls_where_it_does_not_fit() {
     assert!(!state.help);
 }
 
+#[test]
+fn one_refresh_is_text_and_json_of_the_same() {
+    let made = shop();
+    let mut state = State::new(Mode::Cpu, 5);
+    state.of_all_time = true;
+    let report = Report::new(&made.scene(), &mut state);
+    let (mut as_text, mut as_json) = (Vec::new(), Vec::new());
+    report.write_text(&made.scene(), &mut as_text).unwrap();
+    report.write_json(&mut as_json).unwrap();
+    assert_golden("once", std::str::from_utf8(&as_text).unwrap());
+    assert_golden("json", std::str::from_utf8(&as_json).unwrap());
+}
+
+#[test]
+fn an_hour_takes_no_more_memory_than_some_minutes() {
+    let mut live = Live::new(shorten);
+    live.take(process(0, 4242));
+    definitions().into_iter().for_each(|event| live.take(event));
+    let mut most = [0; 60];
+    for index in 0..360_000 {
+        // A server that makes a thread for each request, ten a second.
+        let request = index / 10;
+        let at = STEP * index;
+        if index % 10 == 0 {
+            live.take(thread(request, 0, "request"));
+        }
+        live.take(gil(at, 0, GilHeld::By(ThreadId(request)), u64::from(index)));
+        live.take(sample(at, request, ThreadState::RunsPython, GilState::Held, Some(index % 9)));
+        if index % 100 == 0 {
+            live.take(account(index / 100 + 1));
+            live.take_usage(at, at, none());
+        }
+        let minute = index as usize / 6000;
+        most[minute] = most[minute].max(live.entries());
+    }
+    let (early, late) = (most[..15].iter().max().unwrap(), most[45..].iter().max().unwrap());
+    assert!(late * 100 <= early * 101, "{most:?}");
+    let counted = live.totals().counts.values().map(|counts| counts.seen).sum::<u64>();
+    assert_eq!(counted, 359_999, "every moment but the last, which is not whole, is still counted");
+    assert!(live.tallied(Span::Window(Duration::from_secs(5))).looks() > 500);
 }
 
 #[test]

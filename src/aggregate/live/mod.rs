@@ -62,13 +62,27 @@ pub struct Live {
     now: Duration,
     since: Duration,
     accounts: VecDeque<(Duration, Tally)>,
-    usages: VecDeque<(Duration, Duration)>,
+    usages: VecDeque<Usages>,
     remarks: Vec<Remark>,
     not_kept: u64,
     left_out: LeftOut,
 }
 
 use slices::Slices;
+
+/// What was used of processors by some moment.
+#[derive(Clone, Debug)]
+struct Usages {
+    at: Duration,
+    all: Duration,
+    each: BTreeMap<ProcessId, Duration>,
+}
+
+impl Usages {
+    fn of(&self, process: Option<ProcessId>) -> Option<Duration> {
+        process.map_or(Some(self.all), |process| self.each.get(&process).copied())
+    }
+}
 
 /// A thread that is watched.
 #[derive(Clone, Debug)]
@@ -101,6 +115,13 @@ pub struct Cost {
     pub stopped: f64,
     /// Our processor time, as a share of a core.
     pub own_cpu: f64,
+}
+
+/// The cores used between two moments.
+fn cores(before: &Usages, after: &Usages, of: Option<ProcessId>) -> Option<f64> {
+    let seconds = after.at.saturating_sub(before.at).as_secs_f64();
+    let used = after.of(of)?.saturating_sub(before.of(of)?).as_secs_f64();
+    (seconds > 0.0).then(|| used / seconds)
 }
 
 impl Live {
@@ -179,9 +200,10 @@ impl Live {
         self.left_out
     }
 
-    /// Takes what the processes have used of processors by now, since they began; to be called about once a second.
-    pub fn take_usage(&mut self, at: Duration, used: Duration) {
-        self.usages.push_back((at, used));
+    /// Takes what the processes have used of processors by now, all of them and each that is there, since they began; to be
+    /// called about once a second.
+    pub fn take_usage(&mut self, at: Duration, all: Duration, each: BTreeMap<ProcessId, Duration>) {
+        self.usages.push_back(Usages { at, all, each });
         while self.usages.len() > USAGES {
             self.usages.pop_front();
         }
@@ -422,33 +444,30 @@ impl Live {
         })
     }
 
-    /// The cores used in each second of the last minute, the newest last: up to now, or up to the last reading if that is not
-    /// long ago. `None` for seconds of which nothing is known.
-    pub fn cpu_minute(&self) -> Vec<Option<f64>> {
+    /// The cores used in each second of the last minute, by all processes or one, the newest last: up to now, or up to the last
+    /// reading if that is not long ago. `None` for seconds of which nothing is known.
+    pub fn cpu_minute(&self, of: Option<ProcessId>) -> Vec<Option<f64>> {
         /// A reading that is due is not late before.
         const LATE: Duration = Duration::from_secs(2);
         const SECOND: Duration = Duration::from_secs(1);
-        let (Some(&(first, _)), Some(&(last, _))) = (self.usages.front(), self.usages.back()) else {
-            return Vec::new();
-        };
+        let (Some(first), Some(last)) = (self.usages.front(), self.usages.back()) else { return Vec::new() };
+        let (first, last) = (first.at, last.at);
         let end = if self.now.saturating_sub(last) > LATE { self.now } else { last };
         let seconds = end.saturating_sub(first).as_secs_f64().round().min(60.0) as u32;
         let middles = (0..seconds).rev().map(|back| end.saturating_sub(SECOND * back + SECOND / 2));
-        middles.map(|middle| self.cores_at(middle)).collect()
+        middles.map(|middle| self.cores_at(middle, of)).collect()
     }
 
     /// The cores used between the readings around a moment.
-    fn cores_at(&self, at: Duration) -> Option<f64> {
+    fn cores_at(&self, at: Duration, of: Option<ProcessId>) -> Option<f64> {
         let mut pairs = self.usages.iter().zip(self.usages.iter().skip(1));
-        let ((from, before), (to, after)) = pairs.find(|((from, _), (to, _))| (*from..*to).contains(&at))?;
-        Some(after.saturating_sub(*before).as_secs_f64() / to.saturating_sub(*from).as_secs_f64())
+        let (before, after) = pairs.find(|(before, after)| (before.at..after.at).contains(&at))?;
+        cores(before, after, of)
     }
 
     /// The cores used in the last minute, all together.
     pub fn cpu(&self) -> Option<f64> {
-        let ((from, before), (to, after)) = (self.usages.front()?, self.usages.back()?);
-        let seconds = to.saturating_sub(*from).as_secs_f64();
-        (seconds > 0.0).then(|| after.saturating_sub(*before).as_secs_f64() / seconds)
+        cores(self.usages.front()?, self.usages.back()?, None)
     }
 
     /// What the recording has cost in the last so long.
@@ -501,7 +520,7 @@ impl Live {
             + self.totals.counts.len()
             + self.threads.len()
             + self.accounts.len()
-            + self.usages.len()
+            + self.usages.iter().map(|usages| usages.each.len() + 1).sum::<usize>()
             + self.search_path.len()
             + self.latest.values().map(|moment| moment.samples.len() + moment.gils.len()).sum::<usize>()
             + self.stacks

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pysample::aggregate::live::Live;
-use pysample::sample::ProcessId;
+use pysample::sample::{Process, ProcessId};
 use pysample::target::Target;
 use pysample::target::usage::Usage;
 
@@ -18,10 +18,8 @@ pub struct Surroundings {
     targets: HashMap<u32, Option<Target>>,
     /// Lines of files; `None` for those that cannot be read.
     pub files: HashMap<Arc<str>, Option<Vec<String>>>,
-    /// For how long the first process has run.
-    pub uptime: Option<Duration>,
-    /// The processor time of each process when it was last looked at, and what all have used since each was first.
-    known: HashMap<u32, Duration>,
+    /// What was known of each process when it was last looked at, and what all have used of processors since each was first.
+    known: HashMap<u32, Usage>,
     used: Duration,
 }
 
@@ -58,16 +56,26 @@ impl Surroundings {
         if pids.is_empty() {
             pids.extend(self.targets.keys());
         }
-        let usages: Vec<(u32, Usage)> = pids.iter().filter_map(|&pid| Some((pid, Usage::read(pid)?))).collect();
-        if let Some((_, first)) = usages.first() {
-            self.uptime = Some(first.uptime);
-            // What a process used before it was first seen is not of this time.
-            for (pid, Usage { cpu, .. }) in &usages {
-                let before = self.known.insert(*pid, *cpu).unwrap_or(*cpu);
-                self.used += cpu.saturating_sub(before);
-            }
-            live.take_usage(at, self.used);
+        let usages: HashMap<u32, Usage> = pids.iter().filter_map(|&pid| Some((pid, Usage::read(pid)?))).collect();
+        if usages.is_empty() {
+            return;
         }
+        // What a process used before it was first seen is not of this time.
+        for (pid, usage) in &usages {
+            let before = self.known.insert(*pid, *usage).map_or(usage.cpu, |before| before.cpu);
+            self.used += usage.cpu.saturating_sub(before);
+        }
+        let used_by = |(id, process): (&ProcessId, &Process)| Some((*id, usages.get(&process.pid)?.cpu));
+        let each = live.processes().iter().filter_map(used_by).collect();
+        live.take_usage(at, self.used, each);
+    }
+
+    /// For how long a process has run, or the first, when it was last looked at.
+    pub fn uptime(&self, live: &Live, of: Option<ProcessId>) -> Option<Duration> {
+        let processes = live.processes();
+        let first = || processes.values().next().map(|process| process.pid);
+        let pid = of.map_or_else(first, |of| pid_of(live, of))?;
+        self.known.get(&pid).map(|usage| usage.uptime)
     }
 }
 

@@ -43,9 +43,7 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
         }
         (None, _) => {}
     }
-    // That of the first, which is all that is known.
-    let is_first = state.of.process.is_none() || state.of.process == processes.keys().next().copied();
-    if let Some(uptime) = scene.uptime.filter(|_| is_first) {
+    if let Some(uptime) = scene.uptime {
         pen.write(&format!("{dot}up {}", clock(uptime)), look.dim());
     }
     let when = match state.span() {
@@ -59,11 +57,10 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
 fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let live = scene.live;
     let half = pen.left() / 2;
-    let cpu = live.cpu_minute();
+    let cpu = live.cpu_minute(state.of.process);
     let last = cpu.last().copied().flatten();
     let now = last.map_or("    ?".into(), |cores| format!("{:5.1}", cores * 100.0));
-    let is_one_of_many = state.of.process.is_some() && live.processes().len() > 1;
-    pen.skip(1).write(if is_one_of_many { "CPU of all " } else { "CPU " }, look.bold());
+    pen.skip(1).write("CPU ", look.bold());
     pen.write(&format!("{now} % "), look.heat(last.unwrap_or(0.0)));
     let most = cpu.iter().copied().flatten().fold(1.0, f64::max);
     let cells = half.saturating_sub(16);

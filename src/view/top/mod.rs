@@ -46,7 +46,7 @@ pub struct Scene<'a> {
     pub program: &'a str,
     /// Samples a second, as asked.
     pub rate: f64,
-    /// For how long the process has run.
+    /// For how long the process has run that is shown alone, or the first.
     pub uptime: Option<Duration>,
     /// That, and why, it is over.
     pub ended: Option<&'a str>,
