@@ -894,6 +894,28 @@ fn the_help_scrolls_where_it_does_not_fit() {
 }
 
 #[test]
+fn a_message_is_seen_whole_at_80_columns() {
+    let made = shop();
+    let message =
+        "taking fewer samples than asked, so as not to stop the program for more of its time than --max-pause allows";
+    let mut state = state();
+    for (notice, lines) in [(message, 2), (&message[..60], 1)] {
+        state.notice = Some(notice.into());
+        let shown = text(&made.draw(&mut state, COLOURED, SIZES[0]));
+        let last: Vec<&str> = shown.lines().skip(24 - lines).map(str::trim).collect();
+        assert_eq!(last.join(" "), notice, "{shown}");
+    }
+    assert!(text(&made.draw(&mut state, COLOURED, SIZES[0])).contains("own CPU"), "there is room for it again");
+}
+
+#[test]
+fn whose_a_thread_is_can_be_read_at_80_columns() {
+    let shown = text(&family().after(&keys("3"), COLOURED, SIZES[0]).0);
+    let rows: Vec<&str> = shown.lines().skip(6).take(6).collect();
+    assert!(rows.iter().all(|row| row.contains(", pid 4242)") || row.contains(", pid 5000)")), "{shown}");
+}
+
+#[test]
 fn one_refresh_is_text_and_json_of_the_same() {
     let made = shop();
     let mut state = State::new(Mode::Cpu, 5);

@@ -3,7 +3,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
-use super::pen::{Pen, ending, line, width};
+use super::pen::{Pen, ending, line, width, wrapped};
 use super::state::{Filter, FilterKind, State, Typing, View};
 use super::text::clock;
 use super::{Look, Scene};
@@ -11,7 +11,19 @@ use crate::sample::{Remark, Tally};
 
 /// Draws them.
 pub fn draw(frame: &mut Frame, scene: &Scene, state: &State, look: Look, area: Rect) {
-    cost(&mut Pen::new(frame.buffer_mut(), look, line(area, 0)), scene, state, look);
+    let notice = state.notice.as_ref().filter(|_| state.typing.is_none());
+    let notice = notice.map(|notice| wrapped(notice, area.width.saturating_sub(1), look)).unwrap_or_default();
+    // One that is long takes the place of what the looking costs, too.
+    if notice.len() < 2 {
+        cost(&mut Pen::new(frame.buffer_mut(), look, line(area, 0)), scene, state, look);
+    }
+    let first = if notice.len() < 2 { 1 } else { 0 };
+    for (index, text) in (first..2).zip(&notice) {
+        Pen::new(frame.buffer_mut(), look, line(area, index)).skip(1).write(text.trim_start(), look.bold());
+    }
+    if !notice.is_empty() {
+        return;
+    }
     let at = line(area, 1);
     if let Some(Typing { typed, .. }) = &state.typing {
         let x = typing(&mut Pen::new(frame.buffer_mut(), look, at), typed, look);
@@ -20,11 +32,7 @@ pub fn draw(frame: &mut Frame, scene: &Scene, state: &State, look: Look, area: R
         }
         return;
     }
-    let mut pen = Pen::new(frame.buffer_mut(), look, at);
-    match &state.notice {
-        Some(notice) => drop(pen.skip(1).write(notice, look.bold())),
-        None => keys(&mut pen, state, look),
-    }
+    keys(&mut Pen::new(frame.buffer_mut(), look, at), state, look);
 }
 
 fn cost(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
