@@ -593,6 +593,34 @@ fn a_process_alone_is_all_there_is() {
 }
 
 #[test]
+fn processes_that_have_ended_are_not_turned_to() {
+    let mut live = Live::new(shorten);
+    (0..3).for_each(|id| live.take(process(id, 5000 + id)));
+    definitions().into_iter().for_each(|event| live.take(event));
+    for (of, id) in (0..3).flat_map(|of| (0..3).map(move |id| (of, id))) {
+        live.take(thread(of * 10 + id, of, "worker"));
+    }
+    // The first was there for a second only, the second for four.
+    for index in 0..500 {
+        for of in [0, 1, 2].into_iter().filter(|of| index < [100, 400, 500][*of as usize]) {
+            moment(index, of).into_iter().for_each(|event| live.take(event));
+        }
+    }
+    live.finish();
+    let made = made(live);
+    let head = |typed: &str| text(&made.after(&keys(typed), COLOURED, SIZES[0]).0).lines().next().unwrap().to_owned();
+    for (typed, shown) in [("", "2 processes"), ("p", "pid 5001"), ("pp", "pid 5002"), ("ppp", "2 processes")] {
+        assert!(head(typed).contains(shown), "{typed}: {}", head(typed));
+    }
+    // One that ends while it is shown stays until another is asked for.
+    let mut state = state();
+    state.of.process = Some(ProcessId(0));
+    assert!(text(&made.draw(&mut state, COLOURED, SIZES[0])).contains("pid 5000"));
+    state.take(&press(KeyCode::Char('p')));
+    assert_eq!(state.of.process, None);
+}
+
+#[test]
 fn any_column_sorts_either_way() {
     let made = shop();
     for (steps, first) in [("", "pack"), (">", "sell"), (">>", "receipt"), (">>>>>>>", "JSONEncoder")] {

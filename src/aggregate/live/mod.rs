@@ -344,6 +344,15 @@ impl Live {
         &self.processes
     }
 
+    /// The processes that are there, as far as can be told: of those that have ended nothing is seen while others are.
+    pub fn present(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
+        let is_gone = |id: &ProcessId| {
+            let last = self.latest.get(id).and_then(Moment::at);
+            last.is_some_and(|at| self.now.saturating_sub(at) >= GONE_AFTER)
+        };
+        self.processes.iter().filter(move |(id, _)| !is_gone(id)).map(|(id, process)| (*id, process))
+    }
+
     /// A thread.
     pub fn thread(&self, id: ThreadId) -> Option<&Watched> {
         self.threads.get(&id)

@@ -52,7 +52,7 @@ impl Surroundings {
 
     /// Looks what the processes have used by now.
     pub fn look(&mut self, live: &mut Live, at: Duration) {
-        let mut pids: Vec<u32> = live.processes().values().map(|process| process.pid).collect();
+        let mut pids: Vec<u32> = live.present().map(|(_, process)| process.pid).collect();
         if pids.is_empty() {
             pids.extend(self.targets.keys());
         }
@@ -65,15 +65,14 @@ impl Surroundings {
             let before = self.known.insert(*pid, *usage).map_or(usage.cpu, |before| before.cpu);
             self.used += usage.cpu.saturating_sub(before);
         }
-        let used_by = |(id, process): (&ProcessId, &Process)| Some((*id, usages.get(&process.pid)?.cpu));
-        let each = live.processes().iter().filter_map(used_by).collect();
+        let used_by = |(id, process): (ProcessId, &Process)| Some((id, usages.get(&process.pid)?.cpu));
+        let each = live.present().filter_map(used_by).collect();
         live.take_usage(at, self.used, each);
     }
 
     /// For how long a process has run, or the first, when it was last looked at.
     pub fn uptime(&self, live: &Live, of: Option<ProcessId>) -> Option<Duration> {
-        let processes = live.processes();
-        let first = || processes.values().next().map(|process| process.pid);
+        let first = || live.present().next().map(|(_, process)| process.pid);
         let pid = of.map_or_else(first, |of| pid_of(live, of))?;
         self.known.get(&pid).map(|usage| usage.uptime)
     }

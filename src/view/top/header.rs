@@ -32,11 +32,11 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     }
     let dot = look.dot();
     pen.write(scene.program, look.bold());
-    let processes = scene.live.processes();
-    let shown = state.of.process.and_then(|id| processes.get(&id));
-    match (shown.or_else(|| processes.values().next()), processes.len()) {
+    let present: Vec<_> = scene.live.present().map(|(_, process)| process).collect();
+    let shown = state.of.process.and_then(|id| scene.live.processes().get(&id));
+    match (shown.or_else(|| present.first().copied()), present.len()) {
         (Some(first), 2..) if shown.is_none() => {
-            pen.write(&format!("{dot}{} processes{dot}Python {}", processes.len(), first.python), look.dim());
+            pen.write(&format!("{dot}{} processes{dot}Python {}", present.len(), first.python), look.dim());
         }
         (Some(process), _) => {
             pen.write(&format!("{dot}pid {}{dot}Python {}", process.pid, process.python), look.dim());

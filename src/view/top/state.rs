@@ -508,14 +508,13 @@ impl State {
     /// Only one process, the next; or all again.
     fn turn_process(&mut self) {
         let processes = &self.processes;
-        if processes.len() < 2 {
+        if processes.len() < 2 && self.of.process.is_none() {
             self.notice = Some("there is only one process".into());
             return;
         }
-        let at = self.of.process.and_then(|process| processes.iter().position(|&it| it == process));
         self.of.thread = None;
-        self.of.process = match at {
-            Some(at) => processes.get(at + 1).copied(),
+        self.of.process = match self.of.process {
+            Some(now) => processes.iter().copied().skip_while(|&it| it != now).nth(1),
             None => processes.first().copied(),
         };
     }
