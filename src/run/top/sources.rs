@@ -60,10 +60,8 @@ impl Surroundings {
         if usages.is_empty() {
             return;
         }
-        // What a process used before it was first seen is not of this time.
         for (pid, usage) in &usages {
-            let before = self.known.insert(*pid, *usage).map_or(usage.cpu, |before| before.cpu);
-            self.used += usage.cpu.saturating_sub(before);
+            self.used += used(self.known.insert(*pid, *usage), *usage, at);
         }
         let used_by = |(id, process): (ProcessId, &Process)| Some((id, usages.get(&process.pid)?.cpu));
         let each = live.present().filter_map(used_by).collect();
@@ -81,4 +79,28 @@ impl Surroundings {
 /// The id of a process of the recording.
 pub fn pid_of(live: &Live, id: ProcessId) -> Option<u32> {
     live.processes().get(&id).map(|process| process.pid)
+}
+
+/// What a process has used since it was last looked at, or first: so long after we began, before which is not of this time.
+fn used(before: Option<Usage>, now: Usage, at: Duration) -> Duration {
+    let before = match before {
+        Some(before) => before.cpu,
+        None if now.uptime < at => Duration::ZERO,
+        None => now.cpu,
+    };
+    now.cpu.saturating_sub(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_process_has_used_is_of_this_time_if_it_began_in_it() {
+        let usage = |cpu, uptime| Usage { cpu: Duration::from_millis(cpu), uptime: Duration::from_millis(uptime) };
+        let at = Duration::from_secs(5);
+        assert_eq!(used(None, usage(700, 900), at), Duration::from_millis(700));
+        assert_eq!(used(None, usage(700, 9000), at), Duration::ZERO);
+        assert_eq!(used(Some(usage(700, 900)), usage(1500, 1900), at), Duration::from_millis(800));
+    }
 }
