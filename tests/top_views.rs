@@ -600,9 +600,9 @@ fn processes_that_have_ended_are_not_turned_to() {
     for (of, id) in (0..3).flat_map(|of| (0..3).map(move |id| (of, id))) {
         live.take(thread(of * 10 + id, of, "worker"));
     }
-    // The first was there for a second only, the second for four.
+    // The first was there for a second only, the second almost to the end.
     for index in 0..500 {
-        for of in [0, 1, 2].into_iter().filter(|of| index < [100, 400, 500][*of as usize]) {
+        for of in [0, 1, 2].into_iter().filter(|of| index < [100, 450, 500][*of as usize]) {
             moment(index, of).into_iter().for_each(|event| live.take(event));
         }
     }
@@ -615,7 +615,8 @@ fn processes_that_have_ended_are_not_turned_to() {
     // One that ends while it is shown stays until another is asked for.
     let mut state = state();
     state.of.process = Some(ProcessId(0));
-    assert!(text(&made.draw(&mut state, COLOURED, SIZES[0])).contains("pid 5000"));
+    assert!(text(&made.draw(&mut state, COLOURED, SIZES[0])).contains("pid 5000, which has ended"));
+    assert!(!head("p").contains("ended"));
     state.take(&press(KeyCode::Char('p')));
     assert_eq!(state.of.process, None);
 }

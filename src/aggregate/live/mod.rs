@@ -34,6 +34,9 @@ const MOST_TOTALS: usize = 1 << 18;
 const MOST_PROCESSES: usize = 1024;
 /// A process of which nothing was seen for so long has ended, if there are others.
 const GONE_AFTER: Duration = Duration::from_secs(3);
+/// So soon if it would have been seen so often meanwhile.
+const GONE_SOON: Duration = Duration::from_secs(1);
+const GONE_PERIODS: u32 = 20;
 /// Entries of `sys.path` that are kept.
 const MOST_PATHS: usize = 1000;
 /// Stands for threads that have ended, in the totals.
@@ -346,11 +349,16 @@ impl Live {
 
     /// The processes that are there, as far as can be told: of those that have ended nothing is seen while others are.
     pub fn present(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
-        let is_gone = |id: &ProcessId| {
+        let gone_after = self.gone_after();
+        let is_gone = move |id: &ProcessId| {
             let last = self.latest.get(id).and_then(Moment::at);
-            last.is_some_and(|at| self.now.saturating_sub(at) >= GONE_AFTER)
+            last.is_some_and(|at| self.now.saturating_sub(at) >= gone_after)
         };
         self.processes.iter().filter(move |(id, _)| !is_gone(id)).map(|(id, process)| (*id, process))
+    }
+
+    fn gone_after(&self) -> Duration {
+        (self.period() * GONE_PERIODS).clamp(GONE_SOON, GONE_AFTER)
     }
 
     /// A thread.
@@ -360,9 +368,10 @@ impl Live {
 
     /// The threads that were there at the last moment of their process, by process and id.
     pub fn there(&self) -> Vec<(ThreadId, &Watched)> {
+        let gone_after = self.gone_after();
         let is_there = |it: &Watched| {
             let latest = self.latest.get(&it.thread.process).and_then(Moment::at);
-            it.last.is_some_and(|last| Some(last.at) == latest && self.now.saturating_sub(last.at) < GONE_AFTER)
+            it.last.is_some_and(|last| Some(last.at) == latest && self.now.saturating_sub(last.at) < gone_after)
         };
         let mut there: Vec<_> = self.threads.iter().map(|(id, it)| (*id, it)).filter(|(_, it)| is_there(it)).collect();
         there.sort_by_key(|(id, it)| (it.thread.process, it.thread.interpreter, *id));

@@ -33,13 +33,15 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let dot = look.dot();
     pen.write(scene.program, look.bold());
     let present: Vec<_> = scene.live.present().map(|(_, process)| process).collect();
+    let has_ended = state.of.process.is_some_and(|id| scene.live.present().all(|(there, _)| there != id));
     let shown = state.of.process.and_then(|id| scene.live.processes().get(&id));
     match (shown.or_else(|| present.first().copied()), present.len()) {
         (Some(first), 2..) if shown.is_none() => {
             pen.write(&format!("{dot}{} processes{dot}Python {}", present.len(), first.python), look.dim());
         }
         (Some(process), _) => {
-            pen.write(&format!("{dot}pid {}{dot}Python {}", process.pid, process.python), look.dim());
+            let ended = if has_ended { ", which has ended" } else { "" };
+            pen.write(&format!("{dot}pid {}{ended}{dot}Python {}", process.pid, process.python), look.dim());
         }
         (None, _) => {}
     }
