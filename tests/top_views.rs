@@ -938,6 +938,15 @@ fn a_message_is_seen_whole_at_80_columns() {
 }
 
 #[test]
+fn errors_of_several_processes_are_told_by_reason_at_80_columns() {
+    let mut made = family();
+    let tally = Tally { asked: 900, taken: 891, torn: 3, ..Tally::default() };
+    made.live.take(Event::Progress(Duration::from_secs(9), tally));
+    let shown = text(&made.after(&[], COLOURED, SIZES[0]).0);
+    assert!(shown.contains("3 errors: 3 changed\n"), "{shown}");
+}
+
+#[test]
 fn whose_a_thread_is_can_be_read_at_80_columns() {
     let shown = text(&family().after(&keys("3"), COLOURED, SIZES[0]).0);
     let rows: Vec<&str> = shown.lines().skip(6).take(6).collect();

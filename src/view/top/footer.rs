@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Rect};
 use super::pen::{Pen, ending, line, width, wrapped};
 use super::state::{Filter, FilterKind, State, Typing, View};
 use super::text::clock;
-use super::{Look, Scene};
+use super::{Look, Scene, WIDE};
 use crate::sample::{Remark, Tally};
 
 /// Draws them.
@@ -41,11 +41,13 @@ fn cost(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let dot = look.dot();
     let rate = |rate: f64| if rate >= 99.95 { format!("{rate:.0}") } else { format!("{rate:.1}") };
     let each = of_each(scene);
+    // Where there is little room, errors tell more than that this is of each, too.
+    let stopped_each = if pen.left() >= WIDE { each } else { "" };
     let text = format!("{} Hz{each}, {} got", rate(scene.rate), rate(cost.rate));
     let is_slow = cost.rate < 0.9 * scene.rate * cost.processes;
     pen.skip(1).write(&text, if is_slow { look.warning() } else { look.dim() });
     pen.write(&format!("{dot}own CPU {:.1} %", cost.own_cpu * 100.0), look.dim());
-    pen.write(&format!("{dot}stopped {:.2} %{each}", cost.stopped * 100.0), look.dim());
+    pen.write(&format!("{dot}stopped {:.2} %{stopped_each}", cost.stopped * 100.0), look.dim());
     match losses(scene, &tally) {
         losses if losses.is_empty() => pen.write(&format!("{dot}0 errors"), look.dim()),
         losses => pen.write(&format!("{dot}{losses}"), look.warning()),
