@@ -4,14 +4,14 @@
 //! After an intended change, `PYSAMPLE_BLESS=1 cargo test --test top_views` writes the golden files anew; read the difference
 //! before it is committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pysample::aggregate::LeftOut;
 use pysample::aggregate::live::{Level, Live, Mode, Of, Span, Subtree};
+use pysample::aggregate::{Filter, LeftOut, Rules, ThreadRule};
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, GilState, Process, ProcessId, Sample, StackId, Stopped,
     Tally, Thread, ThreadId, ThreadState, Tid, short_file,
@@ -209,10 +209,15 @@ fn shop() -> Made {
         let moments = (second * 100..(second + 1) * 100).flat_map(|index| moment(index, 0));
         moments.for_each(|event| live.take(event));
         live.take(account(second + 1));
-        live.take_usage(Duration::from_secs(second.into()), Duration::from_millis(u64::from(second) * 930));
+        live.take_usage(Duration::from_secs(second.into()), Duration::from_millis(u64::from(second) * 930), none());
     }
     live.finish();
     made(live)
+}
+
+/// Nothing is known of single processes.
+fn none() -> BTreeMap<ProcessId, Duration> {
+    BTreeMap::new()
 }
 
 fn made(live: Live) -> Made {
@@ -236,6 +241,11 @@ fn family() -> Made {
         for of in [0, 1] {
             moment(index, of).into_iter().for_each(|event| live.take(event));
         }
+    }
+    for second in 0..4 {
+        let used = |milliseconds: u64| Duration::from_millis(milliseconds * second);
+        let each = [(ProcessId(0), used(900)), (ProcessId(1), used(250))].into();
+        live.take_usage(Duration::from_secs(second), used(1150), each);
     }
     live.finish();
     made(live)
@@ -503,6 +513,37 @@ fn waiting_is_laid_at_the_door_of_the_holder() {
 }
 
 #[test]
+fn whom_chosen_threads_wait_for_is_told_whoever_that_is() {
+    let mut live = Live::new(shorten);
+    let mut filter = Filter::new(Rules { threads: vec![ThreadRule::Numbered(4243)], ..Rules::default() });
+    let begin = [process(0, 4242), thread(0, 0, "MainThread"), thread(1, 0, "packer"), thread(2, 0, "reporter")];
+    for event in begin.into_iter().chain(definitions()).chain((0..900).flat_map(|index| moment(index, 0))) {
+        match event {
+            Event::Sample(sample) if !filter.pass(&event) => live.take_unwanted(sample),
+            _ => {
+                filter.pass(&event);
+                live.take(event);
+            }
+        }
+    }
+    live.take_left_out(filter.left_out);
+    live.finish();
+    let made = made(live);
+    // Of its five waits in ten moments three were caused by iterencode, two by receipt; nobody chosen waited for pack.
+    let (buffer, _) = made.after(&keys("4"), COLOURED, SIZES[0]);
+    assert_eq!(row(&buffer, "JSONEncoder.iterencode")[..4], ["60.0", "60.0", "30.0", "30.0"]);
+    assert_eq!(row(&buffer, "receipt orders")[..4], ["40.0", "100", "20.0", "50.0"]);
+    assert_eq!(row(&buffer, "pack orders")[..3], ["40.0", "40.0", "pack"]);
+    assert!(text(&buffer).contains("held 90.0 %") && text(&buffer).contains("0.50 chosen threads wait"));
+    // Of the others there is nothing else.
+    for view in ["", "m", "mm", "3"] {
+        let shown = text(&made.after(&keys(view), COLOURED, SIZES[1]).0);
+        assert!(!shown.contains("MainThread") && !shown.contains("receipt "), "{view}: {shown}");
+    }
+    assert!(made.live.snapshot(ProcessId(0)).unwrap().interpreters[0].threads.len() == 1);
+}
+
+#[test]
 fn a_function_opens_to_its_callers_callees_and_source() {
     let (buffer, _) = shop().after(&keys("/^receipt\n\n"), COLOURED, SIZES[0]);
     assert!(text(&buffer).contains("Nothing that the filter lets"), "a text is no regular expression");
@@ -544,12 +585,40 @@ fn a_process_alone_is_all_there_is() {
     let (buffer, _) = made.after(&keys("p"), COLOURED, SIZES[0]);
     let shown = text(&buffer);
     assert!(shown.contains("pid 4242") && !shown.contains("2 processes"));
-    assert!(shown.contains(" 3 threads ") && shown.contains(" 0.8 wait") && shown.contains("CPU of all"), "{shown}");
-    assert!(shown.contains("up 1:02:03"), "it is the first: {shown}");
+    assert!(shown.contains(" 3 threads ") && shown.contains(" 0.8 wait") && shown.contains(" CPU  90.0 %"), "{shown}");
     let shown = text(&made.after(&keys("pp"), COLOURED, SIZES[0]).0);
-    assert!(shown.contains("pid 5000") && !shown.contains("up 1:02:03"), "{shown}");
-    let (buffer, _) = made.after(&keys("ppp"), COLOURED, SIZES[0]);
-    assert!(text(&buffer).contains("2 processes"), "{}", text(&buffer));
+    assert!(shown.contains("pid 5000") && shown.contains(" CPU  25.0 %"), "{shown}");
+    let shown = text(&made.after(&keys("ppp"), COLOURED, SIZES[0]).0);
+    assert!(shown.contains("2 processes") && shown.contains(" CPU 115.0 %"), "{shown}");
+}
+
+#[test]
+fn processes_that_have_ended_are_not_turned_to() {
+    let mut live = Live::new(shorten);
+    (0..3).for_each(|id| live.take(process(id, 5000 + id)));
+    definitions().into_iter().for_each(|event| live.take(event));
+    for (of, id) in (0..3).flat_map(|of| (0..3).map(move |id| (of, id))) {
+        live.take(thread(of * 10 + id, of, "worker"));
+    }
+    // The first was there for a second only, the second almost to the end.
+    for index in 0..500 {
+        for of in [0, 1, 2].into_iter().filter(|of| index < [100, 450, 500][*of as usize]) {
+            moment(index, of).into_iter().for_each(|event| live.take(event));
+        }
+    }
+    live.finish();
+    let made = made(live);
+    let head = |typed: &str| text(&made.after(&keys(typed), COLOURED, SIZES[0]).0).lines().next().unwrap().to_owned();
+    for (typed, shown) in [("", "2 processes"), ("p", "pid 5001"), ("pp", "pid 5002"), ("ppp", "2 processes")] {
+        assert!(head(typed).contains(shown), "{typed}: {}", head(typed));
+    }
+    // One that ends while it is shown stays until another is asked for.
+    let mut state = state();
+    state.of.process = Some(ProcessId(0));
+    assert!(text(&made.draw(&mut state, COLOURED, SIZES[0])).contains("pid 5000, which has ended"));
+    assert!(!head("p").contains("ended"));
+    state.take(&press(KeyCode::Char('p')));
+    assert_eq!(state.of.process, None);
 }
 
 #[test]
@@ -708,18 +777,18 @@ fn a_thread_stays_chosen_where_there_is_but_one_process() {
 #[test]
 fn what_the_processes_use_is_drawn_when_it_was() {
     let mut live = shop().live;
-    assert_eq!(live.cpu_minute(), [Some(0.93); 8], "read at each second from 0 to 8, and it is 8.99 now");
+    assert_eq!(live.cpu_minute(None), [Some(0.93); 8], "read at each second from 0 to 8, and it is 8.99 now");
     moment(1200, 0).into_iter().for_each(|event| live.take(event));
     live.finish();
     // Now it is 12 s, and since 8 s nothing has been read.
-    assert_eq!(live.cpu_minute(), [[Some(0.93); 8].as_slice(), &[None; 4]].concat());
+    assert_eq!(live.cpu_minute(None), [[Some(0.93); 8].as_slice(), &[None; 4]].concat());
     // The reading that was late is of all the time since the one before.
-    live.take_usage(Duration::from_secs(12), Duration::from_millis(9440));
-    assert_eq!(live.cpu_minute(), [[Some(0.93); 8].as_slice(), &[Some(0.5); 4]].concat());
+    live.take_usage(Duration::from_secs(12), Duration::from_millis(9440), none());
+    assert_eq!(live.cpu_minute(None), [[Some(0.93); 8].as_slice(), &[Some(0.5); 4]].concat());
     live.reset();
-    assert_eq!((live.cpu_minute(), live.cpu()), (Vec::new(), None));
-    live.take_usage(Duration::from_secs(13), Duration::from_millis(10_440));
-    assert_eq!(live.cpu_minute(), [Some(1.0)]);
+    assert_eq!((live.cpu_minute(None), live.cpu()), (Vec::new(), None));
+    live.take_usage(Duration::from_secs(13), Duration::from_millis(10_440), none());
+    assert_eq!(live.cpu_minute(None), [Some(1.0)]);
 }
 
 #[test]
@@ -821,6 +890,70 @@ fn every_key_that_does_something_is_in_the_help() {
 }
 
 #[test]
+fn the_help_scrolls_where_it_does_not_fit() {
+    let made = shop();
+    let whole = text(&made.after(&keys("?"), COLOURED, SIZES[0]).0);
+    let key_of = |line: &str| line.trim().split("  ").next().unwrap_or_default().to_owned();
+    // Narrow and low: every row of both columns is seen as one goes down, and the next key ends it.
+    let mut seen = String::new();
+    let mut state = state();
+    state.take(&press(KeyCode::Char('?')));
+    for _ in 0..60 {
+        seen += &text(&made.draw(&mut state, COLOURED, (44, 12)));
+        state.take(&press(KeyCode::Down));
+    }
+    assert!(state.help && seen.contains(" 29-38 of 38: Up, Down; other keys end it"), "{seen}");
+    for line in whole.lines().skip(3).take(18).map(|line| line.trim_matches(['─', ' '])) {
+        assert!(seen.contains(&key_of(line)), "{line}");
+    }
+    for what in ["callers, callees, source;", "this; any key ends it", "save graph, stacks, recording"] {
+        assert!(seen.contains(what), "{what}");
+    }
+    let wheel = MouseEvent { kind: MouseEventKind::ScrollUp, column: 3, row: 7, modifiers: KeyModifiers::NONE };
+    state.take(&Input::Mouse(wheel));
+    assert!(text(&made.draw(&mut state, COLOURED, (44, 12))).contains(" 26-35 of 38"));
+    state.take(&press(KeyCode::Char('x')));
+    assert!(!state.help);
+    // It begins at its beginning, and where all of it fits any key ends it.
+    state.take(&press(KeyCode::Char('?')));
+    assert!(text(&made.draw(&mut state, COLOURED, (44, 12))).contains(" 1-10 of 38"));
+    assert_eq!(text(&made.draw(&mut state, COLOURED, SIZES[0])), whole);
+    state.take(&press(KeyCode::Down));
+    assert!(!state.help);
+}
+
+#[test]
+fn a_message_is_seen_whole_at_80_columns() {
+    let made = shop();
+    let message =
+        "taking fewer samples than asked, so as not to stop the program for more of its time than --max-pause allows";
+    let mut state = state();
+    for (notice, lines) in [(message, 2), (&message[..60], 1)] {
+        state.notice = Some(notice.into());
+        let shown = text(&made.draw(&mut state, COLOURED, SIZES[0]));
+        let last: Vec<&str> = shown.lines().skip(24 - lines).map(str::trim).collect();
+        assert_eq!(last.join(" "), notice, "{shown}");
+    }
+    assert!(text(&made.draw(&mut state, COLOURED, SIZES[0])).contains("own CPU"), "there is room for it again");
+}
+
+#[test]
+fn errors_of_several_processes_are_told_by_reason_at_80_columns() {
+    let mut made = family();
+    let tally = Tally { asked: 900, taken: 891, torn: 3, ..Tally::default() };
+    made.live.take(Event::Progress(Duration::from_secs(9), tally));
+    let shown = text(&made.after(&[], COLOURED, SIZES[0]).0);
+    assert!(shown.contains("3 errors: 3 changed\n"), "{shown}");
+}
+
+#[test]
+fn whose_a_thread_is_can_be_read_at_80_columns() {
+    let shown = text(&family().after(&keys("3"), COLOURED, SIZES[0]).0);
+    let rows: Vec<&str> = shown.lines().skip(6).take(6).collect();
+    assert!(rows.iter().all(|row| row.contains(", pid 4242)") || row.contains(", pid 5000)")), "{shown}");
+}
+
+#[test]
 fn one_refresh_is_text_and_json_of_the_same() {
     let made = shop();
     let mut state = State::new(Mode::Cpu, 5);
@@ -850,7 +983,7 @@ fn an_hour_takes_no_more_memory_than_some_minutes() {
         live.take(sample(at, request, ThreadState::RunsPython, GilState::Held, Some(index % 9)));
         if index % 100 == 0 {
             live.take(account(index / 100 + 1));
-            live.take_usage(at, at);
+            live.take_usage(at, at, none());
         }
         let minute = index as usize / 6000;
         most[minute] = most[minute].max(live.entries());

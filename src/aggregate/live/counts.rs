@@ -17,6 +17,8 @@ pub struct Counts {
     pub blocked: u64,
     /// Threads that waited for the GIL while it was held here, added up.
     pub blamed: u64,
+    /// Holding the GIL, of a thread that is not wanted; counted nowhere else.
+    pub held_unwanted: u64,
 }
 
 impl AddAssign for Counts {
@@ -27,6 +29,14 @@ impl AddAssign for Counts {
         self.wanted += other.wanted;
         self.blocked += other.blocked;
         self.blamed += other.blamed;
+        self.held_unwanted += other.held_unwanted;
+    }
+}
+
+impl Counts {
+    /// Holding the GIL, wanted or not: what blame is to be compared with.
+    pub fn held_by_any(&self) -> u64 {
+        self.held + self.held_unwanted
     }
 }
 

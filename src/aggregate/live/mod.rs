@@ -34,6 +34,9 @@ const MOST_TOTALS: usize = 1 << 18;
 const MOST_PROCESSES: usize = 1024;
 /// A process of which nothing was seen for so long has ended, if there are others.
 const GONE_AFTER: Duration = Duration::from_secs(3);
+/// So soon if it would have been seen so often meanwhile.
+const GONE_SOON: Duration = Duration::from_secs(1);
+const GONE_PERIODS: u32 = 20;
 /// Entries of `sys.path` that are kept.
 const MOST_PATHS: usize = 1000;
 /// Stands for threads that have ended, in the totals.
@@ -62,13 +65,27 @@ pub struct Live {
     now: Duration,
     since: Duration,
     accounts: VecDeque<(Duration, Tally)>,
-    usages: VecDeque<(Duration, Duration)>,
+    usages: VecDeque<Usages>,
     remarks: Vec<Remark>,
     not_kept: u64,
     left_out: LeftOut,
 }
 
 use slices::Slices;
+
+/// What was used of processors by some moment.
+#[derive(Clone, Debug)]
+struct Usages {
+    at: Duration,
+    all: Duration,
+    each: BTreeMap<ProcessId, Duration>,
+}
+
+impl Usages {
+    fn of(&self, process: Option<ProcessId>) -> Option<Duration> {
+        process.map_or(Some(self.all), |process| self.each.get(&process).copied())
+    }
+}
 
 /// A thread that is watched.
 #[derive(Clone, Debug)]
@@ -101,6 +118,13 @@ pub struct Cost {
     pub stopped: f64,
     /// Our processor time, as a share of a core.
     pub own_cpu: f64,
+}
+
+/// The cores used between two moments.
+fn cores(before: &Usages, after: &Usages, of: Option<ProcessId>) -> Option<f64> {
+    let seconds = after.at.saturating_sub(before.at).as_secs_f64();
+    let used = after.of(of)?.saturating_sub(before.of(of)?).as_secs_f64();
+    (seconds > 0.0).then(|| used / seconds)
 }
 
 impl Live {
@@ -179,9 +203,10 @@ impl Live {
         self.left_out
     }
 
-    /// Takes what the processes have used of processors by now, since they began; to be called about once a second.
-    pub fn take_usage(&mut self, at: Duration, used: Duration) {
-        self.usages.push_back((at, used));
+    /// Takes what the processes have used of processors by now, all of them and each that is there, since they began; to be
+    /// called about once a second.
+    pub fn take_usage(&mut self, at: Duration, all: Duration, each: BTreeMap<ProcessId, Duration>) {
+        self.usages.push_back(Usages { at, all, each });
         while self.usages.len() > USAGES {
             self.usages.pop_front();
         }
@@ -322,6 +347,20 @@ impl Live {
         &self.processes
     }
 
+    /// The processes that are there, as far as can be told: of those that have ended nothing is seen while others are.
+    pub fn present(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
+        let gone_after = self.gone_after();
+        let is_gone = move |id: &ProcessId| {
+            let last = self.latest.get(id).and_then(Moment::at);
+            last.is_some_and(|at| self.now.saturating_sub(at) >= gone_after)
+        };
+        self.processes.iter().filter(move |(id, _)| !is_gone(id)).map(|(id, process)| (*id, process))
+    }
+
+    fn gone_after(&self) -> Duration {
+        (self.period() * GONE_PERIODS).clamp(GONE_SOON, GONE_AFTER)
+    }
+
     /// A thread.
     pub fn thread(&self, id: ThreadId) -> Option<&Watched> {
         self.threads.get(&id)
@@ -329,9 +368,10 @@ impl Live {
 
     /// The threads that were there at the last moment of their process, by process and id.
     pub fn there(&self) -> Vec<(ThreadId, &Watched)> {
+        let gone_after = self.gone_after();
         let is_there = |it: &Watched| {
             let latest = self.latest.get(&it.thread.process).and_then(Moment::at);
-            it.last.is_some_and(|last| Some(last.at) == latest && self.now.saturating_sub(last.at) < GONE_AFTER)
+            it.last.is_some_and(|last| Some(last.at) == latest && self.now.saturating_sub(last.at) < gone_after)
         };
         let mut there: Vec<_> = self.threads.iter().map(|(id, it)| (*id, it)).filter(|(_, it)| is_there(it)).collect();
         there.sort_by_key(|(id, it)| (it.thread.process, it.thread.interpreter, *id));
@@ -422,33 +462,30 @@ impl Live {
         })
     }
 
-    /// The cores used in each second of the last minute, the newest last: up to now, or up to the last reading if that is not
-    /// long ago. `None` for seconds of which nothing is known.
-    pub fn cpu_minute(&self) -> Vec<Option<f64>> {
+    /// The cores used in each second of the last minute, by all processes or one, the newest last: up to now, or up to the last
+    /// reading if that is not long ago. `None` for seconds of which nothing is known.
+    pub fn cpu_minute(&self, of: Option<ProcessId>) -> Vec<Option<f64>> {
         /// A reading that is due is not late before.
         const LATE: Duration = Duration::from_secs(2);
         const SECOND: Duration = Duration::from_secs(1);
-        let (Some(&(first, _)), Some(&(last, _))) = (self.usages.front(), self.usages.back()) else {
-            return Vec::new();
-        };
+        let (Some(first), Some(last)) = (self.usages.front(), self.usages.back()) else { return Vec::new() };
+        let (first, last) = (first.at, last.at);
         let end = if self.now.saturating_sub(last) > LATE { self.now } else { last };
         let seconds = end.saturating_sub(first).as_secs_f64().round().min(60.0) as u32;
         let middles = (0..seconds).rev().map(|back| end.saturating_sub(SECOND * back + SECOND / 2));
-        middles.map(|middle| self.cores_at(middle)).collect()
+        middles.map(|middle| self.cores_at(middle, of)).collect()
     }
 
     /// The cores used between the readings around a moment.
-    fn cores_at(&self, at: Duration) -> Option<f64> {
+    fn cores_at(&self, at: Duration, of: Option<ProcessId>) -> Option<f64> {
         let mut pairs = self.usages.iter().zip(self.usages.iter().skip(1));
-        let ((from, before), (to, after)) = pairs.find(|((from, _), (to, _))| (*from..*to).contains(&at))?;
-        Some(after.saturating_sub(*before).as_secs_f64() / to.saturating_sub(*from).as_secs_f64())
+        let (before, after) = pairs.find(|(before, after)| (before.at..after.at).contains(&at))?;
+        cores(before, after, of)
     }
 
     /// The cores used in the last minute, all together.
     pub fn cpu(&self) -> Option<f64> {
-        let ((from, before), (to, after)) = (self.usages.front()?, self.usages.back()?);
-        let seconds = to.saturating_sub(*from).as_secs_f64();
-        (seconds > 0.0).then(|| after.saturating_sub(*before).as_secs_f64() / seconds)
+        cores(self.usages.front()?, self.usages.back()?, None)
     }
 
     /// What the recording has cost in the last so long.
@@ -501,7 +538,7 @@ impl Live {
             + self.totals.counts.len()
             + self.threads.len()
             + self.accounts.len()
-            + self.usages.len()
+            + self.usages.iter().map(|usages| usages.each.len() + 1).sum::<usize>()
             + self.search_path.len()
             + self.latest.values().map(|moment| moment.samples.len() + moment.gils.len()).sum::<usize>()
             + self.stacks

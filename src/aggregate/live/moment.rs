@@ -16,11 +16,13 @@ pub struct Moment {
     pub gils: Vec<GilSample>,
     /// What each thread was doing.
     pub samples: Vec<Sample>,
+    /// Those of threads that are not wanted and hold a GIL: others wait for them.
+    unwanted: Vec<Sample>,
 }
 
 impl Default for Moment {
     fn default() -> Moment {
-        Moment { process: ProcessId(0), gils: Vec::new(), samples: Vec::new() }
+        Moment { process: ProcessId(0), gils: Vec::new(), samples: Vec::new(), unwanted: Vec::new() }
     }
 }
 
@@ -43,33 +45,56 @@ impl Moment {
         })
     }
 
+    fn is_holder(&self, thread: ThreadId) -> bool {
+        self.gils.iter().any(|gil| gil.holder == GilHeld::By(thread))
+    }
+
     /// What a sample counts as. Waiting is laid at the door of whoever holds.
-    fn counts(&self, sample: &Sample, blame: &[(ThreadId, u64)]) -> Counts {
-        let is_holder = self.gils.iter().any(|gil| gil.holder == GilHeld::By(sample.thread));
+    fn counts(&self, sample: &Sample, blame: &Blame) -> Counts {
+        let is_holder = self.is_holder(sample.thread);
         Counts {
             seen: 1,
             ran: u64::from(sample.state.runs()),
             held: u64::from(is_holder || (self.gils.is_empty() && sample.gil == GilState::Held)),
             wanted: u64::from(sample.state == ThreadState::WaitsForGil),
             blocked: u64::from(sample.state.is_blocked()),
-            blamed: blame.iter().find(|(holder, _)| *holder == sample.thread).map_or(0, |(_, waiters)| *waiters),
+            blamed: blame.of(sample.thread),
+            held_unwanted: 0,
         }
     }
 }
 
+/// How many threads waited for whoever held a GIL.
+#[derive(Default)]
+struct Blame(Vec<(ThreadId, u64)>);
+
+impl Blame {
+    fn of(&self, thread: ThreadId) -> u64 {
+        self.0.iter().find(|(holder, _)| *holder == thread).map_or(0, |(_, waiters)| *waiters)
+    }
+}
+
 impl Live {
+    /// Takes the sample of a thread that is not wanted. It is seen in nothing but in what others wait for, if it holds a GIL.
+    pub fn take_unwanted(&mut self, sample: Sample) {
+        let moment = (self.moment.at(), self.moment.process);
+        if self.moment.is_holder(sample.thread) && moment == (Some(sample.at), self.process_of(sample.thread)) {
+            self.moment.unwanted.push(sample);
+        }
+    }
+
     /// Counts a moment that is whole.
     pub(super) fn end_moment(&mut self) {
         let moment = std::mem::take(&mut self.moment);
         let Some(at) = moment.at() else { return };
         let process = moment.process;
-        let mut blame = Vec::new();
+        let mut blame = Blame::default();
         let mut seen = Tallied::default();
         *seen.moments.entry(process).or_default() += 1;
         for gil in moment.gils.iter().filter(|gil| gil.interpreter == gil.owner) {
             let waiters = moment.waiters(gil, self).count() as u64;
             if let GilHeld::By(holder) = gil.holder {
-                blame.push((holder, waiters));
+                blame.0.push((holder, waiters));
             }
             let counts = seen.gil(gil.process, gil.owner);
             counts.moments += 1;
@@ -82,11 +107,16 @@ impl Live {
             counts.switches = gil.switches.map(|switches| ((at, switches), (at, switches)));
         }
         let kept = self.stacks;
+        let kept = |sample: &Sample| sample.stack.filter(|stack| stack.index() < kept);
         for sample in &moment.samples {
-            let stack = sample.stack.filter(|stack| stack.index() < kept);
+            let stack = kept(sample);
             self.not_kept += u64::from(stack != sample.stack);
             seen.add(sample.thread, stack, moment.counts(sample, &blame), usize::MAX);
             self.see(sample);
+        }
+        for sample in &moment.unwanted {
+            let counts = Counts { blamed: blame.of(sample.thread), held_unwanted: 1, ..Counts::default() };
+            seen.add(sample.thread, kept(sample), counts, usize::MAX);
         }
         let slice = self.slices.at(at);
         for (key, counts) in &seen.counts {

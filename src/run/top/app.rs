@@ -206,7 +206,7 @@ impl App<'_> {
                 live,
                 program: &subject.program,
                 rate: plan.sampling.rate,
-                uptime: around.uptime,
+                uptime: around.uptime(live, state.of.process),
                 ended,
                 sources: &around.files,
                 dump,

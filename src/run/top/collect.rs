@@ -160,6 +160,7 @@ fn take_waiting(events: &Receiver<Event>, filter: &mut Filter, into: (&Collected
                 into.1.take(&event);
                 live.take(event);
             }
+            Ok(Event::Sample(unwanted)) => live.take_unwanted(unwanted),
             Ok(_) => {}
             Err(error) => {
                 end = (error == TryRecvError::Disconnected, taken);

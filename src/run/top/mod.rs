@@ -208,7 +208,7 @@ fn refresh(
         live: &live,
         program: &subject.program,
         rate: plan.sampling.rate,
-        uptime: around.uptime,
+        uptime: around.uptime(&live, None),
         ended: why,
         sources: &around.files,
         dump: &[],

@@ -64,10 +64,12 @@ impl Profile {
     }
 }
 
-/// The last moment of every process, or of the one that is wanted.
+/// The last moment of every process that is there, or of the one that is wanted.
 pub fn moments(live: &Live, of: Option<ProcessId>) -> Vec<(Process, Snapshot)> {
-    let wanted = live.processes().iter().filter(|(id, _)| of.is_none_or(|of| of == **id));
-    wanted.filter_map(|(id, process)| Some((process.clone(), live.snapshot(*id)?))).collect()
+    let one = of.and_then(|of| Some((of, live.processes().get(&of)?)));
+    let all = live.present().filter(|_| of.is_none());
+    let wanted = one.into_iter().chain(all);
+    wanted.filter_map(|(id, process)| Some((process.clone(), live.snapshot(id)?))).collect()
 }
 
 /// Moments as `dump` shows them, but for the names of files, which are what `short` says. Source files are read for it.
@@ -105,5 +107,32 @@ fn dumped(process: &Process, subject: &Described) -> Dumped {
             let pid_inside = Some(process.own_pid).filter(|own| *own != process.pid);
             Dumped { pid: process.pid, pid_inside, command: process.command.clone(), python }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use pysample::sample::{Event, GilState, Sample, Thread, ThreadId, ThreadState};
+
+    #[test]
+    fn who_has_ended_is_not_dumped_unless_asked_for() {
+        let mut live = Live::new(|file, _| file.into());
+        for (id, seconds) in [(0, 1), (1, 9)] {
+            let command = vec!["worker".into()];
+            let process = Process { pid: 70 + id, own_pid: 7, parent: None, command, python: "3.13.0".into() };
+            live.take(Event::Process(ProcessId(id), process));
+            let (process, thread) = (ProcessId(id), ThreadId(id));
+            let known = Thread { process, interpreter: 0, os_thread_id: None, python_thread_id: 1, name: None };
+            live.take(Event::Thread(thread, known));
+            let (at, state, gil) = (Duration::from_secs(seconds), ThreadState::RunsPython, GilState::Unknown);
+            live.take(Event::Sample(Sample { at, thread, state, gil, stack: None }));
+        }
+        live.finish();
+        let pids = |of| moments(&live, of).iter().map(|(process, _)| process.pid).collect::<Vec<_>>();
+        assert_eq!(pids(None), [71]);
+        assert_eq!(pids(Some(ProcessId(0))), [70]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pysample::aggregate::live::Live;
-use pysample::sample::ProcessId;
+use pysample::sample::{Process, ProcessId};
 use pysample::target::Target;
 use pysample::target::usage::Usage;
 
@@ -18,10 +18,8 @@ pub struct Surroundings {
     targets: HashMap<u32, Option<Target>>,
     /// Lines of files; `None` for those that cannot be read.
     pub files: HashMap<Arc<str>, Option<Vec<String>>>,
-    /// For how long the first process has run.
-    pub uptime: Option<Duration>,
-    /// The processor time of each process when it was last looked at, and what all have used since each was first.
-    known: HashMap<u32, Duration>,
+    /// What was known of each process when it was last looked at, and what all have used of processors since each was first.
+    known: HashMap<u32, Usage>,
     used: Duration,
 }
 
@@ -54,24 +52,55 @@ impl Surroundings {
 
     /// Looks what the processes have used by now.
     pub fn look(&mut self, live: &mut Live, at: Duration) {
-        let mut pids: Vec<u32> = live.processes().values().map(|process| process.pid).collect();
+        let mut pids: Vec<u32> = live.present().map(|(_, process)| process.pid).collect();
         if pids.is_empty() {
             pids.extend(self.targets.keys());
         }
-        let usages: Vec<(u32, Usage)> = pids.iter().filter_map(|&pid| Some((pid, Usage::read(pid)?))).collect();
-        if let Some((_, first)) = usages.first() {
-            self.uptime = Some(first.uptime);
-            // What a process used before it was first seen is not of this time.
-            for (pid, Usage { cpu, .. }) in &usages {
-                let before = self.known.insert(*pid, *cpu).unwrap_or(*cpu);
-                self.used += cpu.saturating_sub(before);
-            }
-            live.take_usage(at, self.used);
+        let usages: HashMap<u32, Usage> = pids.iter().filter_map(|&pid| Some((pid, Usage::read(pid)?))).collect();
+        if usages.is_empty() {
+            return;
         }
+        for (pid, usage) in &usages {
+            self.used += used(self.known.insert(*pid, *usage), *usage, at);
+        }
+        let used_by = |(id, process): (ProcessId, &Process)| Some((id, usages.get(&process.pid)?.cpu));
+        let each = live.present().filter_map(used_by).collect();
+        live.take_usage(at, self.used, each);
+    }
+
+    /// For how long a process has run, or the first, when it was last looked at.
+    pub fn uptime(&self, live: &Live, of: Option<ProcessId>) -> Option<Duration> {
+        let first = || live.present().next().map(|(_, process)| process.pid);
+        let pid = of.map_or_else(first, |of| pid_of(live, of))?;
+        self.known.get(&pid).map(|usage| usage.uptime)
     }
 }
 
 /// The id of a process of the recording.
 pub fn pid_of(live: &Live, id: ProcessId) -> Option<u32> {
     live.processes().get(&id).map(|process| process.pid)
+}
+
+/// What a process has used since it was last looked at, or first: so long after we began, before which is not of this time.
+fn used(before: Option<Usage>, now: Usage, at: Duration) -> Duration {
+    let before = match before {
+        Some(before) => before.cpu,
+        None if now.uptime < at => Duration::ZERO,
+        None => now.cpu,
+    };
+    now.cpu.saturating_sub(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_process_has_used_is_of_this_time_if_it_began_in_it() {
+        let usage = |cpu, uptime| Usage { cpu: Duration::from_millis(cpu), uptime: Duration::from_millis(uptime) };
+        let at = Duration::from_secs(5);
+        assert_eq!(used(None, usage(700, 900), at), Duration::from_millis(700));
+        assert_eq!(used(None, usage(700, 9000), at), Duration::ZERO);
+        assert_eq!(used(Some(usage(700, 900)), usage(1500, 1900), at), Duration::from_millis(800));
+    }
 }

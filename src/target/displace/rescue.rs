@@ -1,8 +1,8 @@
 //! Unbinds threads of ours that wait too long on the processor that they are bound to.
 //!
 //! Where a thread with a real-time priority computes, whoever is less urgent and bound to its processor waits until it
-//! ends, inside the kernel, where no signal reaches him. One of our own threads looks after the others: who has been bound
-//! for longer than [`PATIENCE`] is unbound, and goes on elsewhere.
+//! ends, inside the kernel, where no signal reaches him. One of our own threads looks after the others: who is found to have
+//! been bound for longer than [`PATIENCE`] is unbound, and goes on elsewhere.
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,8 +15,11 @@ use crate::target::urgency::Urgency;
 
 /// For how long a thread may be bound.
 pub const PATIENCE: Duration = Duration::from_millis(20);
+/// How often it is looked where nobody is bound at the moment: somebody mostly is for far less than a millisecond, many times
+/// a second, and to look each time he might have been for too long costs more processor time than all else that is done here.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// So often in a row nobody is found bound until the thread that looks waits to be told.
-const IDLE_LOOKS: u32 = 50;
+const IDLE_LOOKS: u32 = 10;
 
 /// The calling thread, which may be bound to a processor until this is dropped.
 #[derive(Debug)]
@@ -111,7 +114,8 @@ fn look_after_all() {
         for entry in watched.bound.iter().filter(|entry| entry.since.elapsed() > PATIENCE) {
             let _ = sched_setaffinity(Some(entry.thread), &entry.usual);
         }
+        let pause = if watched.bound.is_empty() { BETWEEN_LOOKS } else { PATIENCE };
         drop(watched);
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(pause);
     }
 }

@@ -3,15 +3,27 @@
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 
-use super::pen::{Pen, ending, line, width};
+use super::pen::{Pen, ending, line, width, wrapped};
 use super::state::{Filter, FilterKind, State, Typing, View};
 use super::text::clock;
-use super::{Look, Scene};
+use super::{Look, Scene, WIDE};
 use crate::sample::{Remark, Tally};
 
 /// Draws them.
 pub fn draw(frame: &mut Frame, scene: &Scene, state: &State, look: Look, area: Rect) {
-    cost(&mut Pen::new(frame.buffer_mut(), look, line(area, 0)), scene, state, look);
+    let notice = state.notice.as_ref().filter(|_| state.typing.is_none());
+    let notice = notice.map(|notice| wrapped(notice, area.width.saturating_sub(1), look)).unwrap_or_default();
+    // One that is long takes the place of what the looking costs, too.
+    if notice.len() < 2 {
+        cost(&mut Pen::new(frame.buffer_mut(), look, line(area, 0)), scene, state, look);
+    }
+    let first = if notice.len() < 2 { 1 } else { 0 };
+    for (index, text) in (first..2).zip(&notice) {
+        Pen::new(frame.buffer_mut(), look, line(area, index)).skip(1).write(text.trim_start(), look.bold());
+    }
+    if !notice.is_empty() {
+        return;
+    }
     let at = line(area, 1);
     if let Some(Typing { typed, .. }) = &state.typing {
         let x = typing(&mut Pen::new(frame.buffer_mut(), look, at), typed, look);
@@ -20,11 +32,7 @@ pub fn draw(frame: &mut Frame, scene: &Scene, state: &State, look: Look, area: R
         }
         return;
     }
-    let mut pen = Pen::new(frame.buffer_mut(), look, at);
-    match &state.notice {
-        Some(notice) => drop(pen.skip(1).write(notice, look.bold())),
-        None => keys(&mut pen, state, look),
-    }
+    keys(&mut Pen::new(frame.buffer_mut(), look, at), state, look);
 }
 
 fn cost(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
@@ -33,11 +41,13 @@ fn cost(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let dot = look.dot();
     let rate = |rate: f64| if rate >= 99.95 { format!("{rate:.0}") } else { format!("{rate:.1}") };
     let each = of_each(scene);
+    // Where there is little room, errors tell more than that this is of each, too.
+    let stopped_each = if pen.left() >= WIDE { each } else { "" };
     let text = format!("{} Hz{each}, {} got", rate(scene.rate), rate(cost.rate));
     let is_slow = cost.rate < 0.9 * scene.rate * cost.processes;
     pen.skip(1).write(&text, if is_slow { look.warning() } else { look.dim() });
     pen.write(&format!("{dot}own CPU {:.1} %", cost.own_cpu * 100.0), look.dim());
-    pen.write(&format!("{dot}stopped {:.2} %{each}", cost.stopped * 100.0), look.dim());
+    pen.write(&format!("{dot}stopped {:.2} %{stopped_each}", cost.stopped * 100.0), look.dim());
     match losses(scene, &tally) {
         losses if losses.is_empty() => pen.write(&format!("{dot}0 errors"), look.dim()),
         losses => pen.write(&format!("{dot}{losses}"), look.warning()),

@@ -102,8 +102,9 @@ fn draw_blame(
     let subtree = Subtree::new(live.tree(), &live.stacks(tallied, state.of));
     let mut rows = subtree.rows(live.keys(), level);
     // What is waited for, and how busy it is meanwhile.
-    let of = |counts: &Counts| if has_gil { (counts.blamed, counts.held) } else { (counts.blocked, counts.ran) };
-    rows.retain(|row| if has_gil { row.total.blamed + row.total.held > 0 } else { row.total.blocked > 0 });
+    let of =
+        |counts: &Counts| if has_gil { (counts.blamed, counts.held_by_any()) } else { (counts.blocked, counts.ran) };
+    rows.retain(|row| if has_gil { row.total.blamed + row.total.held_by_any() > 0 } else { row.total.blocked > 0 });
     if state.filter.is_set() {
         rows.retain(|row| {
             let (function, place) = name(scene, level, row.key);

@@ -32,20 +32,20 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     }
     let dot = look.dot();
     pen.write(scene.program, look.bold());
-    let processes = scene.live.processes();
-    let shown = state.of.process.and_then(|id| processes.get(&id));
-    match (shown.or_else(|| processes.values().next()), processes.len()) {
+    let present: Vec<_> = scene.live.present().map(|(_, process)| process).collect();
+    let has_ended = state.of.process.is_some_and(|id| scene.live.present().all(|(there, _)| there != id));
+    let shown = state.of.process.and_then(|id| scene.live.processes().get(&id));
+    match (shown.or_else(|| present.first().copied()), present.len()) {
         (Some(first), 2..) if shown.is_none() => {
-            pen.write(&format!("{dot}{} processes{dot}Python {}", processes.len(), first.python), look.dim());
+            pen.write(&format!("{dot}{} processes{dot}Python {}", present.len(), first.python), look.dim());
         }
         (Some(process), _) => {
-            pen.write(&format!("{dot}pid {}{dot}Python {}", process.pid, process.python), look.dim());
+            let ended = if has_ended { ", which has ended" } else { "" };
+            pen.write(&format!("{dot}pid {}{ended}{dot}Python {}", process.pid, process.python), look.dim());
         }
         (None, _) => {}
     }
-    // That of the first, which is all that is known.
-    let is_first = state.of.process.is_none() || state.of.process == processes.keys().next().copied();
-    if let Some(uptime) = scene.uptime.filter(|_| is_first) {
+    if let Some(uptime) = scene.uptime {
         pen.write(&format!("{dot}up {}", clock(uptime)), look.dim());
     }
     let when = match state.span() {
@@ -59,11 +59,10 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
 fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     let live = scene.live;
     let half = pen.left() / 2;
-    let cpu = live.cpu_minute();
+    let cpu = live.cpu_minute(state.of.process);
     let last = cpu.last().copied().flatten();
     let now = last.map_or("    ?".into(), |cores| format!("{:5.1}", cores * 100.0));
-    let is_one_of_many = state.of.process.is_some() && live.processes().len() > 1;
-    pen.skip(1).write(if is_one_of_many { "CPU of all " } else { "CPU " }, look.bold());
+    pen.skip(1).write("CPU ", look.bold());
     pen.write(&format!("{now} % "), look.heat(last.unwrap_or(0.0)));
     let most = cpu.iter().copied().flatten().fold(1.0, f64::max);
     let cells = half.saturating_sub(16);

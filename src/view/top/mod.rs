@@ -46,7 +46,7 @@ pub struct Scene<'a> {
     pub program: &'a str,
     /// Samples a second, as asked.
     pub rate: f64,
-    /// For how long the process has run.
+    /// For how long the process has run that is shown alone, or the first that is there.
     pub uptime: Option<Duration>,
     /// That, and why, it is over.
     pub ended: Option<&'a str>,
@@ -64,7 +64,7 @@ pub fn draw(frame: &mut Frame, scene: &Scene, state: &mut State, look: Look) {
     state.hits.clear();
     state.at = At::Nothing;
     state.wants_source = None;
-    state.processes = scene.live.processes().keys().copied().collect();
+    state.processes = scene.live.present().map(|(id, _)| id).collect();
     let [top, body, bottom] =
         Layout::vertical([Constraint::Length(5), Constraint::Fill(1), Constraint::Length(2)]).areas(area);
     header::draw(frame.buffer_mut(), scene, state, look, top);

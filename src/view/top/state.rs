@@ -233,6 +233,9 @@ pub struct State {
     pub opened: Vec<Opened>,
     /// Whether the help is shown.
     pub help: bool,
+    /// The first row of it that is shown, and the last that can be the first; 0 where all fit.
+    pub(super) help_top: usize,
+    pub(super) help_last: usize,
     /// Which samples count.
     pub mode: Mode,
     /// What frames are put together by.
@@ -353,6 +356,9 @@ impl State {
             return Action::None;
         }
         if self.help {
+            if self.help_last > 0 && self.scroll_help(key.code) {
+                return Action::None;
+            }
             self.help = false;
             return if key.code == KeyCode::Char('q') { Action::Quit } else { Action::None };
         }
@@ -365,7 +371,7 @@ impl State {
                 self.show(View::Moment);
                 return Action::Dump;
             }
-            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.help = true,
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => (self.help, self.help_top) = (true, 0),
             KeyCode::Char(digit @ '1'..='6') => return self.show(View::ALL[digit as usize - '1' as usize]),
             KeyCode::Tab => return self.turn(1),
             KeyCode::BackTab => return self.turn(View::ALL.len() - 1),
@@ -388,6 +394,20 @@ impl State {
         Action::None
     }
 
+    /// True if it is a key that scrolls.
+    fn scroll_help(&mut self, key: KeyCode) -> bool {
+        const PAGE: isize = 5;
+        let by = match key {
+            KeyCode::Down | KeyCode::Char('j') => 1,
+            KeyCode::Up | KeyCode::Char('k') => -1,
+            KeyCode::PageDown => PAGE,
+            KeyCode::PageUp => -PAGE,
+            _ => return false,
+        };
+        self.by(by);
+        true
+    }
+
     fn go(&mut self, key: KeyCode) {
         let page = self.cursor().fits.max(2) as isize - 1;
         match key {
@@ -407,6 +427,10 @@ impl State {
 
     /// Up or down by some rows.
     fn by(&mut self, rows: isize) {
+        if self.help {
+            self.help_top = self.help_top.saturating_add_signed(rows).min(self.help_last);
+            return;
+        }
         match (self.opened.is_empty(), self.view) {
             // These have no row where one is: they scroll.
             (true, View::Moment | View::Output) => {
@@ -484,14 +508,13 @@ impl State {
     /// Only one process, the next; or all again.
     fn turn_process(&mut self) {
         let processes = &self.processes;
-        if processes.len() < 2 {
+        if processes.len() < 2 && self.of.process.is_none() {
             self.notice = Some("there is only one process".into());
             return;
         }
-        let at = self.of.process.and_then(|process| processes.iter().position(|&it| it == process));
         self.of.thread = None;
-        self.of.process = match at {
-            Some(at) => processes.get(at + 1).copied(),
+        self.of.process = match self.of.process {
+            Some(now) => processes.iter().copied().skip_while(|&it| it != now).nth(1),
             None => processes.first().copied(),
         };
     }

@@ -163,18 +163,19 @@ pub fn why_no_row(state: &State, otherwise: impl Into<String>) -> String {
 pub fn why_nothing(scene: &Scene, mode: &str, other: &str) -> String {
     let live = scene.live;
     let LeftOut { threads, excluded } = live.left_out();
-    let counts = &live.totals().counts;
+    let counts = live.totals().counts.iter().filter(|(_, counts)| counts.seen > 0);
+    let stacks: Vec<_> = counts.map(|((_, stack), _)| stack).collect();
     let left_out = match (threads, excluded) {
         (0, 0) => String::new(),
         (threads, 0) => format!("{threads} stacks of other threads were left out"),
         (0, excluded) => format!("{excluded} stacks were left out for --exclude"),
         _ => format!("{threads} stacks of other threads were left out, {excluded} for --exclude"),
     };
-    match (live.totals().looks(), counts.len(), left_out.is_empty()) {
+    match (live.totals().looks(), stacks.len(), left_out.is_empty()) {
         (0, _, true) => "no sample was taken".into(),
         (_, 0, false) => format!("nothing is left: {left_out}"),
         (_, 0, true) => "no thread was seen".into(),
-        _ if counts.keys().all(|(_, stack)| stack.is_none()) => "no thread had Python frames".into(),
+        _ if stacks.iter().all(|stack| stack.is_none()) => "no thread had Python frames".into(),
         (.., true) => format!("nothing counts in {mode} mode; {other}"),
         (.., false) => format!("nothing counts in {mode} mode of what is left: {left_out}; {other}"),
     }

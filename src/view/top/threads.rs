@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use rustc_hash::FxHashMap;
 
-use super::pen::{Pen, below, line, list};
+use super::pen::{Pen, below, line, list, width};
 use super::state::{At, State, View};
 use super::sums::{share, why_no_row};
 use super::text::percent;
@@ -59,6 +59,8 @@ fn called(scene: &Scene, thread: &Thread) -> String {
 struct Rows<'a> {
     rows: Vec<(ThreadId, &'a Watched, Counts)>,
     looks: f64,
+    /// Cells that the longest name takes.
+    names: u16,
 }
 
 impl<'a> Rows<'a> {
@@ -75,7 +77,8 @@ impl<'a> Rows<'a> {
             .map(|(id, it)| (id, it, counts.get(&id).copied().unwrap_or_default()))
             .collect();
         rows.sort_by_key(|(id, _, of)| (std::cmp::Reverse((of.ran, of.held, of.wanted)), *id));
-        Rows { rows, looks: tallied.looks() as f64 }
+        let names = rows.iter().map(|(_, it, _)| width(&called(scene, &it.thread))).max().unwrap_or(0);
+        Rows { rows, looks: tallied.looks() as f64, names }
     }
 }
 
@@ -100,7 +103,7 @@ pub fn draw(buffer: &mut Buffer, scene: &Scene, state: &mut State, look: Look, a
     heading(&mut Pen::new(buffer, look, line(table, 0)), look);
     list(buffer, look, names, &cursor, &mut state.hits, |row, mut pen| {
         let (_, watched, counts) = &rows[row];
-        draw_row(&mut pen, scene, look, watched, counts, threads.looks);
+        draw_row(&mut pen, scene, look, (watched, counts), &threads);
     });
     let Some((id, watched, _)) = rows.get(cursor.row) else {
         Pen::new(buffer, look, line(names, 1)).skip(2).write(&why_no_row(state, "No thread was seen."), look.dim());
@@ -123,7 +126,7 @@ pub fn draw_below(buffer: &mut Buffer, scene: &Scene, state: &State, look: Look,
     let rows = below(area, 2);
     for (index, (_, watched, counts)) in threads.rows.iter().take(usize::from(rows.height)).enumerate() {
         let mut pen = Pen::new(buffer, look, line(rows, index as u16));
-        draw_row(&mut pen, scene, look, watched, counts, threads.looks);
+        draw_row(&mut pen, scene, look, (watched, counts), &threads);
     }
 }
 
@@ -132,13 +135,15 @@ fn heading(pen: &mut Pen, look: Look) {
     pen.skip(1).write("thread, and what it does", look.bold());
 }
 
-fn draw_row(pen: &mut Pen, scene: &Scene, look: Look, watched: &Watched, counts: &Counts, looks: f64) {
+fn draw_row(pen: &mut Pen, scene: &Scene, look: Look, (watched, counts): (&Watched, &Counts), all: &Rows) {
+    let looks = all.looks;
     let (runs, holds, wants) = (share(counts.ran, looks), share(counts.held, looks), share(counts.wanted, looks));
     let wants_style = if wants >= 0.2 { look.blocked() } else { look.dim() };
     pen.right_in(&percent(runs), 6, look.heat(runs)).right_in(&percent(holds), 7, look.heat(holds));
     pen.right_in(&percent(wants), 7, wants_style).skip(1);
-    let half = pen.left() * 2 / 5;
-    pen.left_in(&called(scene, &watched.thread), half, look.bold()).skip(1);
+    // What tells them apart comes last in their names.
+    let for_name = all.names.clamp(pen.left() * 2 / 5, pen.left() * 3 / 5);
+    pen.left_in(&called(scene, &watched.thread), for_name, look.bold()).skip(1);
     if let Some(last) = watched.last {
         let gil = if last.gil == GilState::Held { ", holds the GIL" } else { "" };
         pen.write(&doing(watched, scene), style(last.state, last.gil, look)).write(gil, look.busy());
