@@ -33,8 +33,8 @@ use merge::{Line, Merger, Out};
 const CHANNEL: usize = 1 << 10;
 /// How often births are looked for. One that lives 80 ms is seen, looked at and sampled in that time.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Where looking costs more than this share of the time, one in so many, or of the processor time that there is for all, it is
-/// done more seldom, but not much.
+/// Where a turn of the chief costs more than this share of the time, one in so many, or of the processor time that there is for
+/// all, turns are taken more seldom, but not much.
 const SHARE: u32 = 20;
 const SHARE_OF_ALL: f64 = 0.25;
 const LONGEST: Duration = Duration::from_millis(25);
@@ -147,10 +147,9 @@ impl Chief {
             MaxCpu::Around(all) | MaxCpu::AtMost(all) => SHARE.max((1.0 / (all * SHARE_OF_ALL)) as u32),
             MaxCpu::Any => SHARE,
         };
+        let mut used = clock::thread_cpu_time();
         let end = loop {
-            let begun = Instant::now();
             self.look_for_births();
-            let cost = begun.elapsed();
             self.ask();
             self.take_in();
             let is_much = self.listen();
@@ -160,6 +159,8 @@ impl Chief {
             if let Some(end) = self.is_over() {
                 break end;
             }
+            let now = clock::thread_cpu_time();
+            let cost = now - std::mem::replace(&mut used, now);
             let nap = if is_much { SHORT_NAP } else { cost.saturating_mul(share).clamp(LOOK_EVERY, LONGEST) };
             let nap = self.candidates.next(Instant::now()).map_or(nap, |due| nap.min(due));
             let left = self.settings.duration.map_or(nap, |end| end.saturating_sub(self.start.elapsed()));
