@@ -37,6 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// all, turns are taken more seldom, but not much.
 const SHARE: u32 = 20;
 const SHARE_OF_ALL: f64 = 0.25;
+/// For so long after a birth the second does not matter: more may follow, and not live long.
+const BIRTHS_FOLLOW: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_millis(25);
 /// The nap where so much is told that channels would fill.
 const SHORT_NAP: Duration = Duration::from_millis(1);
@@ -87,6 +89,8 @@ struct Chief {
     outlet: Outlet,
     start: Instant,
     told: Instant,
+    /// When somebody was born last.
+    bore: Instant,
     cpu_before: Duration,
     /// The account of those that have ended, and what was lost on the way out.
     tally: Tally,
@@ -129,6 +133,7 @@ impl Chief {
             outlet: Outlet::new(sender, []),
             start,
             told: start,
+            bore: start,
             cpu_before,
             tally: Tally::default(),
             stops: Stops::default(),
@@ -143,10 +148,6 @@ impl Chief {
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
         self.looker.wake_me();
-        let share = match self.settings.max_cpu {
-            MaxCpu::Around(all) | MaxCpu::AtMost(all) => SHARE.max((1.0 / (all * SHARE_OF_ALL)) as u32),
-            MaxCpu::Any => SHARE,
-        };
         let mut used = clock::thread_cpu_time();
         let end = loop {
             self.look_for_births();
@@ -161,7 +162,7 @@ impl Chief {
             }
             let now = clock::thread_cpu_time();
             let cost = now - std::mem::replace(&mut used, now);
-            let nap = if is_much { SHORT_NAP } else { cost.saturating_mul(share).clamp(LOOK_EVERY, LONGEST) };
+            let nap = if is_much { SHORT_NAP } else { cost.saturating_mul(self.share()).clamp(LOOK_EVERY, LONGEST) };
             let nap = self.candidates.next(Instant::now()).map_or(nap, |due| nap.min(due));
             let left = self.settings.duration.map_or(nap, |end| end.saturating_sub(self.start.elapsed()));
             thread::park_timeout(nap.min(left));
@@ -169,8 +170,21 @@ impl Chief {
         self.finish(end)
     }
 
+    /// A turn takes at most one in so many of the time.
+    fn share(&self) -> u32 {
+        match self.settings.max_cpu {
+            MaxCpu::Around(all) | MaxCpu::AtMost(all) if self.bore.elapsed() > BIRTHS_FOLLOW => {
+                SHARE.max((1.0 / (all * SHARE_OF_ALL)) as u32)
+            }
+            MaxCpu::Around(_) | MaxCpu::AtMost(_) | MaxCpu::Any => SHARE,
+        }
+    }
+
     fn look_for_births(&mut self) {
         let (found, now) = (self.family.look(), Instant::now());
+        if !found.born.is_empty() {
+            self.bore = now;
+        }
         found.gone.iter().for_each(|relative| self.candidates.remove(relative));
         found.born.iter().for_each(|relative| self.candidates.add(*relative, now, Age::New));
         // Whoever is sampled seldom would find out late.
