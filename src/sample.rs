@@ -414,6 +414,12 @@ impl Tally {
         }
     }
 
+    /// How many of the moments asked for one stands for that was not left out on purpose; 1 where none was.
+    pub fn moments_for_each(&self) -> f64 {
+        let kept = self.asked.saturating_sub(self.stretched).saturating_sub(self.spared);
+        if kept > 0 { self.asked as f64 / kept as f64 } else { 1.0 }
+    }
+
     /// Counts a thread that could not be read.
     pub fn unreadable(&mut self, reason: Unreadable) {
         match reason {

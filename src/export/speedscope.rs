@@ -52,7 +52,7 @@ pub fn write(recording: &dyn Replay, labels: &Labels, out: &mut dyn Write) -> io
     json.open_list("profiles")?;
     each_thread(recording, &tables, &mut |id, samples| {
         let name = tables.thread_name(tables.thread(id), labels, &header.program);
-        write_thread(&name, samples, &tables, &places, header.rate, &mut json)
+        write_thread(&name, samples, &tables, &places, 1.0 / tables.period().as_secs_f64(), &mut json)
     })?;
     json.close("]}")?;
     json.finish()

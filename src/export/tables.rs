@@ -70,6 +70,8 @@ impl Tables {
             Ok(())
         })?;
         tables.mend(lost);
+        // Where samples were left out on purpose, each of the others stands for some of those, too.
+        tables.period = tables.period.mul_f64(tables.tree.progress().1.moments_for_each());
         Ok(tables)
     }
 
@@ -104,7 +106,7 @@ impl Tables {
         }
     }
 
-    /// What a sample stands for: the time from one to the next.
+    /// What a sample stands for: the time from one to the next, in the mean.
     pub fn period(&self) -> Duration {
         self.period
     }
@@ -258,7 +260,7 @@ pub fn file(code: &Code) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use crate::export::recordings::{Recipe, header};
-    use crate::sample::{GilState, Literal, ThreadState};
+    use crate::sample::{GilState, Literal, Tally, ThreadState};
 
     #[test]
     fn what_was_never_defined_is_unknown_and_is_found_all_the_same() {
@@ -321,6 +323,20 @@ mod tests {
             let error = Tables::read(&recording, &mut |_| {}).err().unwrap();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{rate}");
         }
+    }
+
+    #[test]
+    fn where_samples_were_left_out_on_purpose_the_others_stand_for_their_time_too() {
+        let tally = Tally { asked: 100, taken: 22, late: 3, stretched: 35, spared: 40, ..Tally::default() };
+        let told = |tally| vec![Event::Progress(Duration::from_secs(1), tally)];
+        let period = |events| {
+            let recording = Literal { header: header(), events };
+            Tables::read(&recording, &mut |_| {}).unwrap().period()
+        };
+        assert_eq!(period(told(tally)), 4 * Duration::from_millis(10));
+        assert_eq!(period(told(Tally { asked: 25, stretched: 0, spared: 0, ..tally })), Duration::from_millis(10));
+        assert_eq!(period(told(Tally { asked: 75, taken: 0, late: 0, ..tally })), Duration::from_millis(10));
+        assert_eq!(period(vec![]), Duration::from_millis(10));
     }
 
     #[test]

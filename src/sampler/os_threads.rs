@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::census::Census;
 use crate::memory::Addr;
 use crate::sample::{ThreadState, Tid};
-use crate::target::{Activity, SchedStat, Target};
+use crate::target::{Activity, Place, SchedStat, Target};
 
 /// For how long a thread that ran is taken to run on without another look.
 const STILL_RUNS: Duration = Duration::from_micros(50);
@@ -29,6 +29,8 @@ pub struct OsThreads {
 
 struct OsThread {
     look: Look,
+    /// Where it ran at that look.
+    place: Option<Place>,
     /// Its account, taken before it was seen asleep.
     asleep_since: Option<SchedStat>,
     /// What it waits for, as long as this sleep lasts.
@@ -177,14 +179,15 @@ impl OsThreads {
 
     fn look_closely(&mut self, target: &Target, tid: Tid, before: Option<SchedStat>) -> Look {
         let at = Instant::now();
-        let may_rest = before.is_some() || target.activity(tid) != Activity::Running;
-        if !may_rest {
-            return self.note(
-                tid,
-                Look { activity: Activity::Running, rested: false, since: 0, again: false },
-                None,
-                at,
-            );
+        let running = || match target.activity_and_place(tid) {
+            (Activity::Running, place) => Some(place),
+            _ => None,
+        };
+        if let Some(place) = before.is_none().then(running).flatten() {
+            let running = Look { activity: Activity::Running, rested: false, since: 0, again: false };
+            self.note(tid, running, None, at);
+            self.by_tid.entry(tid).and_modify(|known| known.place = place);
+            return running;
         }
         let account = target.sched_stat(tid);
         if account.is_some() && account == before {
@@ -206,8 +209,14 @@ impl OsThreads {
         let before = self.by_tid.get(&tid);
         let waits = before.filter(|_| look.rested).and_then(|known| known.waits);
         let wanted_gil = before.and_then(|known| known.wanted_gil);
-        self.by_tid.insert(tid, OsThread { look, asleep_since, waits, wanted_gil, at, round: self.round });
+        let place = before.filter(|known| known.at == at).and_then(|known| known.place);
+        self.by_tid.insert(tid, OsThread { look, place, asleep_since, waits, wanted_gil, at, round: self.round });
         look
+    }
+
+    /// Where a thread ran, or was ready to, when it was looked at in this round.
+    pub fn place(&self, tid: Tid) -> Option<Place> {
+        self.by_tid.get(&tid).filter(|known| known.round == self.round)?.place
     }
 
     /// What a thread that rests was found to wait for.

@@ -74,8 +74,7 @@ impl Pausing {
     /// It is stopped if it runs, as far as can be told beforehand. One that has probably no processor, or whose
     /// processor we have, is displaced; see [`Pausing::still_holds`]. So is one that has not stopped in time.
     pub fn hold(&mut self, target: &Target, tid: Tid, place: Place) -> bool {
-        let is_likely = self.crowded > 0 || sched_getcpu() == place.processor;
-        if self.may_displace && is_likely && self.displace(target, tid, place) || self.pause(tid) {
+        if self.displace_if_likely(target, tid, place) || self.pause(tid) {
             return true;
         }
         let is_displaced = self.has_given_up(tid) && self.displace(target, tid, place);
@@ -83,6 +82,13 @@ impl Pausing {
             self.given_up.retain(|&given_up| given_up != tid);
         }
         is_displaced
+    }
+
+    /// Displaces a thread that has probably no processor, or whose processor we have; true if it does not run, until
+    /// [`Pausing::resume`]. It does not notice, whatever it is about to do.
+    pub fn displace_if_likely(&mut self, target: &Target, tid: Tid, place: Place) -> bool {
+        let is_likely = self.crowded > 0 || sched_getcpu() == place.processor;
+        self.may_displace && is_likely && self.displace(target, tid, place)
     }
 
     fn displace(&mut self, target: &Target, tid: Tid, place: Place) -> bool {

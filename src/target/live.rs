@@ -210,20 +210,23 @@ impl Live {
 
     /// Whether a thread uses a processor now: its state in `/proc/PID/task/TID/stat`.
     pub fn activity(&self, tid: Tid) -> Activity {
-        match self.state_letter(tid) {
-            Some(b'R') => Activity::Running,
-            Some(b'T' | b't') => Activity::Stopped,
-            Some(_) => Activity::Idle,
-            None => Activity::Unknown,
-        }
+        activity(self.state_letter(tid))
     }
 
     /// Where a thread runs, or is ready to; `None` for one that does neither.
     pub fn place(&self, tid: Tid) -> Option<Place> {
+        self.activity_and_place(tid).1
+    }
+
+    /// Both at once, which takes no longer than either.
+    pub fn activity_and_place(&self, tid: Tid) -> (Activity, Option<Place>) {
         /// Longer than any line.
         const LONGEST: usize = 1024;
         let mut line = [0; LONGEST];
-        place_of_running(self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line)?)
+        match self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line) {
+            Some(line) => (activity(state_letter_of(line)), place_of_running(line)),
+            None => (Activity::Unknown, None),
+        }
     }
 
     /// What the scheduler has counted of a thread. Where the kernel does not count, `None` unless it is asleep, and then how
@@ -274,8 +277,7 @@ impl Live {
     /// The letter of its state in a thread's `stat` line, the name before which is at most 64 bytes.
     fn state_letter(&self, tid: Tid) -> Option<u8> {
         let mut line = [0; 128];
-        let line = self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line)?;
-        Stat::fields(line)?.next()?.bytes().next()
+        state_letter_of(self.read_of_thread(tid, |opened| &mut opened.stat, "stat", &mut line)?)
     }
 
     /// Reads the beginning of a file of a thread; `None` if the thread has ended.
@@ -416,6 +418,19 @@ impl Live {
 }
 
 /// What a `stat` line says of a thread that runs, or is ready to.
+fn state_letter_of(line: &[u8]) -> Option<u8> {
+    Stat::fields(line)?.next()?.bytes().next()
+}
+
+fn activity(letter: Option<u8>) -> Activity {
+    match letter {
+        Some(b'R') => Activity::Running,
+        Some(b'T' | b't') => Activity::Stopped,
+        Some(_) => Activity::Idle,
+        None => Activity::Unknown,
+    }
+}
+
 fn place_of_running(line: &[u8]) -> Option<Place> {
     let mut fields = Stat::fields(line)?;
     if fields.next()? != "R" {

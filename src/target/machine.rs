@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::cgroup::{Container, Groups};
+use rustix::thread::sched_getaffinity;
+
+use super::cgroup::{self, Container, Groups, Mounts};
 use super::permission;
 pub use super::permission::are_in_own_pid_namespace;
 use super::proc::{self, Stat, Status};
@@ -31,6 +33,15 @@ pub fn known_inside_as(pid: u32) -> Vec<Contained> {
 /// What a process runs in, if that is told.
 pub fn container(pid: u32) -> Option<Container> {
     Groups::of(&pid.to_string()).container()
+}
+
+/// How many processors we may use at once: those that we may run on, or as much as the limit of our control group is, if
+/// that is less.
+pub fn processors() -> f64 {
+    // That many are there at least.
+    let ours = sched_getaffinity(None).map_or(1, |usual| usual.count()).max(1);
+    let limit = cgroup::cpu_limit(&Groups::of("self"), &Mounts::ours());
+    limit.map_or(f64::from(ours), |limit| limit.min(f64::from(ours)))
 }
 
 /// How much processor time a process has used, and since when it lives.

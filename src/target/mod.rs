@@ -287,6 +287,11 @@ impl Target {
         self.live()?.place(tid)
     }
 
+    /// What [`Target::activity`] and [`Target::place`] say, at once.
+    pub fn activity_and_place(&self, tid: Tid) -> (Activity, Option<Place>) {
+        self.live().map_or_else(|| (self.activity(tid), None), |live| live.activity_and_place(tid))
+    }
+
     /// What the scheduler has counted of a thread; `None` for one that has ended, where it is not known, and for an image.
     pub fn sched_stat(&self, tid: Tid) -> Option<SchedStat> {
         self.live()?.sched_stat(tid)

@@ -2,6 +2,8 @@
 //! makes the crates that read these files as text fail.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::SplitAsciiWhitespace;
@@ -32,8 +34,11 @@ pub struct Stat {
 impl Stat {
     /// Reads `/proc/PID/stat`.
     pub fn read(pid: u32) -> io::Result<Stat> {
-        let bytes = fs::read(format!("/proc/{pid}/stat"))?;
-        Stat::parse(&bytes).ok_or_else(|| io::Error::other("its stat file is not as expected"))
+        /// Longer than any line. The kernel gives all of it at once to whoever has room for it.
+        const LONGEST: usize = 2048;
+        let mut line = [0; LONGEST];
+        let len = File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
+        Stat::parse(&line[..len]).ok_or_else(|| io::Error::other("its stat file is not as expected"))
     }
 
     /// The fields of a `stat` line, which may be cut, from the state on: field 3, as `man proc_pid_stat` counts. The name before

@@ -75,6 +75,7 @@ struct Account {
     invalid: u64,
     truncated: u64,
     stretched: u64,
+    spared: u64,
     stops: u64,
     /// In seconds.
     stopped: f64,
@@ -418,6 +419,7 @@ impl Account {
             invalid: tally.invalid,
             truncated: tally.truncated,
             stretched: tally.stretched,
+            spared: tally.spared,
             stops: tally.stopped.count,
             stopped: tally.stopped.total.as_secs_f64(),
             own_cpu: tally.own_cpu.as_secs_f64(),

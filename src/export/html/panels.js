@@ -133,8 +133,8 @@ const panels = (() => {
       const facts = [fact("began", about.started ? beginOf(about) : "not known"), fact("took", about.elapsed > 0 ? seconds(about.elapsed) : "not known"), fact("rate asked", about.rate > 0 ? `${about.rate} Hz` : "not known")];
       if (!about.has_end) facts.push(fact("ended", account ? `by force: the account is of the first ${seconds(account.elapsed)}` : "by force"));
       if (account) {
-        const numbers = ["asked", "taken", "late", "stretched", "failed", "dropped", "torn", "unmapped", "invalid", "truncated"];
-        const words = { stretched: "left out to stop it less", dropped: "stacks dropped", torn: "stacks torn", unmapped: "stacks not mapped", invalid: "stacks not valid", truncated: "stacks cut", failed: "moments not readable", asked: "moments asked", taken: "moments taken", late: "moments late" };
+        const numbers = ["asked", "taken", "late", "stretched", "spared", "failed", "dropped", "torn", "unmapped", "invalid", "truncated"];
+        const words = { stretched: "left out to stop it less", spared: "left out to use less CPU", dropped: "stacks dropped", torn: "stacks torn", unmapped: "stacks not mapped", invalid: "stacks not valid", truncated: "stacks cut", failed: "moments not readable", asked: "moments asked", taken: "moments taken", late: "moments late" };
         facts.push(...numbers.map((name) => fact(words[name], grouped(account[name]))));
         const share = account.elapsed > 0 ? `${percent(account.stopped / account.elapsed)}, ${grouped(account.stops)} times` : "";
         facts.push(fact("target stopped", share), fact("own CPU", seconds(account.own_cpu)));

@@ -80,6 +80,9 @@ impl Reader {
     /// Holds whoever has a GIL, or had it last, and runs. Between the look at the GIL and the stop nothing else is done: a
     /// thread that has let go of the GIL meanwhile may be on its way to sleep in the kernel, where it is not to be disturbed.
     pub(super) fn pause_holders(&mut self, target: &Target, pausing: &mut Pausing) -> Result<(), Failure> {
+        if self.displace_only_thread(target, pausing) {
+            return Ok(());
+        }
         let mut fetched = false;
         for index in 0..self.gils.len() {
             let runs = |tid: Tid| target.place(tid).map(|place| (tid, place));
@@ -121,6 +124,23 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Displaces the only thread there is, if it had the GIL in the last moment and runs: true if it does not run any more.
+    ///
+    /// The GIL need not be looked at before. Who is displaced, not stopped, is not disturbed on its way to sleep, and if the
+    /// GIL has passed to another thread since the last moment, its words do not say any more what they said then.
+    fn displace_only_thread(&mut self, target: &Target, pausing: &mut Pausing) -> bool {
+        let ([gil], [thread]) = (self.gils.as_mut_slice(), self.threads.as_slice()) else { return false };
+        let has_it = gil.passed.is_some_and(|passed| passed.to == thread.identity.addr);
+        let Some(tid) = thread.tid.filter(|_| has_it) else { return false };
+        let Some(place) = self.os_threads.place(tid) else { return false };
+        if !pausing.displace_if_likely(target, tid, place) {
+            return false;
+        }
+        gil.asleep = None;
+        self.note_held(tid);
+        true
     }
 
     /// Notes that an OS thread is kept from running, and so ran: whatever was told of it does not hold.
