@@ -73,12 +73,12 @@
 //!   twice the number of the column (order is 0, gils 6), and 1 more for all bytes but the first. That of a symbol is 0, or the
 //!   last of the column, or the last but one with its halves swapped, XOR the last (before the first they are 0).
 //! - The moments are their number as if it were the length of column 7, at most 2^20, and each of them in microseconds since the
-//!   recording began, by the slots of its clock. A slot begins at ⌈k · 10^9 / r⌉, *r* being the rate of the header times 1000, a whole
-//!   number from 1 to 10^9. A bit that is set says that it is in the slot after that of the last one (at first, after slot 0);
-//!   it has a chance after such a bit and one after others. Else a symbol of 8 bits says how many slots later it is, or 255, that 64 even
-//!   bits do; its context is what the last one said, be it by a bit (1) or a symbol (at first 0). Then comes how far it is from where its slot begins, in as many
-//!   bits as it takes in the longest slot: the highest 6 as a symbol without context, the others one by one, with a chance for each
-//!   place.
+//!   recording began, by the slots of its clock. Slot *k* begins at ⌈k · 10^9 / r⌉, *r* being the rate of the header times 1000, a
+//!   whole number from 1 to 10^9. A bit that is set says that it is in the slot after that of the last one (at first, after
+//!   slot 0); it has a chance after such a bit and one after others. Else a symbol of 8 bits says how many slots later it is, or
+//!   255, that 64 even bits do; its context is what the last one said, be it by a bit (1) or a symbol (at first 0). Then comes how
+//!   far it is from where its slot begins, in as many bits as it takes in the longest slot: the highest 6 as a symbol without
+//!   context, the others one by one, with a chance for each place.
 //!
 //! In versions 1 and 2 all is in the frame, and its length is that of the content: flags, strings, and nine columns, each with its
 //! length in bytes first: order, as runs `number * 16 + kind`, definitions, flags, threads, states, recent, stacks, gils, and
@@ -108,7 +108,7 @@
 //!
 //! **Progress** is the time that elapsed and the fields of [`Tally`]: elapsed, asked, taken, late, failed, dropped, torn,
 //! unmapped, invalid, truncated, reads, stretched; count, total, median and longest of the stops; kept, found, proved, open
-//! and doubtful of the mixing; own CPU. Times are in nanoseconds. It is a mask of those that changed since the last progress
+//! and doubtful of the mixing; own CPU; spared. Times are in nanoseconds. It is a mask of those that changed since the last progress
 //! of the file (bit 0: elapsed), then for each of these the zigzag difference. Of what was told only the last of five seconds
 //! is kept, and the very last, each at the end of its block.
 //!
