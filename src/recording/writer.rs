@@ -17,8 +17,8 @@ use super::tally::LastProgress;
 use super::times::Steps;
 use crate::sample::{Ending, Event, Header, Tally};
 
-/// A block is ended when it holds so many bytes.
-const BLOCK: usize = 256 << 10;
+/// A block is ended when it holds so many bytes. To pack them takes some milliseconds, while what is sampled has to wait.
+const BLOCK: usize = 64 << 10;
 /// The account is written so often, and at the end: in blocks of a second at 100 Hz it would be a tenth.
 const ACCOUNT_EVERY: Duration = Duration::from_secs(5);
 /// zstd's level. More of it would make hardly less of strings and stacks.
