@@ -553,7 +553,7 @@ fn a_recording_of_every_version_is_read() {
     if std::env::var_os("PYSAMPLE_BLESS").is_some() {
         fs::write(golden(bytes[8]), &bytes).expect("a file");
     }
-    for version in [1, 2] {
+    for version in [1, 2, 3] {
         let bytes = fs::read(golden(version)).expect("a golden file");
         assert_eq!(bytes[8..12], [version, 0, 0, 0]);
         let reader = Reader::from_bytes(bytes).expect("a recording");

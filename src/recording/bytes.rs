@@ -53,6 +53,16 @@ impl Column {
         Column(0..bytes.len())
     }
 
+    /// What is between these places of the bytes of a block.
+    pub fn between(begin: usize, end: usize) -> Column {
+        Column(begin..end)
+    }
+
+    /// Where in the bytes of the block it is, as far as it has not been read.
+    pub fn range(&self) -> Range<usize> {
+        self.0.clone()
+    }
+
     /// Whether everything has been read.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -11,7 +11,7 @@ use crate::sample::{Code, CodeId, Event, Frame, FrameId, Process, ProcessId, Rem
 const MOST_STRINGS: usize = 1 << 18;
 const MOST_BYTES: usize = 32 << 20;
 
-/// Kinds of events, as the runs of column `order` call them.
+/// Kinds of events, as the column `order` has them.
 pub mod kind {
     pub const PROCESS: u8 = 0;
     pub const CODE: u8 = 1;

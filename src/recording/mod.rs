@@ -17,9 +17,9 @@
 //!
 //! # The file, byte by byte
 //!
-//! A file is `89 50 59 53 4d 50 4c 0a` (`\x89PYSMPL\n`), the version of the format (4 bytes, now 2), then blocks. Numbers
-//! of a fixed size are little-endian. A reader refuses versions that it does not know; what version 1 says stays readable:
-//! where it differs is said below.
+//! A file is `89 50 59 53 4d 50 4c 0a` (`\x89PYSMPL\n`), the version of the format (4 bytes, now 3), then blocks. Numbers
+//! of a fixed size are little-endian. A reader refuses versions that it does not know; what versions 1 and 2 say stays
+//! readable: where they differ is said below.
 //!
 //! **Block.** Each is whole in itself as far as its bytes go, so that a file that ends anywhere has everything up to its
 //! last whole block:
@@ -31,7 +31,7 @@
 //! | 4 | length of the content, up to 64 MiB |
 //! | 4 | CRC-32 (IEEE) of the content as stored |
 //! | 4 | CRC-32 of the 13 bytes before |
-//! | … | the content as stored: in `H` and `E` the content itself; in `D` the next part of one zstd frame that goes on from `D` to `D` (window of 256 KiB), flushed |
+//! | … | the content as stored: in `H` and `E` the content itself; of `D` see below |
 //!
 //! `H` is first: [`Header`] as JSON, `started` as `secs_since_epoch` and `nanos_since_epoch`. Any number of `D` follow. `E` is
 //! last and says why the recording ended, `{"ending": "duration"}` by the names of [`Ending`]; a file without it was not
@@ -41,23 +41,51 @@
 //! **Number.** A varint is LEB128: 7 bits a byte, least significant first, the top bit set in all bytes but the last.
 //! Signed differences are zigzag: 0, -1, 1, -2 are 0, 1, 2, 3. A *text* is the number of its bytes and UTF-8.
 //!
-//! **Data.** The content of `D` is a byte of flags (bit 0: the table of strings begins anew), the number of strings that
-//! are new and each of them as a text (they get the next numbers, from 0), and then nine columns, each with its length in
-//! bytes first:
+//! **Data.** Stored in `D` are a varint: the number of bytes that follow of the frame, these, and what is packed. The frame is one
+//! of zstd that goes on from `D` to `D` (window of 256 KiB), flushed. In it are a byte of flags (bit 0: the table of strings
+//! begins anew), the number of strings that are new and each of them as a text (they get the next numbers, from 0), and
+//! definitions; of a block without any of these there is nothing in the frame. Packed are seven columns of bytes and then the
+//! moments. The length of the content is that of what is in the frame and of the columns.
 //!
-//! | column | what |
-//! |---|---|
-//! | order | which events there are, as runs: `number * 16 + kind` |
-//! | definitions | the events of kinds 0 to 5, 8 and 9 one after another |
-//! | flags | a byte for each thread sample |
-//! | threads, states, recent, stacks | of thread samples, see below |
-//! | gils | of GIL samples, see below |
-//! | times | the moments |
+//! | | what | bits | depends on |
+//! |---|---|---|---|
+//! | definitions | the events of kinds 0 to 5, 8 and 9 one after another | | |
+//! | order | the kind of each event | 4 | two |
+//! | flags | a byte for each thread sample | 4 | two |
+//! | threads | of thread samples, see below | 8 | one |
+//! | states | the same | 8 | one |
+//! | recent | the same | 8 | none |
+//! | stacks | the same | 8 | none |
+//! | gils | of GIL samples, see below | 8 | two |
 //!
-//! Moments are in microseconds. Their column is empty where there are none, else a byte *k* below 64, a varint: the first
+//! **Packed** is what remains of bits after arithmetic coding. It begins with an interval from 0 to 2^32 - 1, low and high. A bit
+//! that is set means that the interval ends in the middle, one that is not, that it begins after it; whenever the first bytes
+//! of low and high are the same, that one is written, both are shifted by it, and 0 and 255 follow in them. In the end a byte is
+//! written, one more than the first of low, if low is not 0; what follows counts as zeros. The middle is
+//! low + ⌊(high - low) / 4096⌋ · ⌊c / 16⌋, where *c* is the bit's chance: 32768 at first, and after the bit was seen *n* times (30 at
+//! most) it goes up by ⌊(65536 - c) / (n + 2)⌋ if it is set, down by ⌊c / (n + 2)⌋ if not. An *even* bit has no chance: the
+//! middle is low + ⌊(high - low) / 2⌋. Numbers of such bits have the highest first.
+//!
+//! A *symbol* of so many bits has the highest first. A bit's chance is that after the same context and the same higher bits of the
+//! symbol. Chances and contexts are remembered from block to block.
+//!
+//! - Each column is its length in bytes, a varint, and its bytes as symbols. The context of a byte of the column's length is
+//!   twice the number of the column (order is 0, gils 6), and 1 more for all bytes but the first. That of a symbol is 0, or the
+//!   last of the column, or the last but one with its halves swapped, XOR the last (before the first they are 0).
+//! - The moments are their number as if it were the length of column 7, at most 2^20, and each of them in microseconds since the
+//!   recording began, by the slots of its clock. Slot *k* begins at ⌈k · 10^9 / r⌉, *r* being the rate of the header times 1000, a
+//!   whole number from 1 to 10^9. A bit that is set says that it is in the slot after that of the last one (at first, after
+//!   slot 0); it has a chance after such a bit and one after others. Else a symbol of 8 bits says how many slots later it is, or
+//!   255, that 64 even bits do; its context is what the last one said, be it by a bit (1) or a symbol (at first 0). Then comes how
+//!   far it is from where its slot begins, in as many bits as it takes in the longest slot: the highest 6 as a symbol without
+//!   context, the others one by one, with a chance for each place.
+//!
+//! In versions 1 and 2 all is in the frame, and its length is that of the content: flags, strings, and nine columns, each with its
+//! length in bytes first: order, as runs `number * 16 + kind`, definitions, flags, threads, states, recent, stacks, gils, and
+//! times. Times are empty where there are no moments, else a byte *k* below 64, a varint: the first
 //! moment since the recording began, and bits, the lowest of a byte first: for each of the others the step from the one
 //! before as as many ones as it has times 2^*k*, a zero, and the *k* lowest bits of it, the lowest first; or, where that
-//! would be 20 ones or more, as 20 ones and all of its 64 bits.
+//! would be 20 ones or more, as 20 ones and all of its 64 bits. There, the first sample of a block always is the first of a moment.
 //!
 //! The kinds of events, their parts being varints where nothing else is said:
 //!
@@ -80,12 +108,12 @@
 //!
 //! **Progress** is the time that elapsed and the fields of [`Tally`]: elapsed, asked, taken, late, failed, dropped, torn,
 //! unmapped, invalid, truncated, reads, stretched; count, total, median and longest of the stops; kept, found, proved, open
-//! and doubtful of the mixing; own CPU. Times are in nanoseconds. It is a mask of those that changed since the last progress
+//! and doubtful of the mixing; own CPU; spared. Times are in nanoseconds. It is a mask of those that changed since the last progress
 //! of the file (bit 0: elapsed), then for each of these the zigzag difference. Of what was told only the last of five seconds
 //! is kept, and the very last, each at the end of its block.
 //!
 //! **Thread sample.** What is as expected takes no room. The flags say what is not: bit 0, it is the first of a moment (take
-//! the next from times); bit 1, its thread is another (take from threads); bit 2, so is its state (take a byte from states:
+//! the next of the moments); bit 1, its thread is another (take from threads); bit 2, so is its state (take a byte from states:
 //! `GilState * 32 + ThreadState` by their order); bit 3, so is its stack (take a byte from recent). Expected is, all within
 //! the file: the thread that came last time after what comes before, which is the last GIL sample's holder, or if a thread
 //! sample came since, its thread, or if this is the first of a moment, nothing; else, after a holder that is a thread, that
@@ -107,12 +135,15 @@
 
 mod block;
 mod bytes;
+mod coder;
 mod collapsed;
 mod definitions;
 mod filter;
 mod gils;
 mod merge;
 mod opened;
+mod packed;
+mod parts;
 mod reader;
 mod rows;
 mod tally;

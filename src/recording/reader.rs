@@ -1,6 +1,5 @@
 //! A file back to events.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -8,16 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use zstd::stream::raw::DParameter;
-use zstd::stream::write::Decoder as Decompressor;
 
-use super::block::{FILE_HEAD, HEAD, Head, Kind, MAGIC, VERSION, WINDOW_LOG};
-use super::bytes::{Column, damaged};
+use super::block::{FILE_HEAD, HEAD, Head, Kind, MAGIC, VERSION};
+use super::bytes::damaged;
 use super::definitions::{Last, kind};
 use super::gils::LastGils;
-use super::rows::{Expected, Recent, Rows};
+use super::parts::{Parts, Unpacker};
+use super::rows::{Expected, Recent};
 use super::tally::LastProgress;
-use super::times::Moments;
 use crate::sample::{Ending, Event, Header, Replay};
 
 /// A recording in a file, or in memory.
@@ -203,7 +200,7 @@ impl Reader {
 
     /// Its events, one after another. After an error there are no more.
     pub fn events(&self) -> Events<'_> {
-        Events { reader: self, at: self.blocks.0, decoder: None, decompressor: None, over: Over::default() }
+        Events { reader: self, at: self.blocks.0, decoder: None, unpacker: None, over: Over::default() }
     }
 
     /// Writes the file as it is, but for what is missing at its end.
@@ -291,7 +288,7 @@ pub struct Events<'a> {
     /// Where the next block begins.
     at: u64,
     decoder: Option<Decoder>,
-    decompressor: Option<Decompressor<'static, Content>>,
+    unpacker: Option<Unpacker>,
     /// What lasts longer than a block.
     over: Over,
 }
@@ -299,7 +296,6 @@ pub struct Events<'a> {
 /// What lasts longer than a block.
 #[derive(Default)]
 struct Over {
-    strings: Vec<Arc<str>>,
     recent: Recent,
     expected: Expected,
     last_gils: LastGils,
@@ -321,8 +317,8 @@ impl Iterator for Events<'_> {
 
     fn next(&mut self) -> Option<io::Result<Event>> {
         loop {
-            if let Some(decoder) = &mut self.decoder {
-                match decoder.next(&mut self.over) {
+            if let (Some(decoder), Some(unpacker)) = (&mut self.decoder, &self.unpacker) {
+                match decoder.next(&mut self.over, &unpacker.strings) {
                     Ok(Some(event)) => return Some(Ok(event)),
                     Ok(None) => self.decoder = None,
                     Err(error) => return Some(Err(self.end_with(error))),
@@ -342,14 +338,14 @@ impl Events<'_> {
     fn next_block(&mut self) -> io::Result<()> {
         let (head, stored, next) = read_block(&self.reader.source, self.at, self.reader.blocks.1)?
             .ok_or_else(|| damaged("it has become shorter"))?;
-        let decompressor = match &mut self.decompressor {
-            Some(decompressor) => decompressor,
-            none => none.insert(decompressor()?),
+        let version = self.reader.version;
+        let unpacker = match &mut self.unpacker {
+            Some(unpacker) => unpacker,
+            none => none.insert(Unpacker::new(self.reader.header.rate)?),
         };
-        let content = decompress(decompressor, &stored, head.length)?;
+        self.decoder = Some(Decoder::new(version, unpacker.parts(version, &stored, head.length)?));
         self.at = next;
-        self.over.begin_block(self.reader.version);
-        self.decoder = Some(Decoder::new(self.reader.version, content, &mut self.over)?);
+        self.over.begin_block(version);
         Ok(())
     }
 
@@ -360,116 +356,43 @@ impl Events<'_> {
     }
 }
 
-/// The content of a block, which is not longer than it says.
-#[derive(Default)]
-struct Content {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Write for Content {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.most {
-            return Err(damaged("a block is longer than it says"));
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn decompressor() -> io::Result<Decompressor<'static, Content>> {
-    let mut decompressor = Decompressor::new(Content::default())?;
-    decompressor.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
-    Ok(decompressor)
-}
-
-fn decompress(decompressor: &mut Decompressor<'_, Content>, stored: &[u8], length: usize) -> io::Result<Vec<u8>> {
-    decompressor.get_mut().most = length;
-    let written = decompressor.write_all(stored).and_then(|()| decompressor.flush());
-    written.map_err(|error| damaged(&error.to_string()))?;
-    let Content { bytes, .. } = std::mem::take(decompressor.get_mut());
-    match bytes.len() == length {
-        true => Ok(bytes),
-        false => Err(damaged("a block is shorter than it says")),
-    }
-}
-
 /// The events of a block.
 struct Decoder {
     version: u32,
-    bytes: Vec<u8>,
-    order: Column,
+    parts: Parts,
     run: (u8, u64),
-    definitions: Column,
-    rows: Rows<Column>,
-    gils: Column,
-    moments: Moments,
     last: Last,
 }
 
 impl Decoder {
-    fn new(version: u32, bytes: Vec<u8>, over: &mut Over) -> io::Result<Decoder> {
-        let mut all = Column::all(&bytes);
-        match all.byte(&bytes)? {
-            0 => {}
-            1 => over.strings.clear(),
-            _ => return Err(damaged("a flag is not known")),
-        }
-        for _ in 0..all.number(&bytes)? {
-            over.strings.push(all.text(&bytes)?.into());
-        }
-        let mut columns = VecDeque::with_capacity(9);
-        for _ in 0..9 {
-            let length = all.number(&bytes)?;
-            columns.push_back(all.part(&bytes, length)?);
-        }
-        if !all.is_empty() {
-            return Err(damaged("a block has more columns than are known"));
-        }
-        let mut next = || columns.pop_front().unwrap_or_default();
-        Ok(Decoder {
-            version,
-            order: next(),
-            run: (0, 0),
-            definitions: next(),
-            rows: Rows { flags: next(), threads: next(), states: next(), recent: next(), stacks: next() },
-            gils: next(),
-            moments: Moments::new(next()),
-            last: Last::default(),
-            bytes,
-        })
+    fn new(version: u32, parts: Parts) -> Decoder {
+        Decoder { version, parts, run: (0, 0), last: Last::default() }
     }
 
-    fn next(&mut self, over: &mut Over) -> io::Result<Option<Event>> {
+    fn next(&mut self, over: &mut Over, strings: &[Arc<str>]) -> io::Result<Option<Event>> {
+        let Parts { bytes, order, definitions, rows, gils, moments } = &mut self.parts;
         while self.run.1 == 0 {
-            if self.order.is_empty() {
+            if order.is_empty() {
                 return Ok(None);
             }
-            let run = self.order.number(&self.bytes)?;
+            let run = order.number(bytes)?;
             self.run = ((run & 15) as u8, run >> 4);
         }
         self.run.1 -= 1;
-        let bytes = &self.bytes;
         Ok(Some(match self.run.0 {
-            kind::SAMPLE => {
-                Event::Sample(self.rows.read(bytes, &mut self.moments, &mut over.expected, &mut over.recent)?)
-            }
+            kind::SAMPLE => Event::Sample(rows.read(bytes, moments, &mut over.expected, &mut over.recent)?),
             kind::GIL => {
-                let sample = over.last_gils.read(bytes, &mut self.gils, &mut self.moments)?;
+                let sample = over.last_gils.read(bytes, gils, moments)?;
                 if self.version > 1 {
                     over.expected.take(&sample);
                 }
                 Event::Gil(sample)
             }
             kind::PROGRESS => {
-                let (elapsed, tally) = over.last_progress.read(bytes, &mut self.definitions)?;
+                let (elapsed, tally) = over.last_progress.read(bytes, definitions)?;
                 Event::Progress(elapsed, tally)
             }
-            other => self.last.read(other, bytes, &mut self.definitions, &over.strings)?,
+            other => self.last.read(other, bytes, definitions, strings)?,
         }))
     }
 }
@@ -482,6 +405,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Writer;
+    use super::super::packed::Learned;
     use super::*;
     use crate::sample::{
         Code, CodeId, Frame, FrameId, GilHeld, GilSample, GilState, Mixing, Process, ProcessId, Remark, Sample,
@@ -648,6 +572,14 @@ mod tests {
         })
     }
 
+    fn read_made_up(version: u32, stored: &[u8], length: usize) {
+        let mut unpacker = Unpacker::new(99.5).unwrap();
+        if let Ok(parts) = unpacker.parts(version, stored, length) {
+            let (mut decoder, mut over) = (Decoder::new(version, parts), Over::default());
+            while let Ok(Some(_)) = decoder.next(&mut over, &unpacker.strings) {}
+        }
+    }
+
     proptest! {
         #[test]
         fn every_event_comes_back(events in events(), ends in vec(0_usize..60, 0..6)) {
@@ -675,7 +607,10 @@ mod tests {
                     prop_assert_eq!(reader.events().collect::<io::Result<Vec<_>>>().unwrap(), events);
                 }
                 Ok(reader) => {
-                    prop_assert!(reader.events().any(|event| event.is_err()), "byte {} of {:?}", at, events);
+                    // Of nothing, all versions say the same.
+                    let is_version_of_nothing = at == MAGIC.len() && events.is_empty();
+                    let is_told = reader.events().any(|event| event.is_err());
+                    prop_assert!(is_told || is_version_of_nothing, "byte {} of {:?}", at, events);
                 }
                 Err(_) => {}
             }
@@ -703,20 +638,51 @@ mod tests {
 
         /// Whoever makes up a file can make the checksums right.
         #[test]
-        fn a_content_that_was_made_up_is_no_panic(events in events(), changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..9)) {
+        fn a_content_that_was_made_up_is_no_panic(
+            events in events(), changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..9), version in 1..=VERSION,
+        ) {
             let bytes = written(&events, &[]);
             let reader = Reader::from_bytes(bytes).unwrap();
-            if let Some((head, stored, _)) = read_block(&reader.source, reader.blocks.0, reader.blocks.1).unwrap() {
-                let mut content = decompress(&mut decompressor().unwrap(), &stored, head.length).unwrap();
+            if let Some((head, mut stored, _)) = read_block(&reader.source, reader.blocks.0, reader.blocks.1).unwrap() {
                 for (at, byte) in changes {
-                    let at = at.index(content.len());
-                    content[at] = byte;
+                    let at = at.index(stored.len());
+                    stored[at] = byte;
                 }
-                let mut over = Over::default();
-                if let Ok(mut decoder) = Decoder::new(VERSION, content, &mut over) {
-                    while let Ok(Some(_)) = decoder.next(&mut over) {}
-                }
+                read_made_up(version, &stored, head.length);
             }
+        }
+
+        #[test]
+        fn a_content_of_the_first_versions_that_was_made_up_is_no_panic(
+            changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..9), version in 1_u32..=2,
+        ) {
+            let golden = include_bytes!("../../tests/golden/version-2.pysample");
+            let reader = Reader::from_bytes(golden.to_vec()).unwrap();
+            let (head, stored, _) = read_block(&reader.source, reader.blocks.0, reader.blocks.1).unwrap().unwrap();
+            let mut content = Unpacker::new(99.5).unwrap().decompress(&stored, head.length).unwrap();
+            prop_assert_eq!(content.len(), head.length);
+            for (at, byte) in changes {
+                let at = at.index(content.len());
+                content[at] = byte;
+            }
+            read_made_up(version, &zstd::encode_all(&content[..], 1).unwrap(), content.len());
+        }
+
+        /// What is in the columns can be anything as well.
+        #[test]
+        fn columns_that_were_made_up_are_no_panic(
+            columns in vec(vec(any::<u8>(), 0..40), 5), order in vec(5_u8..10, 0..99), flags in vec(0_u8..16, 0..40),
+            definitions: Vec<u8>, moments in 0_u64..9,
+        ) {
+            let [threads, states, recent, stacks, gils] = [0, 1, 2, 3, 4].map(|column| &columns[column]);
+            let moments: Vec<u64> = (1..=moments).collect();
+            let framed = [&[1, 0][..], &definitions].concat();
+            let stored = zstd::encode_all(&framed[..], 1).unwrap();
+            let out = [&[stored.len() as u8][..], &stored].concat();
+            let columns = [&order, &flags, threads, states, recent, stacks, gils];
+            let length = framed.len() + columns.iter().map(|column| column.len()).sum::<usize>();
+            let stored = Learned::new(99.5).pack(out, columns, &moments).unwrap();
+            read_made_up(VERSION, &stored, length);
         }
 
         #[test]
@@ -792,8 +758,8 @@ mod tests {
         assert_eq!(told(b"main;f 12\n"), "it is not a recording of pysample");
         assert_eq!(told(b""), "it is not a recording of pysample");
         let mut newer = written(&[], &[]);
-        newer[8] = 3;
-        assert_eq!(told(&newer), "it is of version 3 of the format, and this pysample knows versions 1 to 2");
+        newer[8] = 4;
+        assert_eq!(told(&newer), "it is of version 4 of the format, and this pysample knows versions 1 to 3");
         let twice = [written(&[], &[]), written(&[], &[])].concat();
         assert_eq!(told(&twice), "it is damaged: something follows its end");
     }
@@ -826,6 +792,21 @@ mod tests {
         let mut copy = Vec::new();
         reader.copy(&mut copy).unwrap();
         assert_eq!(read(copy).unwrap(), events);
+    }
+
+    #[test]
+    fn a_recording_under_the_name_of_another_version_is_refused() {
+        for version in [1, 2] {
+            let mut bytes = written(&[sample_at(1, 1)], &[]);
+            bytes[MAGIC.len()] = version;
+            assert_eq!(read(bytes).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn blocks_that_define_nothing_are_read_however_many_there_are() {
+        let events: Vec<Event> = (0..100).map(|i| sample_at(i, 0)).collect();
+        assert_eq!(read(written(&events, &(0..100).collect::<Vec<_>>())).unwrap(), events);
     }
 
     #[test]

@@ -6,26 +6,23 @@ use std::time::Duration;
 use serde::Serialize;
 use zstd::stream::raw::CParameter;
 use zstd::stream::write::Encoder;
-use zstd::zstd_safe::Strategy;
 
 use super::block::{Head, Kind, LONGEST, MAGIC, VERSION, WINDOW_LOG};
 use super::bytes::put;
 use super::definitions::{self, Last, Strings, kind};
 use super::gils::LastGils;
+use super::packed::{COLUMNS, Learned};
 use super::rows::{Expected, Recent, Rows};
 use super::tally::LastProgress;
 use super::times::Steps;
 use crate::sample::{Ending, Event, Header, Tally};
 
-/// A block is ended when it holds so many bytes.
-const BLOCK: usize = 256 << 10;
+/// A block is ended when it holds so many bytes. To pack them takes some milliseconds, while what is sampled has to wait.
+const BLOCK: usize = 64 << 10;
 /// The account is written so often, and at the end: in blocks of a second at 100 Hz it would be a tenth.
 const ACCOUNT_EVERY: Duration = Duration::from_secs(5);
-/// zstd's level at high rates: of blocks that large it takes out nearly all there is, at hundreds of megabytes a second.
+/// zstd's level. More of it would make hardly less of strings and stacks.
 const LEVEL: i32 = 3;
-/// Samples a second up to which blocks are small enough to look in them for every repetition of three bytes and more. It
-/// makes them a tenth smaller, and takes ten times as long: of a core less than a thousandth.
-const SMALL: f64 = 1000.0;
 
 /// Writes a recording as it is made. What it holds of it is one block at most.
 ///
@@ -35,6 +32,8 @@ pub struct Writer<W> {
     out: W,
     /// One frame for all blocks: what it learned from one serves the next, and small ones cost little.
     compressor: Encoder<'static, Vec<u8>>,
+    /// The same of what is not in the frame.
+    learned: Learned,
     strings: Strings,
     recent: Recent,
     expected: Expected,
@@ -56,8 +55,8 @@ struct End {
 /// The block at hand.
 #[derive(Default)]
 struct Block {
+    /// The kind of each event.
     order: Vec<u8>,
-    run: (u8, u64),
     definitions: Vec<u8>,
     rows: Rows<Vec<u8>>,
     gils: Vec<u8>,
@@ -73,12 +72,13 @@ impl<W: Write> Writer<W> {
     /// Those of `out`, here as in all that follows. What was written of a block before an error is a part of it, which a
     /// reader leaves out.
     pub fn new(mut out: W, header: &Header) -> io::Result<Writer<W>> {
-        let compressor = compressor(header.rate <= SMALL)?;
+        let compressor = compressor()?;
         out.write_all(&MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
         let mut writer = Writer {
             out,
             compressor,
+            learned: Learned::new(header.rate),
             strings: Strings::default(),
             recent: Recent::default(),
             expected: Expected::default(),
@@ -154,14 +154,18 @@ impl<W: Write> Writer<W> {
             self.block.note(kind::PROGRESS);
             self.last_progress.put(&mut self.block.definitions, elapsed, &tally);
         }
-        if self.block.run.1 == 0 {
+        if self.block.order.is_empty() {
             return Ok(());
         }
-        let content = self.content();
-        self.compressor.write_all(&content)?;
-        self.compressor.flush()?;
-        let stored = std::mem::take(self.compressor.get_mut());
-        self.write(Kind::Data, &stored, content.len())
+        let (framed, length) = self.framed()?;
+        let mut stored = Vec::new();
+        put(&mut stored, framed.len() as u64);
+        stored.extend_from_slice(&framed);
+        let columns = self.block.packed();
+        let length = length + columns.iter().map(|column| column.len()).sum::<usize>();
+        let stored = self.learned.pack(stored, columns, &self.block.steps.moments)?;
+        self.block.clear();
+        self.write(Kind::Data, &stored, length)
     }
 
     /// Writes what is left, and why the recording ended.
@@ -187,23 +191,22 @@ impl<W: Write> Writer<W> {
         self.block.size() + self.strings.new.len()
     }
 
-    /// The content of the block at hand, which begins anew.
-    fn content(&mut self) -> Vec<u8> {
+    /// What the block at hand defines, compressed, and how long that was before; nothing where it defines nothing.
+    fn framed(&mut self) -> io::Result<(Vec<u8>, usize)> {
+        if !self.is_table_new && self.strings.new.is_empty() && self.block.definitions.is_empty() {
+            return Ok((Vec::new(), 0));
+        }
         let mut content = vec![u8::from(self.is_table_new)];
         put(&mut content, std::mem::take(&mut self.strings.new_count));
         content.append(&mut self.strings.new);
-        self.block.end_run();
-        let times = self.block.steps.to_bytes();
-        for column in self.block.columns().into_iter().chain([&times]) {
-            put(&mut content, column.len() as u64);
-            content.extend_from_slice(column);
-        }
-        self.block.clear();
+        content.extend_from_slice(&self.block.definitions);
         self.is_table_new = self.strings.is_full();
         if self.is_table_new {
             self.strings = Strings::default();
         }
-        content
+        self.compressor.write_all(&content)?;
+        self.compressor.flush()?;
+        Ok((std::mem::take(self.compressor.get_mut()), content.len()))
     }
 
     fn write_plain(&mut self, kind: Kind, content: &impl Serialize) -> io::Result<()> {
@@ -223,66 +226,38 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// What compresses the blocks of a recording; thoroughly, if they are small.
-fn compressor(is_small: bool) -> io::Result<Encoder<'static, Vec<u8>>> {
-    /// It tells the cheapest way to say a block from others. The rest is as at zstd's level 16, but for tables that are no
-    /// larger than the window needs.
-    const THOROUGHLY: [CParameter; 6] = [
-        CParameter::Strategy(Strategy::ZSTD_btopt),
-        CParameter::MinMatch(3),
-        CParameter::SearchLog(3),
-        CParameter::TargetLength(64),
-        CParameter::HashLog(15),
-        CParameter::ChainLog(16),
-    ];
+/// What compresses what blocks define.
+fn compressor() -> io::Result<Encoder<'static, Vec<u8>>> {
     let mut compressor = Encoder::new(Vec::new(), LEVEL)?;
     compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-    for parameter in THOROUGHLY.into_iter().filter(|_| is_small) {
-        compressor.set_parameter(parameter)?;
-    }
     Ok(compressor)
 }
 
 impl Block {
     fn note(&mut self, kind: u8) {
-        if self.run.0 != kind {
-            self.end_run();
-            self.run.0 = kind;
-        }
-        self.run.1 += 1;
+        self.order.push(kind);
     }
 
-    fn end_run(&mut self) {
-        if self.run.1 > 0 {
-            put(&mut self.order, self.run.1 << 4 | u64::from(self.run.0));
-            self.run.1 = 0;
-        }
-    }
-
-    /// The columns, but for the times.
-    fn columns(&self) -> [&Vec<u8>; 8] {
+    /// The columns that are packed.
+    fn packed(&self) -> [&Vec<u8>; COLUMNS] {
         let Rows { flags, threads, states, recent, stacks } = &self.rows;
-        [&self.order, &self.definitions, flags, threads, states, recent, stacks, &self.gils]
+        [&self.order, flags, threads, states, recent, stacks, &self.gils]
     }
 
     fn size(&self) -> usize {
-        self.columns().iter().map(|column| column.len()).sum::<usize>() + self.steps.size()
+        let packed = self.packed().iter().map(|column| column.len()).sum::<usize>();
+        packed + self.definitions.len() + self.steps.size()
     }
 
     /// Begins anew, in the same memory.
     fn clear(&mut self) {
-        let Block { order, definitions, rows, gils, .. } = self;
+        let Block { order, definitions, rows, gils, steps, last } = self;
         let Rows { flags, threads, states, recent, stacks } = rows;
-        for column in [&mut *order, definitions, flags, threads, states, recent, stacks, gils] {
+        for column in [order, definitions, flags, threads, states, recent, stacks, gils] {
             column.clear();
         }
-        *self = Block {
-            order: std::mem::take(&mut self.order),
-            definitions: std::mem::take(&mut self.definitions),
-            rows: std::mem::take(&mut self.rows),
-            gils: std::mem::take(&mut self.gils),
-            ..Block::default()
-        };
+        steps.moments.clear();
+        *last = Last::default();
     }
 }
 
@@ -391,11 +366,10 @@ mod tests {
 
     #[test]
     fn a_sample_in_steady_state_takes_four_bytes_at_most() {
-        // Where several run by turns, who does is news each time.
         for (rate, seconds, busy, waiting, most) in [
             (100, 120, 1, 0, 4.0),
             (1000, 20, 1, 0, 4.0),
-            (100, 120, 4, 0, 4.7),
+            (100, 120, 4, 0, 4.0),
             (1000, 20, 4, 0, 4.0),
             (100, 60, 1, 20, 4.0),
             (1000, 10, 3, 5, 4.0),
