@@ -289,7 +289,7 @@ const SMALL: f64 = 2.0;
 /// How much of a small limit is used without being told to.
 const PART_OF_SMALL: f64 = 0.1;
 
-/// How much of all processors is used for a family without being told to.
+/// How much of all processors is used for a family without being told to, where none is idle.
 const PART_OF_ALL: f64 = 0.01;
 
 /// How often samples are taken, and how much processor time that may take: what was typed, or what is `usual`. Of a family
@@ -298,7 +298,10 @@ fn pace(usual: f64, typed_rate: Option<&str>, typed_max: Option<&str>, reach: Re
     let typed_rate = typed_rate.map(rate).transpose()?;
     let max = match (typed_max, typed_rate, reach) {
         (Some(typed), ..) => MaxCpu::AtMost(share(typed, "a percentage of one processor, more than 0 and up to 100")?),
-        (None, None, Reach::Family) => MaxCpu::Around(machine::processors() * PART_OF_ALL),
+        (None, None, Reach::Family) => {
+            let of = machine::processors();
+            MaxCpu::Around { share: of * PART_OF_ALL, of }
+        }
         (None, ..) => usual_max_cpu(cgroup::cpu_limit(&Groups::of("self"), &Mounts::ours())),
     };
     Ok((typed_rate.unwrap_or(usual), max))
@@ -588,12 +591,12 @@ mod tests {
         assert_eq!(recording("-p 1 --max-cpu 2.5%").sampling.max_cpu, MaxCpu::AtMost(0.025));
         assert_eq!(refused("record -p 1 --max-cpu 0"), "'0' is not a share of time");
         let all = machine::processors();
-        assert_eq!(recording("-p 1 -s").sampling.max_cpu, MaxCpu::Around(all / 100.0));
+        assert_eq!(recording("-p 1 -s").sampling.max_cpu, MaxCpu::Around { share: all / 100.0, of: all });
         assert_eq!(recording("-p 1 -s").sampling.rate, 100.0);
         assert_eq!(recording("-p 1 -s --max-cpu 30").sampling.max_cpu, MaxCpu::AtMost(0.3));
         for alone_or_as_asked in ["-p 1", "-p 1 -s -r 100"] {
             let max = recording(alone_or_as_asked).sampling.max_cpu;
-            assert!(!matches!(max, MaxCpu::Around(_)), "{alone_or_as_asked}: {max:?}");
+            assert!(!matches!(max, MaxCpu::Around { .. }), "{alone_or_as_asked}: {max:?}");
         }
         assert_eq!([0.5, 2.0].map(|limit| usual_max_cpu(Some(limit))), [0.05, 0.2].map(MaxCpu::AtMost));
         assert_eq!([Some(2.5), None].map(usual_max_cpu), [MaxCpu::Any; 2]);

@@ -26,7 +26,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
 use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
-use crate::target::{Binary, Facts, Target};
+use crate::target::{Binary, Facts, Target, machine};
 
 use clock::{Clock, Missed, Tick};
 use gate::Passage;
@@ -86,8 +86,14 @@ pub enum MaxCpu {
     Any,
     /// No more than this.
     AtMost(f64),
-    /// So much in the course of some seconds, and only by what is done again and again: not by finding new processes.
-    Around(f64),
+    /// So much in the course of some seconds, and only by what is done again and again: not by finding new processes. As long
+    /// as processors are idle, as much as it takes.
+    Around {
+        /// The share.
+        share: f64,
+        /// How many processors there are.
+        of: f64,
+    },
 }
 
 impl MaxCpu {
@@ -100,7 +106,7 @@ impl MaxCpu {
         match self {
             MaxCpu::Any => None,
             MaxCpu::AtMost(share) => Some(Governor::new(rate, share * OF_MOST, LONG)),
-            MaxCpu::Around(share) => Some(Governor::new(rate, share, SHORT)),
+            MaxCpu::Around { share, of } => Some(Governor::new(rate, share, SHORT).where_short(of)),
         }
     }
 
@@ -108,7 +114,7 @@ impl MaxCpu {
     fn budget(self) -> Option<Budget> {
         match self {
             MaxCpu::AtMost(share) if share < 1.0 => Some(Budget::new(share)),
-            MaxCpu::AtMost(_) | MaxCpu::Around(_) | MaxCpu::Any => None,
+            MaxCpu::AtMost(_) | MaxCpu::Around { .. } | MaxCpu::Any => None,
         }
     }
 }
@@ -405,7 +411,7 @@ impl Sampler {
         self.clock.rest_until(for_the_target.max(for_others));
         self.pace.note_taken();
         if let Some(governor) = &mut self.governor {
-            governor.look(now, || used(before));
+            governor.look(now, || used(before), machine::idle_time);
         }
     }
 

@@ -4,6 +4,9 @@
 //! The moments of a recording are parted into groups of so many as the pace says, and one of each group is taken, at random.
 //! All processes of a family go at one pace, and it changes slowly: what a process does, and what a sample of it costs, has
 //! no say in when it is sampled, and equal numbers of samples are equal times, whosever they are.
+//!
+//! Where it is not to be kept to whatever happens, all moments are taken as long as processors are idle: nobody lacks what we
+//! use then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +26,11 @@ const MADE_UP_IN: f64 = 5.0;
 const MOST_OF: f64 = 0.8;
 /// No more is saved up than what may be used in so long.
 const SAVED: f64 = -0.5;
+/// Over how long it is found out whether processors are idle, at first and then.
+const FIRST_IDLE: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(500);
+/// Which part of the processors would have to be idle with every moment taken.
+const ROOM: f64 = 0.1;
 /// A process is not sampled more seldom than this, in a second.
 const SLOWEST: f64 = 1.0;
 
@@ -63,6 +71,44 @@ impl Pace {
     }
 }
 
+/// What nobody uses of the processors.
+#[derive(Debug, Default)]
+struct Spare {
+    /// How many processors there are; `None` if it does not matter whether they are idle.
+    of: Option<f64>,
+    /// When it was found out last, what was idle and what we had used by then.
+    since: Duration,
+    idle: Option<Duration>,
+    used: Duration,
+    /// How many were idle since, and how many we have used; `None` if that is not known yet.
+    found: Option<(f64, f64)>,
+}
+
+impl Spare {
+    fn look(&mut self, now: Duration, used: Duration, idle: impl FnOnce() -> Option<Duration>) {
+        let since = now.saturating_sub(self.since);
+        let is_time = self.idle.is_none() || since >= if self.found.is_none() { FIRST_IDLE } else { IDLE };
+        if self.of.is_none() || !is_time {
+            return;
+        }
+        let Some(idle) = idle() else {
+            self.of = None;
+            return;
+        };
+        let share = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / since.as_secs_f64();
+        if let Some(then) = self.idle {
+            self.found = Some((share(idle, then), share(used, self.used)));
+        }
+        (self.since, self.idle, self.used) = (now, Some(idle), used);
+    }
+
+    /// Whether processors would be idle if we used so much of one. It is believed until it is known.
+    fn has_room_for(&self, use_of_all: f64) -> bool {
+        let Some(all) = self.of else { return false };
+        self.found.is_none_or(|(idle, used)| idle + used - use_of_all >= all * ROOM)
+    }
+}
+
 /// Says the pace.
 #[derive(Debug)]
 pub struct Governor {
@@ -77,6 +123,7 @@ pub struct Governor {
     /// How much of that is remembered.
     remembered: f64,
     members: usize,
+    spare: Spare,
     /// As of the last look.
     looked: Duration,
     used: Duration,
@@ -88,7 +135,7 @@ impl Governor {
     /// was used too much is forgotten as far as it is more than what may be used in `remembered` seconds.
     pub fn new(rate: f64, share: f64, remembered: f64) -> Governor {
         let (looked, used) = (Duration::ZERO, Duration::ZERO);
-        let governor = Governor {
+        let mut governor = Governor {
             pace: Pace::full(),
             rate,
             share,
@@ -96,10 +143,18 @@ impl Governor {
             debt: 0.0,
             remembered,
             members: 1,
+            spare: Spare::default(),
             looked,
             used,
             taken: 0,
         };
+        governor.set();
+        governor
+    }
+
+    /// The same, for whom that matters only where not so many processors are idle.
+    pub fn where_short(self, processors: f64) -> Governor {
+        let mut governor = Governor { spare: Spare { of: Some(processors), ..Spare::default() }, ..self };
         governor.set();
         governor
     }
@@ -116,8 +171,9 @@ impl Governor {
         }
     }
 
-    /// Thinks the pace over, so long after the start. `used` tells what processor time was used since then.
-    pub fn look(&mut self, now: Duration, used: impl FnOnce() -> Duration) {
+    /// Thinks the pace over, so long after the start. `used` tells what processor time was used since then, `idle` for how
+    /// long processors have been idle.
+    pub fn look(&mut self, now: Duration, used: impl FnOnce() -> Duration, idle: impl FnOnce() -> Option<Duration>) {
         let since = now.saturating_sub(self.looked);
         if since < LOOK_EVERY {
             return;
@@ -128,6 +184,7 @@ impl Governor {
         (self.looked, self.used, self.taken) = (now, used, taken);
         let debt = self.debt + spent / self.share - since.as_secs_f64();
         self.debt = debt.clamp(SAVED, self.remembered);
+        self.spare.look(now, used, idle);
         if samples > 0 {
             let cost = (spent / samples as f64).clamp(self.cost * CHANGES.start(), self.cost * CHANGES.end());
             // Of few samples little is known.
@@ -137,8 +194,12 @@ impl Governor {
         self.set();
     }
 
-    fn set(&self) {
+    fn set(&mut self) {
         let asked = self.cost * self.rate * self.members as f64;
+        if self.spare.has_room_for(asked) {
+            self.debt = 0.0;
+            return self.pace.set_stretch(1.0);
+        }
         let allowed = self.share * (1.0 - (self.debt / MADE_UP_IN).min(MOST_OF));
         self.pace.set_stretch((asked / allowed).min(self.rate / SLOWEST));
     }
@@ -161,7 +222,7 @@ mod tests {
                 (due, samples, used) = (due - 1.0, samples + 1.0, used + cost);
             }
             used += fixed / 10.0;
-            governor.look(Duration::from_millis(tick * 100), || Duration::from_secs_f64(used));
+            governor.look(Duration::from_millis(tick * 100), || Duration::from_secs_f64(used), || None);
             if tick == seconds * 5 {
                 before = (used, samples);
             }
@@ -187,6 +248,46 @@ mod tests {
         }
     }
 
+    /// Runs so many seconds on two processors of which others use so much. Returns what was used in the last of them.
+    fn run_beside(governor: &mut Governor, others: f64, seconds: u64) -> f64 {
+        const COST: f64 = 120e-6;
+        governor.share_among(8);
+        let (mut due, mut used, mut idle, mut before) = (0.0, 0.0, 5.0, 0.0);
+        for tick in 1..=seconds * 10 {
+            due += governor.rate * 8.0 / 10.0 / governor.pace.stretch();
+            let samples = due as u64;
+            (0..samples).for_each(|_| governor.pace.note_taken());
+            due -= samples as f64;
+            used += samples as f64 * COST;
+            idle += ((2.0 - others) / 10.0 - samples as f64 * COST).max(0.0);
+            let now = governor.looked + LOOK_EVERY;
+            governor.look(now, || Duration::from_secs_f64(used), || Some(Duration::from_secs_f64(idle)));
+            if tick == (seconds - 1) * 10 {
+                before = used;
+            }
+        }
+        used - before
+    }
+
+    #[test]
+    fn as_long_as_processors_are_idle_all_is_taken() {
+        for (others, least, most) in [(0.0, 0.09, 0.1), (1.6, 0.09, 0.1), (1.75, 0.015, 0.025), (2.0, 0.015, 0.025)] {
+            let used = run_beside(&mut Governor::new(100.0, 0.02, 2.0).where_short(2.0), others, 20);
+            assert!((least..=most).contains(&used), "beside {others}: {used}");
+        }
+        let used = run_beside(&mut Governor::new(100.0, 0.02, 2.0), 0.0, 20);
+        assert!((0.015..=0.025).contains(&used), "it is to be kept to: {used}");
+    }
+
+    #[test]
+    fn until_it_is_known_whether_processors_are_idle_all_is_taken() {
+        let mut governor = Governor::new(100.0, 0.02, 2.0).where_short(2.0);
+        governor.share_among(8);
+        assert_eq!(governor.pace().stretch(), 1.0);
+        governor.look(Duration::from_millis(100), || Duration::from_millis(10), || None);
+        assert!(governor.pace().stretch() > 3.0, "that is never told here: {governor:?}");
+    }
+
     #[test]
     fn nobody_starves_whatever_it_costs() {
         let (_, each) = run(&mut Governor::new(100.0, 0.0001, 2.0), 50, 20, 1e-3, 0.01);
@@ -198,7 +299,7 @@ mod tests {
         let mut governor = Governor::new(100.0, 0.02, 2.0);
         governor.share_among(2);
         (0..20).for_each(|_| governor.pace().note_taken());
-        governor.look(Duration::from_millis(100), || Duration::from_millis(200));
+        governor.look(Duration::from_millis(100), || Duration::from_millis(200), || None);
         assert!(governor.pace().stretch() < 2.0, "{governor:?}");
     }
 
@@ -206,7 +307,7 @@ mod tests {
     fn what_is_remembered_is_made_up_for() {
         let mut governor = Governor::new(100.0, 0.02, 60.0);
         governor.share_among(8);
-        governor.look(Duration::from_millis(100), || Duration::from_millis(202));
+        governor.look(Duration::from_millis(100), || Duration::from_millis(202), || None);
         assert!((9.0..10.5).contains(&governor.debt), "{governor:?}");
         let (used, _) = run(&mut governor, 8, 10, 120e-6, 0.0);
         assert!(used < 0.018, "{used}");

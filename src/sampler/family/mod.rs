@@ -24,6 +24,7 @@ use crate::python::Interpreter;
 use crate::sample::{Event, Lost, Process, ProcessId, Processes, Stops, Tally};
 use crate::target::Target;
 use crate::target::family::{Family, Relative, program};
+use crate::target::machine;
 
 use candidates::{Age, Candidates};
 use looker::Looker;
@@ -173,10 +174,10 @@ impl Chief {
     /// A turn takes at most one in so many of the time.
     fn share(&self) -> u32 {
         match self.settings.max_cpu {
-            MaxCpu::Around(all) | MaxCpu::AtMost(all) if self.bore.elapsed() > BIRTHS_FOLLOW => {
+            MaxCpu::Around { share: all, .. } | MaxCpu::AtMost(all) if self.bore.elapsed() > BIRTHS_FOLLOW => {
                 SHARE.max((1.0 / (all * SHARE_OF_ALL)) as u32)
             }
-            MaxCpu::Around(_) | MaxCpu::AtMost(_) | MaxCpu::Any => SHARE,
+            MaxCpu::Around { .. } | MaxCpu::AtMost(_) | MaxCpu::Any => SHARE,
         }
     }
 
@@ -328,14 +329,14 @@ impl Chief {
         let (before, looker, counts_all) = (self.cpu_before, &self.looker, self.settings.max_cpu);
         let used = || {
             let elsewhere = match counts_all {
-                MaxCpu::Around(_) => looker.cpu_time(),
+                MaxCpu::Around { .. } => looker.cpu_time(),
                 MaxCpu::AtMost(_) | MaxCpu::Any => Duration::ZERO,
             };
             clock::cpu_time().saturating_sub(before + elsewhere)
         };
         if let Some(governor) = &mut self.governor {
             governor.share_among(self.members.len());
-            governor.look(self.start.elapsed(), used);
+            governor.look(self.start.elapsed(), used, machine::idle_time);
         }
     }
 
