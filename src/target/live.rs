@@ -417,7 +417,7 @@ impl Live {
     }
 }
 
-/// What a `stat` line says of a thread that runs, or is ready to.
+/// The letter of a thread's state in its `stat` line.
 fn state_letter_of(line: &[u8]) -> Option<u8> {
     Stat::fields(line)?.next()?.bytes().next()
 }
@@ -431,6 +431,7 @@ fn activity(letter: Option<u8>) -> Activity {
     }
 }
 
+/// What a `stat` line says of a thread that runs, or is ready to.
 fn place_of_running(line: &[u8]) -> Option<Place> {
     let mut fields = Stat::fields(line)?;
     if fields.next()? != "R" {

@@ -1,8 +1,9 @@
 //! One recording of a process and its descendants, those born later included.
 //!
 //! Each Python process has a sampler of its own, as if it were recorded alone: its own clock within the common time, its
-//! own budget of stops, its own channel. Only their pace is common: how many samples are left out to save processor time. One thread, the chief, watches for births, has those who are born looked at, and
-//! passes on what all samplers tell as one stream. A process that ends or cannot be read costs that process only.
+//! own budget of stops, its own channel. Only their pace is common: how many samples are left out to save processor time.
+//! One thread, the chief, watches for births, has those who are born looked at, and passes on what all samplers tell as one
+//! stream. A process that ends or cannot be read costs that process only.
 
 mod candidates;
 mod looker;
