@@ -289,8 +289,9 @@ const SMALL: f64 = 2.0;
 /// How much of a small limit is used without being told to.
 const PART_OF_SMALL: f64 = 0.1;
 
-/// How much of all processors is used for a family without being told to, where none is idle.
-const PART_OF_ALL: f64 = 0.01;
+/// How much of all processors is used for a family without being told to, where none is idle: with what its threads are
+/// stopped for, it lacks 1 % at most.
+const PART_OF_ALL: f64 = 0.008;
 
 /// How often samples are taken, and how much processor time that may take: what was typed, or what is `usual`. Of a family
 /// nobody knows beforehand how many they are: without either it is what the processors can spare.
@@ -591,7 +592,7 @@ mod tests {
         assert_eq!(recording("-p 1 --max-cpu 2.5%").sampling.max_cpu, MaxCpu::AtMost(0.025));
         assert_eq!(refused("record -p 1 --max-cpu 0"), "'0' is not a share of time");
         let all = machine::processors();
-        assert_eq!(recording("-p 1 -s").sampling.max_cpu, MaxCpu::Around { share: all / 100.0, of: all });
+        assert_eq!(recording("-p 1 -s").sampling.max_cpu, MaxCpu::Around { share: all * 0.008, of: all });
         assert_eq!(recording("-p 1 -s").sampling.rate, 100.0);
         assert_eq!(recording("-p 1 -s --max-cpu 30").sampling.max_cpu, MaxCpu::AtMost(0.3));
         for alone_or_as_asked in ["-p 1", "-p 1 -s -r 100"] {
