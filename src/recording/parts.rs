@@ -135,7 +135,7 @@ struct Content {
 impl Write for Content {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.bytes.len() + bytes.len() > self.most {
-            return Err(damaged("a block is longer than it says"));
+            return Err(io::Error::other("a block is longer than it says"));
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
