@@ -48,13 +48,13 @@ impl Unpacker {
     /// The next block, as stored in a file of this version; its content is so long.
     pub fn parts(&mut self, version: u32, stored: &[u8], length: usize) -> io::Result<Parts> {
         match version {
-            1 | 2 => self.parts_of_one(stored, length),
-            _ => self.parts_of_two(stored, length),
+            1 | 2 => self.parts_in_frame(stored, length),
+            _ => self.parts_packed(stored, length),
         }
     }
 
-    /// All in the frame.
-    fn parts_of_one(&mut self, stored: &[u8], length: usize) -> io::Result<Parts> {
+    /// Versions 1 and 2: all in the frame.
+    fn parts_in_frame(&mut self, stored: &[u8], length: usize) -> io::Result<Parts> {
         let bytes = self.decompress(stored, length)?;
         if bytes.len() != length {
             return Err(shorter());
@@ -74,8 +74,8 @@ impl Unpacker {
         }
     }
 
-    /// Definitions in the frame, the rest packed.
-    fn parts_of_two(&mut self, stored: &[u8], length: usize) -> io::Result<Parts> {
+    /// Version 3: definitions in the frame, the rest packed.
+    fn parts_packed(&mut self, stored: &[u8], length: usize) -> io::Result<Parts> {
         let mut all = Column::all(stored);
         let framed = all.number(stored)?;
         let framed = all.part(stored, framed)?;

@@ -10,6 +10,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity, sched_yield};
 use nix::unistd::Pid;
 use rustc_hash::FxHashMap;
 
+use super::proc::Stat;
 use crate::sample::Tid;
 
 /// For how long each of some threads of a process has been off the processor.
@@ -54,8 +55,7 @@ fn exec_start(told: &[u8]) -> Option<f64> {
 /// The processor on which a thread ran last: the 39th field of `stat`.
 fn last_processor(task: &str) -> Option<usize> {
     let told = fs::read(format!("{task}/stat")).ok()?;
-    let name_end = told.iter().rposition(|&byte| byte == b')')?;
-    std::str::from_utf8(&told[name_end + 1..]).ok()?.split_ascii_whitespace().nth(36)?.parse().ok()
+    Stat::fields(&told)?.nth(36)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -32,10 +32,10 @@ fn process(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     }
     let dot = look.dot();
     pen.write(scene.program, look.bold());
-    let present: Vec<_> = scene.live.present().map(|(_, process)| process).collect();
-    let has_ended = state.of.process.is_some_and(|id| scene.live.present().all(|(there, _)| there != id));
+    let present: Vec<_> = scene.live.present().collect();
+    let has_ended = state.of.process.is_some_and(|id| present.iter().all(|(there, _)| *there != id));
     let shown = state.of.process.and_then(|id| scene.live.processes().get(&id));
-    match (shown.or_else(|| present.first().copied()), present.len()) {
+    match (shown.or_else(|| present.first().map(|(_, first)| *first)), present.len()) {
         (Some(first), 2..) if shown.is_none() => {
             pen.write(&format!("{dot}{} processes{dot}Python {}", present.len(), first.python), look.dim());
         }
