@@ -222,9 +222,11 @@ fn stale_names(kind: &Kind) {
     let (profile, account) = target.record(&["-r", "1000", "-d", "3", "--max-pause", "100"]);
     account.is_of(1000.0, 3.0);
     let mut seen = BTreeSet::new();
-    for frame in profile.stacks.iter().flat_map(|(stack, _)| stack) {
+    let pairs = profile.stacks.iter().flat_map(|(stack, _)| stack.windows(2));
+    for (caller, frame) in pairs.map(|pair| (function_of(&pair[0]), &pair[1])) {
         let Some(number) = function_of(frame).strip_prefix("fn_") else { continue };
         let number: usize = number.parse().unwrap_or_else(|_| panic!("the function of {frame} has a number"));
+        assert_eq!(caller, ["even", "odd"][number % 2], "{frame}");
         assert_eq!(file(frame), format!("file_{number}.py"), "{frame}");
         let first = 1 + number % 50;
         assert!((first..first + 5).contains(&line(frame)), "{frame} is in lines {first} to {}", first + 4);

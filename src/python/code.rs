@@ -5,6 +5,9 @@
 //! the code object, and from 3.12 on its `co_version`, which no two code objects of an interpreter share. Before 3.12 the
 //! contents of its name, file name and line table are compared as well. Where nobody is stopped the proof is read right
 //! after the frames; one that does not hold then costs the stack.
+//!
+//! Proofs are a large part of what is read while a thread is stopped. So where there are many, those of code objects that have
+//! long been the same, and have a version, are read when it runs again: what has the version before and after had it all the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +28,12 @@ const COMPARED: usize = 512;
 const TABLE: usize = 2048;
 /// After how many samples in which it was not met a code object is no longer foreseen.
 const FORGET_AFTER: u64 = 4;
+/// After so many proofs a code object that has a version is expected to stay where it is.
+const TRUSTED_AFTER: u32 = 8;
+/// So many proofs may as well be read with the frames: it spares a read of their own.
+const FEW: usize = 8;
+/// So many samples in a row, at most, count for or against reading proofs before it is known which are needed.
+const MOST_SURPRISES: u8 = 8;
 /// How many code objects are remembered before those not met lately are dropped.
 const MOST_ENTRIES: usize = 1 << 14;
 /// The longest bytecode that is looked at for where frames are left.
@@ -64,8 +73,10 @@ pub struct Codes {
     by_addr: FxHashMap<Addr, Entry>,
     /// Counts samples; what was proven in this one need not be proven again.
     sample: u64,
-    /// Whether proofs are read after the frames.
-    is_late: bool,
+    proofs: Proofs,
+    /// How often lately code objects were met that had not been met in the samples before.
+    surprises: u8,
+    is_surprised: bool,
     entries: Vec<Known>,
     /// Entries that were met lately, and are foreseen.
     recent: Vec<Entry>,
@@ -77,9 +88,23 @@ pub struct Codes {
     new_frames: Vec<(FrameId, Frame)>,
 }
 
+/// When proofs are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Proofs {
+    /// While the frames cannot change; those of trusted code objects may wait.
+    #[default]
+    Held,
+    /// After it. Only those of trusted code objects are still needed.
+    Afterwards,
+    /// All of them after the frames, which may have changed.
+    Late,
+}
+
 struct Known {
     addr: Addr,
     proof: Proof,
+    /// How often it was proven.
+    times_proven: u32,
     id: CodeId,
     code: Code,
     lines: Lines,
@@ -108,6 +133,11 @@ struct Known {
 }
 
 impl Known {
+    /// Whether it may be proven later what a frame executed: no other code object can have had its version meanwhile.
+    fn is_trusted(&self) -> bool {
+        self.proof.version != 0 && self.changed == 0 && self.times_proven >= TRUSTED_AFTER
+    }
+
     /// What a frame is at.
     fn instruction(&self, offset: i64) -> Instruction {
         // Up to 3.10 a frame is looked at before its first instruction, as it is at those that check.
@@ -141,23 +171,51 @@ impl Codes {
     /// From now on what was proven has to be proven again.
     pub fn begin(&mut self) {
         self.sample += 1;
-        self.is_late = false;
+        self.proofs = Proofs::Held;
+        let is_surprised = std::mem::take(&mut self.is_surprised);
+        self.surprises = match is_surprised {
+            true => (self.surprises + 1).min(MOST_SURPRISES),
+            false => self.surprises.saturating_sub(1),
+        };
+    }
+
+    /// From now on the frames may change. What has not been proven yet can still be, if it has long been the same.
+    pub fn let_go(&mut self) {
+        self.proofs = Proofs::Afterwards;
     }
 
     /// As [`Codes::begin`], for proofs that are read after the frames: where one does not hold, it is not known what the
     /// frame executed.
     pub fn begin_late(&mut self) {
         self.sample += 1;
-        self.is_late = true;
+        self.proofs = Proofs::Late;
     }
 
-    /// Asks for the proofs of the code objects that were met lately.
+    /// Asks for the proofs of the code objects that were met lately, if that will most likely spare another read.
     pub fn foresee(&mut self, offsets: &Offsets, copies: &mut Copies) {
         self.forget_recent();
-        for entry in &self.recent {
-            let known = &self.entries[entry.0 as usize];
+        if self.is_unforeseeable() {
+            return;
+        }
+        let are_few = self.recent.len() <= FEW;
+        for known in self.recent.iter().map(|entry| &self.entries[entry.0 as usize]) {
+            if are_few || !known.is_trusted() {
+                known.proof.want(known.addr, offsets, copies);
+            }
+        }
+    }
+
+    /// Asks for what is not foreseen and will have to be read in haste: it takes half the time if it was read just before.
+    pub fn warm_up(&self, offsets: &Offsets, copies: &mut Copies) {
+        let recent = self.recent.iter().map(|entry| &self.entries[entry.0 as usize]);
+        for known in recent.filter(|known| self.is_unforeseeable() && !known.is_trusted()) {
             known.proof.want(known.addr, offsets, copies);
         }
+    }
+
+    /// Whether most samples lately met code objects that those before had not.
+    fn is_unforeseeable(&self) -> bool {
+        self.surprises > MOST_SURPRISES / 2
     }
 
     /// Those that were not met lately are not among the recent any more.
@@ -170,34 +228,50 @@ impl Codes {
         });
     }
 
-    /// Asks for what [`Codes::resolve`] will need of a code object.
-    pub fn want(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
-        match self.by_addr.get(&addr) {
-            Some(&entry) => self.entries[entry.0 as usize].proof.want(addr, offsets, copies),
-            None => copies.want_nearby(addr, offsets.code.size),
+    /// Asks for what [`Codes::resolve`] will need of a code object, as far as it cannot wait.
+    pub fn want(&mut self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
+        let Some(&entry) = self.by_addr.get(&addr) else {
+            if self.proofs != Proofs::Afterwards {
+                self.is_surprised = true;
+                copies.want_nearby(addr, offsets.code.size);
+            }
+            return;
+        };
+        let known = &self.entries[entry.0 as usize];
+        let is_due = known.is_trusted() != (self.proofs == Proofs::Held) || self.proofs == Proofs::Late;
+        if known.proven == self.sample || !is_due {
+            return;
         }
+        self.is_surprised |= !known.is_recent;
+        known.proof.want(addr, offsets, copies);
     }
 
     /// Proves that a code object that has been copied is the one that is known. If it is not, asks for its names and its line
     /// table: later there may be other things where they are.
     pub fn prove(&mut self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
         let cached = self.by_addr.get(&addr).copied();
-        if cached.is_some_and(|entry| self.entries[entry.0 as usize].proven == self.sample) {
+        let is_trusted = cached.is_some_and(|entry| self.entries[entry.0 as usize].is_trusted());
+        if cached.is_some_and(|entry| self.entries[entry.0 as usize].proven == self.sample)
+            || self.proofs == Proofs::Afterwards && !is_trusted
+        {
             return;
         }
         let Found::Read(bytes) = copies.find_nearby(addr, offsets.code.size) else { return };
         let of_type = bytes.addr_at(offsets.object.ob_type);
         let Some((fields, version)) = proof_fields(bytes, offsets) else { return };
         let is_code = self.code_type.is_none() || of_type == self.code_type;
-        if let Some(entry) = cached.filter(|_| is_code) {
+        if let Some(entry) = cached {
             let known = &mut self.entries[entry.0 as usize];
-            if known.proof.holds(fields, version, offsets, copies) {
-                known.proven = self.sample;
-                self.meet(entry);
+            if is_code && known.proof.holds(fields, version, offsets, copies) {
+                self.note_proof(entry);
                 return;
             }
+            // While frames cannot change there is no doubt what it is instead.
+            if self.proofs == Proofs::Held {
+                known.times_proven = 0;
+            }
         }
-        if is_code {
+        if is_code && self.proofs != Proofs::Afterwards {
             for (object, len) in Self::objects_of(fields) {
                 copies.want(object, len);
             }
@@ -216,6 +290,9 @@ impl Codes {
         if let Some(entry) = cached.filter(|entry| self.entries[entry.0 as usize].proven == self.sample) {
             return Resolved::Code(entry);
         }
+        if cached.is_some_and(|entry| self.is_doubtful(entry)) {
+            return Resolved::Unreadable;
+        }
         let Found::Read(bytes) = copies.find_nearby(addr, objects.offsets.code.size) else {
             return Resolved::Unreadable;
         };
@@ -228,12 +305,13 @@ impl Codes {
         if let Some(entry) = cached {
             let known = &mut self.entries[entry.0 as usize];
             if known.proof.holds(fields, version, objects.offsets, copies) {
-                known.proven = self.sample;
-                self.meet(entry);
+                self.note_proof(entry);
                 return Resolved::Code(entry);
             }
         }
-        if let Some(known) = cached.map(|entry| &mut self.entries[entry.0 as usize]).filter(|_| self.is_late) {
+        if let Some(known) =
+            cached.map(|entry| &mut self.entries[entry.0 as usize]).filter(|_| self.proofs == Proofs::Late)
+        {
             // It is read anew for the next sample.
             let is_known = known.changed != 0 && known.changed != self.sample;
             known.changed = if is_known { known.changed } else { self.sample };
@@ -267,6 +345,26 @@ impl Codes {
             }
             Err(_) => Resolved::Unreadable,
         }
+    }
+
+    /// Whether a code object was trusted in this sample, and turns out not to have deserved it.
+    fn is_doubtful(&mut self, entry: Entry) -> bool {
+        let known = &mut self.entries[entry.0 as usize];
+        let was_trusted = known.is_trusted() || known.changed == self.sample;
+        if self.proofs != Proofs::Afterwards || !was_trusted {
+            return false;
+        }
+        // It is read anew for the next sample.
+        known.changed = self.sample;
+        true
+    }
+
+    /// Notes that a code object is the one that is known.
+    fn note_proof(&mut self, entry: Entry) {
+        let known = &mut self.entries[entry.0 as usize];
+        known.proven = self.sample;
+        known.times_proven = known.times_proven.saturating_add(1);
+        self.meet(entry);
     }
 
     /// Notes that a code object was met in this sample.
@@ -331,6 +429,7 @@ impl Codes {
         Ok(Known {
             addr,
             proof: Proof { fields, version, contents },
+            times_proven: 0,
             id: self.intern(&code),
             lines: Lines::decode(shape.line_table, first_line, &line_table),
             size,

@@ -233,7 +233,7 @@ impl Reader {
         self.walk_free_threads(target, pausing, stops)?;
         self.find_states(target, wanted)?;
         self.is_proved = !pausing.is_never();
-        if self.is_proved { self.fetch_codes(target.memory()) } else { Ok(()) }
+        if self.is_proved { self.prove_trusted(target.memory()) } else { Ok(()) }
     }
 
     /// Adds the moment to those that are yet to be told.
@@ -569,6 +569,17 @@ impl Reader {
                 thread.walk = Some(Walk::Failed(Unreadable::Torn));
             }
         }
+        Ok(())
+    }
+
+    /// Proves the code objects that could wait until nobody is held any more.
+    fn prove_trusted(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        let Reader { offsets, apart, codes, threads, .. } = self;
+        codes.let_go();
+        apart.clear();
+        frames_read(threads).for_each(|frame| codes.want(frame.code, offsets, apart));
+        apart.fetch(memory)?;
+        frames_read(threads).for_each(|frame| codes.prove(frame.code, offsets, apart));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 """New code all the time, at the addresses of code that was dropped: execnew.py [SECONDS]
 
-The function `fn_K` is in the file `file_K.py`, and begins at line 1 + K % 50. A cache that takes a new code object for an old one
-shows a frame that breaks this rule.
+The function `fn_K` is in the file `file_K.py`, begins at line 1 + K % 50, and is called by `even` or `odd`, as K is. Some live for
+2 ms, others for 20. A cache that takes a new code object for an old one shows frames that break these rules.
 """
 
 import itertools
@@ -24,9 +24,18 @@ def define(number):
     return namespace["fn_%d" % number]
 
 
+def even(number, until):
+    define(number)(until)
+
+
+def odd(number, until):
+    define(number)(until)
+
+
 def main():
     for number in itertools.count():
-        define(number)(time.perf_counter() + 0.002)
+        caller = odd if number % 2 else even
+        caller(number, time.perf_counter() + (0.002 if number % 8 < 6 else 0.02))
 
 
 ready()

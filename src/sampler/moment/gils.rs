@@ -50,9 +50,14 @@ fn passed(offsets: &Offsets, copies: &Copies, gil: Addr) -> Option<Passed> {
 
 impl Reader {
     /// Reads the GILs. Their words are found in the copies that are read apart.
-    pub(super) fn fetch_gils(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        let size = gil::size(&self.offsets);
+    fn fetch_gils(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         self.apart.clear();
+        self.fetch_gils_last(memory)
+    }
+
+    /// Reads the GILs, after all else that was asked for.
+    fn fetch_gils_last(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        let size = gil::size(&self.offsets);
         for gil in &self.gils {
             self.apart.want(gil.addr, size);
         }
@@ -94,7 +99,11 @@ impl Reader {
                     return Ok(());
                 }
                 if !fetched || expected.is_some() {
-                    self.fetch_gils(target.memory())?;
+                    self.apart.clear();
+                    if !fetched {
+                        self.codes.warm_up(&self.offsets, &mut self.apart);
+                    }
+                    self.fetch_gils_last(target.memory())?;
                     fetched = true;
                 }
                 self.gils[index].passed = passed(&self.offsets, &self.apart, self.gils[index].addr);
