@@ -205,8 +205,8 @@ impl Codes {
         }
     }
 
-    /// Asks for what is not foreseen and will have to be read in haste: it takes half the time if it was read just before.
-    pub fn warm_up(&self, offsets: &Offsets, copies: &mut Copies) {
+    /// Asks for what is not foreseen and may be needed all the same.
+    pub fn rehearse(&self, offsets: &Offsets, copies: &mut Copies) {
         let recent = self.recent.iter().map(|entry| &self.entries[entry.0 as usize]);
         for known in recent.filter(|known| self.is_unforeseeable() && !known.is_trusted()) {
             known.proof.want(known.addr, offsets, copies);

@@ -63,6 +63,11 @@ impl Pausing {
         self.pauser.as_ref().is_some_and(|pauser| pauser.is_paused(tid))
     }
 
+    /// Whether no thread is stopped or displaced by us.
+    pub fn holds_nobody(&self) -> bool {
+        self.pauser.as_ref().is_none_or(Pauser::is_idle) && !self.displacer.has_seat()
+    }
+
     /// Whether a thread would not stop, so that there is no use in asking again.
     pub fn has_given_up(&self, tid: Tid) -> bool {
         self.given_up.contains(&tid)

@@ -113,6 +113,11 @@ impl Displacer {
         is_ours.then_some(found)
     }
 
+    /// Whether the processor of a thread is taken.
+    pub fn has_seat(&self) -> bool {
+        self.seat.is_some()
+    }
+
     /// Whether a thread was displaced and has not run since.
     pub fn has_displaced(&self, target: &Target, tid: Tid) -> bool {
         self.seat.as_ref().is_some_and(|seat| {

@@ -132,6 +132,11 @@ impl Pauser {
         self.paused.iter().any(|paused| paused.tid == tid)
     }
 
+    /// Whether no thread is stopped by us.
+    pub fn is_idle(&self) -> bool {
+        self.paused.is_empty()
+    }
+
     /// Stops a thread, until [`Pauser::resume`].
     pub fn pause(&mut self, tid: Tid) -> Result<(), Refusal> {
         self.tend();

@@ -52,16 +52,23 @@ impl Reader {
     /// Reads the GILs. Their words are found in the copies that are read apart.
     fn fetch_gils(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         self.apart.clear();
-        self.fetch_gils_last(memory)
+        self.want_gils();
+        Ok(self.apart.fetch(memory)?)
     }
 
-    /// Reads the GILs, after all else that was asked for.
-    fn fetch_gils_last(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+    fn want_gils(&mut self) {
         let size = gil::size(&self.offsets);
         for gil in &self.gils {
             self.apart.want(gil.addr, size);
         }
-        Ok(self.apart.fetch(memory)?)
+    }
+
+    /// Reads all that will have to be read in haste, and the GILs last. What has not been read for long takes twice the time.
+    fn rehearse(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
+        self.apart.clear();
+        self.codes.rehearse(&self.offsets, &mut self.apart);
+        self.want_gils();
+        Ok(self.copies.rehearse(&mut self.apart, memory)?)
     }
 
     /// Looks who had the GILs last, if there are many threads that are not to be read again: as long as a GIL has not
@@ -88,7 +95,7 @@ impl Reader {
         if self.displace_only_thread(target, pausing) {
             return Ok(());
         }
-        let mut fetched = false;
+        let (mut fetched, mut rehearsed) = (false, false);
         for index in 0..self.gils.len() {
             let runs = |tid: Tid| target.place(tid).map(|place| (tid, place));
             let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
@@ -98,12 +105,12 @@ impl Reader {
                 if pausing.is_never() {
                     return Ok(());
                 }
-                if !fetched || expected.is_some() {
-                    self.apart.clear();
-                    if !fetched {
-                        self.codes.warm_up(&self.offsets, &mut self.apart);
-                    }
-                    self.fetch_gils_last(target.memory())?;
+                // Nobody waits for a rehearsal.
+                if expected.is_some() && !rehearsed && pausing.holds_nobody() {
+                    self.rehearse(target.memory())?;
+                    (fetched, rehearsed) = (true, true);
+                } else if expected.is_some() || !fetched {
+                    self.fetch_gils(target.memory())?;
                     fetched = true;
                 }
                 self.gils[index].passed = passed(&self.offsets, &self.apart, self.gils[index].addr);
