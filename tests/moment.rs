@@ -59,7 +59,7 @@ fn main() {
 }
 
 /// What tortures.py can do.
-const SHAPES: [&str; 6] = ["generators", "coroutines", "deep", "callbacks", "handover", "naps"];
+const SHAPES: [&str; 7] = ["generators", "coroutines", "deep", "phases", "callbacks", "handover", "naps"];
 
 fn started(kind: &Kind, program: &str) -> Running {
     let mut target = kind.start(program, &[]);

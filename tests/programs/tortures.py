@@ -4,8 +4,8 @@ Every function is called from one place only, and its name tells which: `f_CALLE
 most 9 lines long, and is called in line LINE by the function that begins at line CALLER; 0 for one that is called by none of
 these. A stack that does not agree with its names never was.
 
-SHAPE is `generators`, `coroutines`, `deep`, `callbacks`, `handover` or `naps`. In the last two the outermost such function of a
-thread is the one that its thread is named after.
+SHAPE is `generators`, `coroutines`, `deep`, `phases`, `callbacks`, `handover` or `naps`. In the last two the outermost such
+function of a thread is the one that its thread is named after.
 """
 
 import functools  # noqa: F401: used by what is made below
@@ -120,15 +120,20 @@ def coroutines():
     return body
 
 
-def chain(depth):
+def chain(depth, rounds=100):
     """Calls itself, as it were, so deep; there short functions are called."""
     if depth == 0:
-        return lambda call: ["for _ in range(100):"] + ["    %s()" % call(plain(1)) for _ in range(3)]
-    return lambda call: ["return %s()" % call(chain(depth - 1))]
+        return lambda call: ["for _ in range(%d):" % rounds] + ["    %s()" % call(plain(1)) for _ in range(3)]
+    return lambda call: ["return %s()" % call(chain(depth - 1, rounds))]
 
 
 def deep():
     return lambda call: ["%s()" % call(chain(depth)) for depth in (300, 200, 299)]
+
+
+def phases():
+    """As `deep`, but each depth lasts for a tenth of a second or two."""
+    return lambda call: ["%s()" % call(chain(depth, 200000)) for depth in (300, 40, 299)]
 
 
 def handing_over(call):
@@ -194,7 +199,7 @@ if shape in ("handover", "naps"):
     ready(2)
     threads[0].join()
 else:
-    shapes = {"generators": generators, "coroutines": coroutines, "deep": deep, "callbacks": callbacks}
+    shapes = {"generators": generators, "coroutines": coroutines, "deep": deep, "phases": phases, "callbacks": callbacks}
     name = source.function(0, 0, "def", shapes[shape]())
     namespace = source.run(file)
     ready(2)
