@@ -27,7 +27,9 @@ const USUAL_CHUNK: usize = 16 << 10;
 const SLACK: usize = 1 << 10;
 /// Frame objects (3.10 and earlier) lie close together: so much is read at once around each, aligned to it. It costs no
 /// more than one of them.
-const WINDOW: usize = 16 << 10;
+const WINDOW: usize = 4 << 10;
+/// Where frame objects are met that were not foreseen there are likely to be more: so much is read around each.
+const BLOCK: usize = 16 << 10;
 /// After how many samples in which it was not met an address is no longer foreseen.
 const FORGET_AFTER: u8 = 4;
 /// How far behind the start of a frame that of a callee is looked for.
@@ -491,6 +493,7 @@ impl Stack {
         for (start, len) in ranges.into_iter().flatten() {
             let at = addr.since(start).unwrap_or(0);
             match copies.find(start) {
+                Found::NotAsked if len == WINDOW => return Err(ask_block(copies, start)),
                 Found::NotAsked => return Err(ask(copies, start, len)),
                 Found::Read(bytes) if bytes.len() >= at + size => {
                     self.outside.insert(start, Outside { len, unmet: 0 });
@@ -511,6 +514,15 @@ impl Stack {
 fn window(addr: Addr, size: usize) -> Option<(Addr, usize)> {
     let start = Addr(addr.0 & !(WINDOW as u64 - 1));
     (addr.since(start)? + size <= WINDOW).then_some((start, WINDOW))
+}
+
+/// Asks for a window and those around it.
+fn ask_block(copies: &mut Copies, window: Addr) -> Walk {
+    let block = Addr(window.0 & !(BLOCK as u64 - 1));
+    for start in (0..BLOCK).step_by(WINDOW).map(|at| block.offset(at)).filter(|start| *start != window) {
+        copies.want(start, WINDOW);
+    }
+    ask(copies, window, WINDOW)
 }
 
 fn ask(copies: &mut Copies, addr: Addr, len: usize) -> Walk {
