@@ -260,12 +260,19 @@ pub fn file(code: &Code) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use crate::export::recordings::{Recipe, header};
-    use crate::sample::{GilState, Literal, Tally, ThreadState};
+    use crate::sample::{GilState, Literal, Tally, ThreadState, Weight};
 
     #[test]
     fn what_was_never_defined_is_unknown_and_is_found_all_the_same() {
         let (state, gil) = (ThreadState::RunsPython, GilState::Held);
-        let sample = Sample { at: Duration::ZERO, thread: ThreadId(7), state, gil, stack: Some(StackId(9)) };
+        let sample = Sample {
+            at: Duration::ZERO,
+            thread: ThreadId(7),
+            state,
+            gil,
+            stack: Some(StackId(9)),
+            weight: Weight::ONE,
+        };
         let recording = Literal { header: header(), events: vec![Event::Sample(sample)] };
         let tables = Tables::read(&recording, &mut |_| {}).unwrap();
         let frame = tables.frames_of(StackId(9)).next().unwrap();
@@ -288,8 +295,9 @@ mod tests {
             interval: None,
             is_collecting: true,
             holding: None,
+            weight: Weight::ONE,
         };
-        let sample = Sample { at, thread, state, gil, stack };
+        let sample = Sample { at, thread, state, gil, stack, weight: Weight::ONE };
         use crate::export::{chrome_trace, firefox, json_lines, pprof, pstats, speedscope};
         for events in
             [vec![], vec![Event::Gil(held)], vec![Event::Sample(sample)], vec![Event::Gil(held), Event::Sample(sample)]]

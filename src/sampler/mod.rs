@@ -24,7 +24,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
+use crate::sample::{Event, Process, Processes, Remark, Stops, Tally, Weight};
 use crate::target::{Binary, Facts, Target};
 
 use clock::{Clock, Missed, Tick};
@@ -234,6 +234,8 @@ struct Sampler {
     thrift: Option<Budget>,
     /// What the clock rests for, if it does.
     resting: Remark,
+    /// How many slots were left out for it since the last moment, which nobody stands for yet.
+    left_out: u64,
     /// What has been remarked of that.
     is_stretched: bool,
     is_spared: bool,
@@ -271,6 +273,7 @@ impl Sampler {
             // One thread cannot use more than a processor.
             thrift: settings.max_cpu.filter(|&share| share < 1.0).map(Budget::new),
             resting: Remark::Stretched,
+            left_out: 0,
             is_stretched: false,
             is_spared: false,
             passage,
@@ -365,6 +368,7 @@ impl Sampler {
             _ => (&mut self.tally.stretched, &mut self.is_stretched),
         };
         *left_out += missed.stretched;
+        self.left_out += missed.stretched;
         if missed.stretched > 0 && !std::mem::replace(is_told, true) {
             self.interner.remark(self.resting);
         }
@@ -380,18 +384,21 @@ impl Sampler {
         }
         match taken {
             Ok(()) => {
+                let weight = self.weight();
                 self.tally.taken += 1;
+                self.tally.stood_for += weight.slots();
                 self.tally.torn += self.reader.cut_lists();
                 if self.settings.gils {
-                    self.reader.hold_gils(at);
+                    self.reader.hold_gils(at, weight);
                 }
-                self.reader.hold(at);
+                self.reader.hold(at, weight);
                 if !self.may_hold_back() {
                     self.tell();
                 }
                 None
             }
             Err(failure) => {
+                self.left_out = 0;
                 self.tell();
                 let end = self.find_again(failure);
                 match end {
@@ -401,6 +408,12 @@ impl Sampler {
                 end
             }
         }
+    }
+
+    /// For how much of the time the moment at hand stands: what was left out since the one before was left out for what that
+    /// one cost, and one that cannot be read stands for nothing.
+    fn weight(&mut self) -> Weight {
+        Weight::after(std::mem::take(&mut self.left_out))
     }
 
     /// Tells what has been read, once it is proved.

@@ -59,7 +59,8 @@ pub struct Report {
     notes: Vec<String>,
     processes: Vec<ProcessPart>,
     account: Option<Account>,
-    /// Thread samples with a stack: what the shares of functions and lines are of.
+    /// Thread samples with a stack, each as often as it stands for slots of the clock, as all samples here: what the shares of
+    /// functions and lines are of.
     stacks: u64,
     distinct_stacks: usize,
     frameless: u64,
@@ -122,7 +123,9 @@ struct GilPart {
     process: usize,
     interpreter: i64,
     exists: bool,
+    /// Each as often as it stands for slots of the clock.
     looks: u64,
+    looks_taken: u64,
     held: u64,
     collecting: u64,
 }
@@ -151,7 +154,8 @@ impl Report {
     /// Puts together what was seen: so many of the hottest functions and lines, and of the threads.
     pub fn new(about: About, seen: &Seen, most: usize, function: Name, line: Name) -> Report {
         let Seen { tree, activity, synopsis } = seen;
-        let stacks = synopsis.stacks();
+        // Functions and lines are shares of the time.
+        let stacks = synopsis.slots();
         let part = |hot: &Hot| HotPart {
             name: hot.name.clone(),
             samples_self: hot.own,
@@ -160,7 +164,7 @@ impl Report {
             share_total: share(hot.total, stacks),
         };
         let hot = |name: Name| hottest(tree, name).iter().take(most).map(part).collect();
-        let taken = synopsis.tally().map_or(0, |tally| tally.taken);
+        let taken = synopsis.tally().map_or(0, |tally| tally.slots());
         let knows_waiting = about.has_states && about.header.wanted == Wanted::All && taken > 0;
         let summary = synopsis.tally().zip(about.ending).map(|(tally, end)| Summary {
             subject: subject(about.header, synopsis.processes()),
@@ -170,7 +174,7 @@ impl Report {
             processes: Processes::of_recording(synopsis.processes().len(), tally.asked, about.header.rate),
             left_out: LeftOut::default(),
             profile: Some(Profile {
-                stacks,
+                stacks: synopsis.stacks(),
                 distinct: synopsis.distinct_stacks(),
                 frameless: synopsis.frameless(),
                 threads: if about.is_part { synopsis.threads_seen() } else { synopsis.thread_count() },
@@ -307,10 +311,10 @@ impl Report {
                 1 => "The GIL".to_owned(),
                 _ => self.of_process(part.process, format!("The GIL of interpreter {}", part.interpreter)),
             };
-            match (part.exists, part.looks) {
+            match (part.exists, part.looks_taken) {
                 (false, _) => writeln!(out, "There is no GIL: a free-threaded build.")?,
                 (true, looks) => {
-                    let held = 100.0 * share(part.held, looks);
+                    let held = 100.0 * share(part.held, part.looks);
                     writeln!(out, "{} was held at {held:.1} % of {looks} looks.", printable(&whose))?;
                 }
             }
@@ -398,7 +402,7 @@ fn account(tally: Tally) -> Account {
         asked: tally.asked,
         taken: tally.taken,
         late: tally.late,
-        left_out: tally.stretched,
+        left_out: tally.stretched + tally.spared,
         failed: tally.failed,
         unreadable: tally.torn + tally.unmapped + tally.invalid,
         dropped: tally.dropped,
@@ -416,7 +420,7 @@ fn thread_part(of: &OfThread) -> ThreadPart {
         os_thread_id: of.thread.os_thread_id.map(|id| id.0),
         python_thread_id: of.thread.python_thread_id,
         interpreter: of.thread.interpreter,
-        samples: of.samples,
+        samples: of.slots,
         ran: of.ran,
         held_gil: of.held,
         states,
@@ -424,8 +428,8 @@ fn thread_part(of: &OfThread) -> ThreadPart {
 }
 
 fn gil_part(((process, interpreter), of): (&(ProcessId, i64), &OfGil)) -> GilPart {
-    let OfGil { looks, held, collecting, exists } = *of;
-    GilPart { process: process.index(), interpreter: *interpreter, exists, looks, held, collecting }
+    let OfGil { looks: looks_taken, slots: looks, held, collecting, exists } = *of;
+    GilPart { process: process.index(), interpreter: *interpreter, exists, looks, looks_taken, held, collecting }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilState, Header, Literal, Process, ProcessId, Sample, StackId, Tally, Thread,
-    ThreadId, ThreadState, Tid, Wanted,
+    ThreadId, ThreadState, Tid, Wanted, Weight,
 };
 
 /// The time from one sample to the next.
@@ -90,7 +90,7 @@ impl Recipe {
         let at = PERIOD * slot;
         self.taken += u64::from(self.taken == 0 || at > self.last);
         self.last = at;
-        self.events.push(Event::Sample(Sample { at, thread, state, gil, stack }));
+        self.events.push(Event::Sample(Sample { at, thread, state, gil, stack, weight: Weight::ONE }));
     }
 
     fn frame(&mut self, function: &str, line: u32) -> FrameId {

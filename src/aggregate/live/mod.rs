@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use counts::{Counts, Mode};
 pub use keys::{Key, KeyId, Keys, Level, Shorten};
 pub use moment::Moment;
-pub use slices::{GilCounts, LONGEST, Span, Tallied};
+pub use slices::{GilCounts, LONGEST, Moments, Span, Tallied};
 pub use subtree::{Branch, Detail, Fold, Row, Subtree};
 
 use super::{CallTree, LeftOut};
@@ -358,7 +358,7 @@ impl Live {
     }
 
     fn gone_after(&self) -> Duration {
-        (self.period() * GONE_PERIODS).clamp(GONE_SOON, GONE_AFTER)
+        (self.mean(self.totals.taken()) * GONE_PERIODS).clamp(GONE_SOON, GONE_AFTER)
     }
 
     /// A thread.
@@ -442,12 +442,14 @@ impl Live {
         of.thread.is_none_or(|wanted| wanted == thread) && (of.process.is_none() || process() == of.process)
     }
 
-    /// The time that one look stands for.
+    /// The time that one slot is.
     pub fn period(&self) -> Duration {
-        match self.totals.looks() {
-            0 => Duration::ZERO,
-            looks => self.elapsed().div_f64(looks as f64),
-        }
+        self.mean(self.totals.slots())
+    }
+
+    /// How long one of so many is; zero if there is none.
+    fn mean(&self, number: u64) -> Duration {
+        if number == 0 { Duration::ZERO } else { self.elapsed().div_f64(number as f64) }
     }
 
     /// The share of each second of the last minute for which a GIL was held, the newest last; of all GILs together, or all
@@ -510,12 +512,12 @@ impl Live {
 
     /// Each is looked at as often as any other, as long as it is there.
     fn processes_at_a_time(&self, window: Duration) -> f64 {
-        let mut moments: BTreeMap<ProcessId, u64> = BTreeMap::new();
+        let mut all: BTreeMap<ProcessId, u64> = BTreeMap::new();
         for slice in self.slices.of(Span::Window(window), self.now) {
-            slice.moments.iter().for_each(|(process, seen)| *moments.entry(*process).or_default() += seen);
+            slice.moments.iter().for_each(|(process, seen)| *all.entry(*process).or_default() += seen.slots);
         }
-        match moments.values().max() {
-            Some(&most @ 1..) => moments.values().sum::<u64>() as f64 / most as f64,
+        match all.values().max() {
+            Some(&most @ 1..) => all.values().sum::<u64>() as f64 / most as f64,
             _ => 1.0,
         }
     }
