@@ -58,10 +58,10 @@ pub fn write(recording: &dyn Replay, labels: &Labels, out: &mut dyn Write) -> io
     json.finish()
 }
 
-/// Which of the threads that have samples has most.
+/// Which of the threads that have samples was seen for longest.
 fn busiest(tables: &Tables) -> usize {
     let threads = tables.threads().enumerate();
-    threads.max_by_key(|(index, (_, _, extent))| (extent.samples, usize::MAX - index)).map_or(0, |(index, _)| index)
+    threads.max_by_key(|(index, (_, _, extent))| (extent.slots, usize::MAX - index)).map_or(0, |(index, _)| index)
 }
 
 fn write_thread(

@@ -31,6 +31,8 @@ pub struct Tables {
 pub struct Extent {
     /// Its samples, those without a Python frame included.
     pub samples: u64,
+    /// For how many slots of the clock they stand.
+    pub slots: u64,
     /// The first of them.
     pub first: Duration,
     /// The last of them.
@@ -70,7 +72,7 @@ impl Tables {
             Ok(())
         })?;
         tables.mend(lost);
-        // Where samples were left out on purpose, each of the others stands for some of those, too.
+        // Where samples were left out on purpose and none says that it stands for them, each stands for some.
         tables.period = tables.period.mul_f64(tables.tree.progress().1.moments_for_each());
         Ok(tables)
     }
@@ -85,6 +87,7 @@ impl Tables {
             extent.first = sample.at;
         }
         extent.samples += 1;
+        extent.slots = extent.slots.saturating_add(sample.weight.slots());
         extent.last = sample.at;
         self.last = self.last.max(sample.at);
     }
@@ -106,7 +109,7 @@ impl Tables {
         }
     }
 
-    /// What a sample stands for: the time from one to the next, in the mean.
+    /// How long a slot of the clock is.
     pub fn period(&self) -> Duration {
         self.period
     }

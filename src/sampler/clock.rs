@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, TryRecvError};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::sample::Weight;
+
 /// How long it may take at most to see that the clock was stopped. To wait on the channel itself would yield the processor
 /// a few times before each sleep, and on a busy machine each time costs other programs' whole turn: samples are late.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
@@ -47,6 +49,27 @@ pub struct Missed {
     pub late: u64,
     /// The clock rested.
     pub stretched: u64,
+}
+
+/// Slots left out for a rest which no moment stands for yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut(u64);
+
+impl LeftOut {
+    /// Takes what was missed before a moment, or the end. What was late nobody stands for.
+    pub fn miss(&mut self, missed: Missed) {
+        self.0 += missed.stretched;
+    }
+
+    /// A moment that was read stands for them and for its own slot.
+    pub fn stand_for(&mut self) -> Weight {
+        Weight::after(std::mem::take(&mut self.0))
+    }
+
+    /// A moment that could not be read stands for nothing: they stay left out.
+    pub fn fail(&mut self) {
+        self.0 = 0;
+    }
 }
 
 impl Clock {
@@ -207,22 +230,34 @@ mod tests {
 
     const MICROSECOND: Duration = Duration::from_micros(1);
 
+    /// What became of the slots of a recording.
+    #[derive(Debug, Default)]
+    struct Played {
+        moments: Vec<Duration>,
+        weights: Vec<Weight>,
+        missed: Missed,
+        /// What no moment stands for.
+        left_out: u64,
+        over: Duration,
+    }
+
     /// Samples all slots up to the end of a recording, in no time but what is told: how much too late the sampler wakes
-    /// up for a sample and how long the sample takes, and for how long it rests then. Returns the moments of the samples,
-    /// what was missed, and the end.
-    fn play(slots: &mut Slots, samples: &[(Duration, Duration)]) -> (Vec<Duration>, Missed, Duration) {
-        let (mut now, mut moments, mut missed) = (Duration::ZERO, Vec::new(), Missed::default());
+    /// up for a sample and how long the sample takes, and for how long it rests then.
+    fn play(slots: &mut Slots, samples: &[(Duration, Duration)]) -> Played {
+        let (mut now, mut played, mut left_out) = (Duration::ZERO, Played::default(), LeftOut::default());
         for (busy, rest) in samples.iter().cycle() {
-            let Missed { late, stretched } = slots.skip(now);
-            missed.late += late;
-            missed.stretched += stretched;
+            let missed = slots.skip(now);
+            played.missed.late += missed.late;
+            played.missed.stretched += missed.stretched;
+            left_out.miss(missed);
             let Some(due) = slots.due() else { break };
             slots.next += 1;
-            moments.push(due.max(now));
+            played.moments.push(due.max(now));
+            played.weights.push(left_out.stand_for());
             now = due.max(now) + *busy;
             slots.rest = now + *rest;
         }
-        (moments, missed, now.max(slots.end.expect("there is an end")))
+        Played { left_out: left_out.0, over: now.max(slots.end.expect("there is an end")), ..played }
     }
 
     /// From 1 Hz to 200 kHz.
@@ -240,7 +275,9 @@ mod tests {
         #[test]
         fn every_sample_of_an_idle_clock_is_in_its_slot(rate in rate(), slots in 0.1..5000.0_f64) {
             let end = Duration::from_secs_f64(slots / rate);
-            let (moments, missed, _) = play(&mut Slots::new(rate, Some(end)), &[(Duration::ZERO, Duration::ZERO)]);
+            let Played { moments, weights, missed, .. } =
+                play(&mut Slots::new(rate, Some(end)), &[(Duration::ZERO, Duration::ZERO)]);
+            prop_assert!(weights.iter().all(Weight::is_one));
             prop_assert_eq!(missed, Missed::default());
             prop_assert!(is_rounded(moments.len() as u64, slots), "{} of {slots}", moments.len());
             for (slot, moment) in moments.iter().enumerate() {
@@ -258,9 +295,15 @@ mod tests {
             let periods = |number: f64| Duration::from_secs_f64(number / rate);
             let samples: Vec<_> = samples.iter().map(|(busy, rest)| (periods(*busy), periods(*rest))).collect();
             let end = periods(slots);
-            let (moments, missed, over) = play(&mut Slots::new(rate, Some(end)), &samples);
+            let Played { moments, weights, missed, left_out, over } = play(&mut Slots::new(rate, Some(end)), &samples);
             let asked = moments.len() as u64 + missed.late + missed.stretched;
             prop_assert!(is_rounded(asked, slots), "{asked} of {slots}");
+            let stood_for: u64 = weights.iter().map(|weight| weight.slots()).sum();
+            prop_assert_eq!(stood_for + left_out + missed.late, asked);
+            // A rest is stood for by the moment after it, not by those after that one.
+            prop_assert!(weights.len() == moments.len() && weights.first().is_none_or(Weight::is_one));
+            let before = |index: usize| (moments[index] - moments[index - 1]).as_secs_f64() * rate;
+            prop_assert!((1..moments.len()).all(|index| weights[index].slots() as f64 <= before(index) + 1.001));
             prop_assert!(moments.iter().all(|moment| *moment <= end));
             prop_assert!(moments.is_sorted());
             let last = samples.iter().max().unwrap().0;
@@ -283,7 +326,7 @@ mod tests {
     #[test]
     fn samples_are_drawn_evenly_from_their_slots() {
         let mut slots = Slots::new(1000.0, Some(Duration::from_secs(10)));
-        let (moments, ..) = play(&mut slots, &[(Duration::ZERO, Duration::ZERO)]);
+        let Played { moments, .. } = play(&mut slots, &[(Duration::ZERO, Duration::ZERO)]);
         let mut parts = [0; 10];
         moments.iter().for_each(|moment| parts[moment.subsec_micros() as usize % 1000 / 100] += 1);
         assert!(parts.iter().all(|part| (850..1150).contains(part)), "{parts:?}");
@@ -297,6 +340,15 @@ mod tests {
             assert_eq!(slots.skip(Duration::ZERO), Missed { late: 0, stretched: 20 });
             assert!((20_900 * MICROSECOND..=21_000 * MICROSECOND).contains(&slots.due().unwrap()));
         }
+    }
+
+    #[test]
+    fn a_moment_that_could_not_be_read_stands_for_nothing() {
+        let mut left_out = LeftOut::default();
+        left_out.miss(Missed { late: 7, stretched: 5 });
+        left_out.fail();
+        left_out.miss(Missed { late: 1, stretched: 2 });
+        assert_eq!([left_out.stand_for(), left_out.stand_for()], [Weight::after(2), Weight::ONE]);
     }
 
     #[test]

@@ -24,10 +24,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Process, Processes, Remark, Stops, Tally, Weight};
+use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
 use crate::target::{Binary, Facts, Target};
 
-use clock::{Clock, Missed, Tick};
+use clock::{Clock, LeftOut, Missed, Tick};
 use gate::Passage;
 use intern::Interner;
 use moment::{Failure, Reader};
@@ -234,8 +234,8 @@ struct Sampler {
     thrift: Option<Budget>,
     /// What the clock rests for, if it does.
     resting: Remark,
-    /// How many slots were left out for it since the last moment, which nobody stands for yet.
-    left_out: u64,
+    /// What was left out for it.
+    left_out: LeftOut,
     /// What has been remarked of that.
     is_stretched: bool,
     is_spared: bool,
@@ -273,7 +273,7 @@ impl Sampler {
             // One thread cannot use more than a processor.
             thrift: settings.max_cpu.filter(|&share| share < 1.0).map(Budget::new),
             resting: Remark::Stretched,
-            left_out: 0,
+            left_out: LeftOut::default(),
             is_stretched: false,
             is_spared: false,
             passage,
@@ -368,7 +368,7 @@ impl Sampler {
             _ => (&mut self.tally.stretched, &mut self.is_stretched),
         };
         *left_out += missed.stretched;
-        self.left_out += missed.stretched;
+        self.left_out.miss(missed);
         if missed.stretched > 0 && !std::mem::replace(is_told, true) {
             self.interner.remark(self.resting);
         }
@@ -384,7 +384,7 @@ impl Sampler {
         }
         match taken {
             Ok(()) => {
-                let weight = self.weight();
+                let weight = self.left_out.stand_for();
                 self.tally.taken += 1;
                 self.tally.stood_for += weight.slots();
                 self.tally.torn += self.reader.cut_lists();
@@ -398,7 +398,7 @@ impl Sampler {
                 None
             }
             Err(failure) => {
-                self.left_out = 0;
+                self.left_out.fail();
                 self.tell();
                 let end = self.find_again(failure);
                 match end {
@@ -408,12 +408,6 @@ impl Sampler {
                 end
             }
         }
-    }
-
-    /// For how much of the time the moment at hand stands: what was left out since the one before was left out for what that
-    /// one cost, and one that cannot be read stands for nothing.
-    fn weight(&mut self) -> Weight {
-        Weight::after(std::mem::take(&mut self.left_out))
     }
 
     /// Tells what has been read, once it is proved.

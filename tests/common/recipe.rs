@@ -83,6 +83,18 @@ impl Recipe {
 
     /// A sample in any state. Every function is in a file of its own name.
     pub fn sample_in(&mut self, thread: ThreadId, slot: u32, stack: Stack, state: ThreadState, gil: GilState) {
+        self.sample_of(thread, slot, stack, (state, gil), Weight::ONE);
+    }
+
+    /// The same, of a moment that stands for so much of the time.
+    pub fn sample_of(
+        &mut self,
+        thread: ThreadId,
+        slot: u32,
+        stack: Stack,
+        (state, gil): (ThreadState, GilState),
+        weight: Weight,
+    ) {
         let stack = stack.iter().fold(None, |caller, &(function, line)| {
             let frame = self.frame(function, line);
             Some(self.stack(caller, frame))
@@ -90,7 +102,7 @@ impl Recipe {
         let at = PERIOD * slot;
         self.taken += u64::from(self.taken == 0 || at > self.last);
         self.last = at;
-        self.events.push(Event::Sample(Sample { at, thread, state, gil, stack, weight: Weight::ONE }));
+        self.events.push(Event::Sample(Sample { at, thread, state, gil, stack, weight }));
     }
 
     fn frame(&mut self, function: &str, line: u32) -> FrameId {
