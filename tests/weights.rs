@@ -263,11 +263,13 @@ fn a_report_has_the_same_shares_and_says_how_many_samples_were_taken() {
     let (all_looks, some_looks): (Vec<Value>, Vec<Value>) = (looks(&all), looks(&some));
     assert_eq!((all_looks, some_looks), (vec![json!(21), json!(21)], vec![json!(6), json!(3)]));
     assert_eq!((&all["account"]["taken"], &some["account"]["taken"]), (&json!(42), &json!(9)));
+    assert_eq!((&all["stacks"], &some["stacks"], &some["slots"]), (&json!(63), &json!(15), &json!(63)));
     assert_eq!((&some["account"]["left_out"], &some["account"]["asked"]), (&json!(33), &json!(42)));
     // 15 slots in which the worker waited, of 42 of all processes.
     assert_eq!(some["waiting_for_gil"], json!(15.0 / 42.0));
     for report in [&mut all, &mut some] {
         report["account"] = Value::Null;
+        report["stacks"] = Value::Null;
         report["gils"].as_array_mut().unwrap().iter_mut().for_each(|of| of["looks_taken"] = Value::Null);
     }
     assert_eq!(all, some);

@@ -59,9 +59,11 @@ pub struct Report {
     notes: Vec<String>,
     processes: Vec<ProcessPart>,
     account: Option<Account>,
-    /// Thread samples with a stack, each as often as it stands for slots of the clock, as all samples here: what the shares of
-    /// functions and lines are of.
+    /// Thread samples with a stack.
     stacks: u64,
+    /// The same, each as often as it stands for slots of the clock, as all samples below: what the shares of functions and lines are
+    /// of.
+    slots: u64,
     distinct_stacks: usize,
     frameless: u64,
     functions: Vec<HotPart>,
@@ -154,14 +156,13 @@ impl Report {
     /// Puts together what was seen: so many of the hottest functions and lines, and of the threads.
     pub fn new(about: About, seen: &Seen, most: usize, function: Name, line: Name) -> Report {
         let Seen { tree, activity, synopsis } = seen;
-        // Functions and lines are shares of the time.
-        let stacks = synopsis.slots();
+        let (stacks, slots) = (synopsis.stacks(), synopsis.slots());
         let part = |hot: &Hot| HotPart {
             name: hot.name.clone(),
             samples_self: hot.own,
             samples_total: hot.total,
-            share_self: share(hot.own, stacks),
-            share_total: share(hot.total, stacks),
+            share_self: share(hot.own, slots),
+            share_total: share(hot.total, slots),
         };
         let hot = |name: Name| hottest(tree, name).iter().take(most).map(part).collect();
         let taken = synopsis.tally().map_or(0, |tally| tally.slots());
@@ -174,7 +175,8 @@ impl Report {
             processes: Processes::of_recording(synopsis.processes().len(), tally.asked, about.header.rate),
             left_out: LeftOut::default(),
             profile: Some(Profile {
-                stacks: synopsis.stacks(),
+                stacks,
+                slots,
                 distinct: synopsis.distinct_stacks(),
                 frameless: synopsis.frameless(),
                 threads: if about.is_part { synopsis.threads_seen() } else { synopsis.thread_count() },
@@ -201,6 +203,7 @@ impl Report {
             processes: synopsis.processes().iter().map(process_part).collect(),
             account: synopsis.tally().map(account),
             stacks,
+            slots,
             distinct_stacks: synopsis.distinct_stacks(),
             frameless: synopsis.frameless(),
             functions: hot(function),

@@ -48,6 +48,8 @@ pub struct Account {
     pub failed: u64,
     /// Thread stacks in the profile.
     pub stacks: u64,
+    /// As often as they count there: for what was left out, too.
+    pub counts: u64,
     /// Thread stacks that could not be read.
     pub unreadable: u64,
     /// How often threads were stopped.
@@ -209,6 +211,10 @@ impl Account {
             left_out: before(samples, " left out"),
             failed: before(samples, " failed"),
             stacks: before(about("stacks "), " of "),
+            counts: match about("stacks ").split_once("counting for ") {
+                Some((_, counts)) => first(counts),
+                None => before(about("stacks "), " of "),
+            },
             unreadable: first(about("unreadable ")),
             stopped: if stopped.contains(": once") { 1 } else { before(stopped, " times") },
             share: before(stopped, " % of"),

@@ -349,16 +349,16 @@ impl Live {
 
     /// The processes that are there, as far as can be told: of those that have ended nothing is seen while others are.
     pub fn present(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
-        let gone_after = self.gone_after();
-        let is_gone = move |id: &ProcessId| {
-            let last = self.latest.get(id).and_then(Moment::at);
-            last.is_some_and(|at| self.now.saturating_sub(at) >= gone_after)
-        };
+        let is_gone = |id: &ProcessId| self.latest.get(id).is_some_and(|last| self.is_gone(last));
         self.processes.iter().filter(move |(id, _)| !is_gone(id)).map(|(id, process)| (*id, process))
     }
 
-    fn gone_after(&self) -> Duration {
-        (self.mean(self.totals.taken()) * GONE_PERIODS).clamp(GONE_SOON, GONE_AFTER)
+    /// Whether a process has ended of which that was the last moment.
+    fn is_gone(&self, last: &Moment) -> bool {
+        // The next one comes after about as many slots as that stood for, and mostly within twice as many.
+        let slots = GONE_PERIODS.max(u32::try_from(3 * last.weight().slots()).unwrap_or(u32::MAX));
+        let gone_after = self.period().saturating_mul(slots).clamp(GONE_SOON, GONE_AFTER);
+        last.at().is_some_and(|at| self.now.saturating_sub(at) >= gone_after)
     }
 
     /// A thread.
@@ -368,10 +368,9 @@ impl Live {
 
     /// The threads that were there at the last moment of their process, by process and id.
     pub fn there(&self) -> Vec<(ThreadId, &Watched)> {
-        let gone_after = self.gone_after();
         let is_there = |it: &Watched| {
-            let latest = self.latest.get(&it.thread.process).and_then(Moment::at);
-            it.last.is_some_and(|last| Some(last.at) == latest && self.now.saturating_sub(last.at) < gone_after)
+            let latest = self.latest.get(&it.thread.process).filter(|latest| !self.is_gone(latest));
+            it.last.is_some_and(|last| Some(last.at) == latest.and_then(Moment::at))
         };
         let mut there: Vec<_> = self.threads.iter().map(|(id, it)| (*id, it)).filter(|(_, it)| is_there(it)).collect();
         there.sort_by_key(|(id, it)| (it.thread.process, it.thread.interpreter, *id));
@@ -444,12 +443,10 @@ impl Live {
 
     /// The time that one slot is.
     pub fn period(&self) -> Duration {
-        self.mean(self.totals.slots())
-    }
-
-    /// How long one of so many is; zero if there is none.
-    fn mean(&self, number: u64) -> Duration {
-        if number == 0 { Duration::ZERO } else { self.elapsed().div_f64(number as f64) }
+        match self.totals.slots() {
+            0 => Duration::ZERO,
+            slots => self.elapsed().div_f64(slots as f64),
+        }
     }
 
     /// The share of each second of the last minute for which a GIL was held, the newest last; of all GILs together, or all

@@ -33,7 +33,7 @@ impl Moment {
     }
 
     /// For how much of the time it stands.
-    fn weight(&self) -> Weight {
+    pub(super) fn weight(&self) -> Weight {
         let of_gil = self.gils.first().map(|gil| gil.weight);
         of_gil.or(self.samples.first().map(|sample| sample.weight)).unwrap_or_default()
     }
