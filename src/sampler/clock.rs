@@ -4,7 +4,8 @@
 //! a moment drawn evenly from the whole slot: a program that repeats itself at the sampling rate (or a multiple) is
 //! then seen at all its phases, where a fixed moment would always show the same one. A slot that has passed before its
 //! sample could be taken is late; it is counted and left out, never made up for. A clock that has been told to rest
-//! leaves out the slots until then, and they are counted apart.
+//! leaves out the slots until then, and they are counted apart; so are those that the pace leaves out. For both the next moment stands
+//! that is read.
 
 use std::ops::Range;
 use std::thread;

@@ -285,11 +285,11 @@ struct Sampler {
     governor: Option<Governor>,
     /// What the clock rests for, if it does.
     resting: Remark,
-    /// What was left out for it.
-    left_out: LeftOut,
     /// What has been remarked of that.
     is_stretched: bool,
     is_spared: bool,
+    /// What was left out, for a rest or by the pace, and no moment stands for yet.
+    left_out: LeftOut,
     passage: Passage,
     /// Among how many samplers the files that this process may have open are shared.
     shares: usize,
@@ -325,9 +325,9 @@ impl Sampler {
             pace: Pace::full(),
             governor: None,
             resting: Remark::Stretched,
-            left_out: LeftOut::default(),
             is_stretched: false,
             is_spared: false,
+            left_out: LeftOut::default(),
             passage,
             shares: 1,
             _end: end,

@@ -3,7 +3,8 @@
 //!
 //! The moments of a recording are parted into groups of so many as the pace says, and one of each group is taken, at random.
 //! All processes of a family go at one pace, and it changes slowly: what a process does, and what a sample of it costs, has
-//! no say in when it is sampled, and equal numbers of samples are equal times, whosever they are.
+//! no say in when it is sampled, so that equal numbers of samples are equal times, whosever they are. Where the pace changes, samples
+//! are worth what they say that they stand for ([`Weight`](crate::sample::Weight)).
 //!
 //! Where it is not to be kept to whatever happens, all moments are taken as long as processors are idle: nobody lacks what we
 //! use then.
