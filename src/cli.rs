@@ -141,9 +141,9 @@ pub struct Record {
     #[command(flatten)]
     pub drawing: Drawing,
 
-    /// Samples a second
-    #[arg(short, long, value_name = "HZ", default_value = "100", allow_negative_numbers = true)]
-    pub rate: String,
+    /// Samples a second; 100 without it, and with -s fewer where that would take 1 % of the processors and none is idle
+    #[arg(short, long, value_name = "HZ", allow_negative_numbers = true)]
+    pub rate: Option<String>,
 
     /// How long, in seconds (1.5 is fine); without it until Ctrl-C or the end of the program
     #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
@@ -175,7 +175,7 @@ pub struct Record {
     #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
     pub max_pause: String,
 
-    /// Use this much of one processor at most; samples are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less
+    /// Use this much of one processor at most; samples are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less; with -s and no --rate, about 1 % of the processors where none is idle
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     pub max_cpu: Option<String>,
 }
@@ -247,9 +247,9 @@ pub struct Gil {
     #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub duration: Option<String>,
 
-    /// Looks a second
-    #[arg(short, long, value_name = "HZ", default_value = "250", allow_negative_numbers = true)]
-    pub rate: String,
+    /// Looks a second; 250 without it, and with -s fewer where that would take 1 % of the processors and none is idle
+    #[arg(short, long, value_name = "HZ", allow_negative_numbers = true)]
+    pub rate: Option<String>,
 
     /// Print JSON for programs instead of text for people
     #[arg(short, long)]
@@ -274,7 +274,7 @@ pub struct Gil {
     #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
     pub max_pause: String,
 
-    /// Use this much of one processor at most; looks are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less
+    /// Use this much of one processor at most; looks are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less; with -s and no --rate, about 1 % of the processors where none is idle
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     pub max_cpu: Option<String>,
 }

@@ -14,8 +14,9 @@ use clap_complete::Shell;
 use pysample::error::{Error, Result};
 use pysample::export::flamegraph::{Drawing, From, Growth};
 use pysample::export::{Files, Lines, Threads};
-use pysample::sampler::{Pause, Settings, Wanted};
+use pysample::sampler::{MaxCpu, Pause, Settings, Wanted};
 use pysample::target::cgroup::{self, Groups, Mounts};
+use pysample::target::machine;
 
 use crate::cli;
 
@@ -26,6 +27,9 @@ pub use top::{Form, Top};
 
 /// Samples a second, at least and at most.
 const RATES: std::ops::RangeInclusive<f64> = 1.0..=200_000.0;
+/// So many samples a second, and looks at the GIL, without being told to.
+const USUAL_RATE: f64 = 100.0;
+const USUAL_LOOKS: f64 = 250.0;
 /// A year, in seconds. Longer recordings are typing errors.
 const LONGEST: f64 = 31_536_000.0;
 /// What to do.
@@ -168,24 +172,26 @@ fn record(typed: cli::Record) -> Result<Record> {
     let files = if typed.full_filenames { Files::Full } else { Files::Short };
     let threads = if typed.threads { Threads::Apart } else { Threads::Merged };
     labels(format, lines, files, threads)?;
+    let choice = choice(&typed.choice)?;
+    let (rate, max_cpu) = pace(USUAL_RATE, typed.rate.as_deref(), typed.max_cpu.as_deref(), choice.reach)?;
     Ok(Record {
         subject: subject(typed.pid.as_deref(), typed.command, "there is nothing to record")?,
         destination,
         format,
         drawing,
         sampling: Settings {
-            rate: rate(&typed.rate)?,
+            rate,
             duration: typed.duration.as_deref().map(duration).transpose()?,
             wanted: modes(&typed.mode, Wanted::Running)?,
             pause: pause(typed.never_pause),
             max_pause: max_pause(&typed.max_pause)?,
-            max_cpu: max_cpu(typed.max_cpu.as_deref())?,
+            max_cpu,
             gils: !matches!(format.way(), Way::Stacks(_)),
         },
         lines,
         files,
         threads,
-        choice: choice(&typed.choice)?,
+        choice,
     })
 }
 
@@ -220,21 +226,23 @@ fn gil(typed: cli::Gil) -> Result<Gil> {
             output => Some(output),
         },
     };
+    let choice = choice(&typed.choice)?;
+    let (rate, max_cpu) = pace(USUAL_LOOKS, typed.rate.as_deref(), typed.max_cpu.as_deref(), choice.reach)?;
     Ok(Gil {
         subject,
         sampling: Settings {
-            rate: rate(&typed.rate)?,
+            rate,
             duration: typed.duration.as_deref().map(duration).transpose()?.or(usual),
             wanted: Wanted::Contenders,
             pause: pause(typed.never_pause),
             max_pause: max_pause(&typed.max_pause)?,
-            max_cpu: max_cpu(typed.max_cpu.as_deref())?,
+            max_cpu,
             gils: true,
         },
         output,
         shape: shape(typed.json),
         files: if typed.full_filenames { Files::Full } else { Files::Short },
-        choice: choice(&typed.choice)?,
+        choice,
     })
 }
 
@@ -281,17 +289,29 @@ const SMALL: f64 = 2.0;
 /// How much of a small limit is used without being told to.
 const PART_OF_SMALL: f64 = 0.1;
 
-/// How much processor time may be used, as a share of one processor: what was typed, or a part of what our control group
-/// allows, where that is little. It may be shared with the program that is looked at.
-fn max_cpu(typed: Option<&str>) -> Result<Option<f64>> {
-    match typed {
-        Some(typed) => share(typed, "a percentage of one processor, more than 0 and up to 100").map(Some),
-        None => Ok(usual_max_cpu(cgroup::cpu_limit(&Groups::of("self"), &Mounts::ours()))),
-    }
+/// How much of all processors is used for a family without being told to, where none is idle: with what its threads are
+/// stopped for, it lacks 1 % at most.
+const PART_OF_ALL: f64 = 0.008;
+
+/// How often samples are taken, and how much processor time that may take: what was typed, or what is `usual`. Of a family
+/// nobody knows beforehand how many they are: without either it is what the processors can spare.
+fn pace(usual: f64, typed_rate: Option<&str>, typed_max: Option<&str>, reach: Reach) -> Result<(f64, MaxCpu)> {
+    let typed_rate = typed_rate.map(rate).transpose()?;
+    let max = match (typed_max, typed_rate, reach) {
+        (Some(typed), ..) => MaxCpu::AtMost(share(typed, "a percentage of one processor, more than 0 and up to 100")?),
+        (None, None, Reach::Family) => {
+            let of = machine::processors();
+            MaxCpu::Around { share: of * PART_OF_ALL, of }
+        }
+        (None, ..) => usual_max_cpu(cgroup::cpu_limit(&Groups::of("self"), &Mounts::ours())),
+    };
+    Ok((typed_rate.unwrap_or(usual), max))
 }
 
-fn usual_max_cpu(limit: Option<f64>) -> Option<f64> {
-    limit.filter(|&limit| limit <= SMALL).map(|limit| limit * PART_OF_SMALL)
+/// How much processor time may be used where nobody said: a part of what our control group allows, where that is little. It
+/// may be shared with the program that is looked at.
+fn usual_max_cpu(limit: Option<f64>) -> MaxCpu {
+    limit.filter(|&limit| limit <= SMALL).map_or(MaxCpu::Any, |limit| MaxCpu::AtMost(limit * PART_OF_SMALL))
 }
 
 /// The process or command that was typed; `missing` says what is wrong where neither was.
@@ -569,10 +589,18 @@ mod tests {
 
     #[test]
     fn the_processor_time_is_a_percentage_or_a_tenth_of_a_small_limit() {
-        assert_eq!(recording("-p 1 --max-cpu 2.5%").sampling.max_cpu, Some(0.025));
+        assert_eq!(recording("-p 1 --max-cpu 2.5%").sampling.max_cpu, MaxCpu::AtMost(0.025));
         assert_eq!(refused("record -p 1 --max-cpu 0"), "'0' is not a share of time");
-        assert_eq!((usual_max_cpu(Some(0.5)), usual_max_cpu(Some(2.0))), (Some(0.05), Some(0.2)));
-        assert_eq!((usual_max_cpu(Some(2.5)), usual_max_cpu(None)), (None, None));
+        let all = machine::processors();
+        assert_eq!(recording("-p 1 -s").sampling.max_cpu, MaxCpu::Around { share: all * 0.008, of: all });
+        assert_eq!(recording("-p 1 -s").sampling.rate, 100.0);
+        assert_eq!(recording("-p 1 -s --max-cpu 30").sampling.max_cpu, MaxCpu::AtMost(0.3));
+        for alone_or_as_asked in ["-p 1", "-p 1 -s -r 100"] {
+            let max = recording(alone_or_as_asked).sampling.max_cpu;
+            assert!(!matches!(max, MaxCpu::Around { .. }), "{alone_or_as_asked}: {max:?}");
+        }
+        assert_eq!([0.5, 2.0].map(|limit| usual_max_cpu(Some(limit))), [0.05, 0.2].map(MaxCpu::AtMost));
+        assert_eq!([Some(2.5), None].map(usual_max_cpu), [MaxCpu::Any; 2]);
     }
 
     #[test]

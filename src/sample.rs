@@ -10,6 +10,7 @@ mod process;
 mod replay;
 mod state;
 mod stops;
+mod weight;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use process::{Lost, Process, Processes, program_of};
 pub use replay::{Header, Literal, Replay};
 pub use state::{Instruction, ThreadState};
 pub use stops::{Stopped, Stops};
+pub use weight::Weight;
 
 /// An OS thread id (`gettid`) as this process sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -154,6 +156,8 @@ pub struct Sample {
     pub gil: GilState,
     /// Its stack; `None` for a thread without Python frames.
     pub stack: Option<StackId>,
+    /// For how much of the time the moment stands.
+    pub weight: Weight,
 }
 
 /// Who held the GIL of an interpreter at one moment.
@@ -177,6 +181,8 @@ pub struct GilSample {
     pub is_collecting: bool,
     /// What its holder could do about it, where that was asked for. Recordings do not keep it.
     pub holding: Option<Holding>,
+    /// For how much of the time the moment stands.
+    pub weight: Weight,
 }
 
 /// Whether a thread that holds a GIL was asked to let go of it, and had a processor to do so.
@@ -318,6 +324,8 @@ pub struct Tally {
     pub stretched: u64,
     /// Moments for which no sample was taken so as not to use more processor time than allowed.
     pub spared: u64,
+    /// For how many of the moments asked those taken stand: for themselves, and for what was left out before them.
+    pub stood_for: u64,
     /// For how long threads of the target were stopped.
     pub stopped: Stopped,
     /// How far stacks can be mixtures of moments.
@@ -344,6 +352,7 @@ impl Tally {
             reads,
             stretched,
             spared,
+            stood_for,
             ref stopped,
             ref mixing,
             own_cpu,
@@ -360,6 +369,7 @@ impl Tally {
         self.reads += reads;
         self.stretched += stretched;
         self.spared += spared;
+        self.stood_for += stood_for;
         self.stopped.add(stopped);
         self.mixing.add(mixing);
         self.own_cpu += own_cpu;
@@ -381,6 +391,7 @@ impl Tally {
             reads,
             stretched,
             spared,
+            stood_for,
             stopped: Stopped { count, total, median, longest },
             mixing: Mixing { kept, found, proved, open, doubtful },
             own_cpu,
@@ -402,6 +413,7 @@ impl Tally {
             reads: part(reads),
             stretched: part(stretched),
             spared: part(spared),
+            stood_for: part(stood_for),
             stopped: Stopped { count: part(count), total: total.mul_f64(share), median, longest },
             mixing: Mixing {
                 kept: part(kept),
@@ -414,8 +426,21 @@ impl Tally {
         }
     }
 
-    /// How many of the moments asked for one stands for that was not left out on purpose; 1 where none was.
+    /// The moments taken, each as often as it says: what sums of weights are to be compared with.
+    pub fn slots(&self) -> u64 {
+        // Recordings of the first versions do not tell; all of theirs stand for themselves.
+        self.stood_for.max(self.taken)
+    }
+
+    /// How many of the moments asked for each slot stands for that was not left out on purpose: 1 where weights say for what
+    /// was left out, or none was.
+    ///
+    /// Weights do not say it in recordings of the first versions. What was late or failed is in no case made up for: it
+    /// was not seen, and nothing tells that it was like what was. Nor is what was dropped.
     pub fn moments_for_each(&self) -> f64 {
+        if self.stood_for > self.taken {
+            return 1.0;
+        }
         let kept = self.asked.saturating_sub(self.stretched).saturating_sub(self.spared);
         if kept > 0 { self.asked as f64 / kept as f64 } else { 1.0 }
     }

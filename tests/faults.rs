@@ -160,7 +160,7 @@ fn targets_killed(kind: &Kind) {
         assert_eq!(recorded.status.code(), Some(0), "{}", recorded.told);
         assert_eq!(recorded.lines_with("until the process ended"), 1, "{}", recorded.told);
         let counted: u64 = recorded.stacks().map(|(_, count)| count).sum();
-        assert!(recorded.account.is_whole() && counted == recorded.account.stacks, "{}", recorded.told);
+        assert!(recorded.account.is_whole() && counted == recorded.account.counts, "{}", recorded.told);
     }
 }
 

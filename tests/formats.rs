@@ -21,7 +21,7 @@ use pysample::export::{
 };
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, FrameSnapshot, GilHolder, GilState, Incomplete, InterpreterSnapshot,
-    ProcessId, Replay, Sample, Snapshot, StackId, Thread, ThreadId, ThreadSnapshot, ThreadState, Tid,
+    ProcessId, Replay, Sample, Snapshot, StackId, Thread, ThreadId, ThreadSnapshot, ThreadState, Tid, Weight,
 };
 use pysample::view::dump::{Colour, Process, Python, Report};
 
@@ -51,7 +51,14 @@ fn recording() -> CallTree {
     };
     let sample = |thread, stack: Option<u32>| {
         let (state, gil) = (ThreadState::RunsPython, GilState::Unknown);
-        Event::Sample(Sample { at: Duration::ZERO, thread: ThreadId(thread), state, gil, stack: stack.map(StackId) })
+        Event::Sample(Sample {
+            at: Duration::ZERO,
+            thread: ThreadId(thread),
+            state,
+            gil,
+            stack: stack.map(StackId),
+            weight: Weight::ONE,
+        })
     };
     let mut events = vec![
         code(0, "<module>", "/srv/app/main.py", 1),

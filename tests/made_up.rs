@@ -15,7 +15,7 @@ use pysample::pattern::Pattern;
 use pysample::recording::{Filter, Filtered, Merged, Opened, Writer};
 use pysample::sample::{
     Code, CodeId, Ending, Event, Frame, FrameId, GilHeld, GilSample, GilState, Header, Mixing, Process, ProcessId,
-    Remark, Replay, Sample, StackId, Stopped, Tally, Thread, ThreadId, ThreadState, Tid, Wanted,
+    Remark, Replay, Sample, StackId, Stopped, Tally, Thread, ThreadId, ThreadState, Tid, Wanted, Weight,
 };
 use pysample::view::dump::Colour;
 use pysample::view::report::{About, Report, Seen};
@@ -73,10 +73,16 @@ fn tally(random: &mut Rng) -> Tally {
         reads: next(),
         stretched: next(),
         spared: next(),
+        stood_for: next(),
         stopped: Stopped { count: next(), total, median, longest },
         mixing: Mixing { kept: next(), found: next(), proved: next(), open: next(), doubtful: next() },
         own_cpu,
     }
+}
+
+/// Mostly one, and now and then far too much.
+fn weight(random: &mut Rng) -> Weight {
+    if random.u8(..4) > 0 { Weight::ONE } else { Weight::after(number(random)) }
 }
 
 fn event(random: &mut Rng, wild: bool) -> Event {
@@ -120,6 +126,7 @@ fn event(random: &mut Rng, wild: bool) -> Event {
             interval: maybe(random, |random| Duration::from_nanos(number(random))),
             is_collecting: random.bool(),
             holding: None,
+            weight: weight(random),
         }),
         _ => Event::Sample(Sample {
             at: time(random, wild),
@@ -127,6 +134,7 @@ fn event(random: &mut Rng, wild: bool) -> Event {
             state: ThreadState::ALL[random.usize(..ThreadState::ALL.len())],
             gil: [GilState::Held, GilState::NotHeld, GilState::None, GilState::Unknown][random.usize(..4)],
             stack: maybe(random, |random| StackId(id(random))),
+            weight: weight(random),
         }),
     }
 }

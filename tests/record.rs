@@ -176,6 +176,7 @@ fn idle_threads(kind: &Kind) {
     account.is_of(500.0, 2.0);
     assert_eq!(account.dropped, 0);
     let roots = profile.by(|stack| stack[0].clone());
+    let most = roots.values().copied().max().unwrap_or(0);
     for name in ["MainThread", "busy", "sleeping", "waiting", "unnamed"] {
         let counts: Vec<u64> = roots.iter().filter(|(root, _)| is_thread(root, name)).map(|(_, &n)| n).collect();
         assert_eq!(counts.len(), 1, "one thread is called {name}: {roots:?}");
@@ -184,7 +185,12 @@ fn idle_threads(kind: &Kind) {
             "unnamed" => account.frameless, // It may not have come to Python when the recording begins.
             _ => 0,
         };
-        assert_eq!(counts[0] + lost, account.taken, "{name} is in every sample: {account:?} {roots:?}");
+        // Each sample counts for those that were left out before it.
+        let all = account.taken..=account.taken + account.left_out;
+        assert!(all.contains(&(counts[0] + lost)), "{name}: {account:?} {roots:?}");
+        if lost == 0 {
+            assert_eq!(counts[0], most, "{name} is in every sample: {account:?} {roots:?}");
+        }
     }
     for (root, task) in roots.keys().filter_map(|root| Some((root, thread_id(root)?))) {
         let path = format!("/proc/{}/task/{task}", target.pid());
@@ -324,7 +330,7 @@ fn hostile_names(kind: &Kind) {
     assert_eq!(run.out.len(), 1, "one stack is one line");
     assert!(run.out[0].chars().all(|c| !c.is_control()), "no control character is left: {:?}", run.out[0]);
     let profile = run.profile();
-    assert_eq!(profile.total(), account.taken);
+    assert_eq!(account.stacks, account.taken);
     let (stack, _) = &profile.stacks[0];
     assert_eq!(stack.len(), frames.len());
     let plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || "._/<>- ".contains(c));
@@ -378,12 +384,12 @@ fn flame_graph(kind: &Kind) {
     let title = format!("spin.py (pid {}) · Python {}", target.pid(), kind.version);
     assert_eq!(drawing.title, title);
     assert!(drawing.subtitle.contains(&format!("{} samples in ", account.taken)), "{}", drawing.subtitle);
-    assert_eq!(drawing.samples(), account.stacks);
+    assert_eq!(drawing.samples(), account.counts);
     for function in ["<module>", "outer", "middle", "inner"] {
         let frames: Vec<_> = drawing.frames[1..].iter().filter(|frame| function_of(&frame.name) == function).collect();
         assert_eq!(frames.len(), 1, "{function} is drawn once");
         assert!(frames[0].name.starts_with(&format!("{function} (spin.py:")), "{}", frames[0].name);
-        assert!(frames[0].samples > account.stacks / 2 && frames[0].samples <= account.stacks, "{}", frames[0].samples);
+        assert!(frames[0].samples > account.counts / 2 && frames[0].samples <= account.counts, "{}", frames[0].samples);
     }
     for id in ["search", "matched", "unzoom", "details"] {
         assert!(svg.contains(&format!("id=\"{id}\"")), "the graph has {id}");
@@ -488,7 +494,7 @@ fn signals_end(kind: &Kind) {
         let account = run.account();
         assert!(run.err[0].ends_with("until it was stopped"), "{run:?}");
         assert!(account.taken > 0 && account.is_whole(), "{account:?}");
-        assert_eq!(Profile::read(folder.path().join("x.txt")).total(), account.stacks);
+        assert_eq!(Profile::read(folder.path().join("x.txt")).total(), account.counts);
         assert_eq!(common::names(folder.path()), ["x.txt"]);
         ends_well(target);
     }
@@ -506,7 +512,7 @@ fn target_ends(kind: &Kind) {
     let account = run.account();
     assert!(account.taken > 0 && account.is_whole(), "{account:?}");
     let drawing = Drawing::read(&fs::read_to_string(folder.path().join("x.svg")).unwrap());
-    assert_eq!(drawing.samples(), account.stacks);
+    assert_eq!(drawing.samples(), account.counts);
 }
 
 /// Is busy until standard input says something, then becomes the program of its arguments.
@@ -597,7 +603,7 @@ fn full_disk(kind: &Kind) {
         let line = format!("  written     {}, instead of /dev/full", path.display());
         assert!(run.err.contains(&line), "{line}: {run:?}");
         if format == "collapsed" {
-            assert_eq!(Profile::read(&path).total(), run.account().stacks);
+            assert_eq!(Profile::read(&path).total(), run.account().counts);
         }
     }
     ends_well(target);
@@ -628,7 +634,7 @@ fn kept_recording(kind: &Kind) {
         assert!(run.err.iter().any(|told| told.contains("written") && told.ends_with(&line)), "{line}: {run:?}");
         let output = Command::new(PYSAMPLE).args(["convert", "-f", "txt", "-o", "-"]).arg(&new[0]).output().unwrap();
         let stacks: u64 = String::from_utf8(output.stdout).unwrap().lines().map(count).sum();
-        assert_eq!(stacks, run.account().stacks);
+        assert_eq!(stacks, run.account().counts);
     }
     ends_well(target);
 }
@@ -672,7 +678,7 @@ fn replaced_at_the_end(kind: &Kind) {
     assert_eq!(common::names(folder.path()), ["x.txt"]);
     run.signal(Signal::SIGINT);
     let run = run.end();
-    assert_eq!(Profile::read(&path).total(), run.account().stacks);
+    assert_eq!(Profile::read(&path).total(), run.account().counts);
     let new = fs::metadata(&path).unwrap();
     assert_eq!(new.mode() & 0o777, 0o604, "the new file is as readable as the old one");
     assert_ne!(new.ino(), old.metadata().unwrap().ino(), "the old file is replaced, not written over");
@@ -706,7 +712,7 @@ fn links(kind: &Kind) {
         let run = Run::new(folder.path(), &with_pid(&target, &["-r", "500", "-d", "0.5", "-o", name])).end();
         assert_eq!(run.status.code(), Some(0), "{run:?}");
         assert_eq!(fs::read_link(&link).unwrap(), Path::new("elsewhere").join(name));
-        assert_eq!(Profile::read(&link).total(), run.account().stacks);
+        assert_eq!(Profile::read(&link).total(), run.account().counts);
     }
     assert_eq!(common::names(&folder.path().join("elsewhere")), ["new.txt", "old.txt"]);
     ends_well(target);
@@ -750,7 +756,7 @@ fn nothing_ran(kind: &Kind) {
         assert_eq!(run.status.code(), Some(0), "{run:?}");
         let account = run.account();
         account.is_of(200.0, 0.5);
-        assert_eq!(account.stacks, 0, "{run:?}");
+        assert_eq!(account.counts, 0, "{run:?}");
         assert!(run.err.last().unwrap().contains("no thread was seen running Python code"), "{run:?}");
     }
     assert_eq!(fs::read_to_string(folder.path().join("x.txt")).unwrap(), "");
@@ -760,7 +766,7 @@ fn nothing_ran(kind: &Kind) {
     let says = |what: &str| document.descendants().any(|node| node.text().is_some_and(|text| text.contains(what)));
     assert!(says("No samples") && says("idle.py"), "{svg}");
     let (profile, account) = target.record(&["-r", "200", "-d", "0.5", "-i"]);
-    assert!(account.stacks == profile.total() && profile.total() >= 4 * account.taken, "{account:?}");
+    assert!(account.counts == profile.total() && profile.total() >= 4 * account.taken, "{account:?}");
     ends_well(target);
 }
 
@@ -835,7 +841,7 @@ fn command_outlives(kind: &Kind) {
     let run = run.end();
     assert_eq!((run.out.join(" "), run.status.code()), ("still here".into(), Some(7)));
     run.account().is_of(500.0, 0.5);
-    assert_eq!(run.account().stacks, profile.total());
+    assert_eq!(run.account().counts, profile.total());
 }
 
 /// Counts signals, tells each, and tells how many there were when its standard input is closed.
@@ -922,7 +928,7 @@ fn shell_becomes_python(kind: &Kind) {
     assert_eq!(run.status.code(), Some(7), "{run:?}");
     assert!(run.account().is_whole(), "{run:?}");
     let profile = Profile::read(folder.path().join("x.txt"));
-    assert_eq!(profile.total(), run.account().stacks);
+    assert_eq!(profile.total(), run.account().counts);
     assert!(!profile.frames("busy").is_empty(), "{profile:?}");
 }
 
@@ -1125,7 +1131,7 @@ impl Record for Running {
     fn record(&self, arguments: &[&str]) -> (Profile, Account) {
         let run = self.run(arguments);
         let (profile, account) = (run.profile(), run.account());
-        assert_eq!(profile.total(), account.stacks, "{account:?}");
+        assert_eq!(profile.total(), account.counts, "{account:?}");
         assert_eq!(tracer(self.pid()), 0);
         (profile, account)
     }
@@ -1257,6 +1263,8 @@ struct Account {
     failed: u64,
     left_out: u64,
     stacks: u64,
+    /// As often as they stand for what was left out, too.
+    counts: u64,
     distinct: u64,
     frameless: u64,
     unreadable: u64,
@@ -1290,6 +1298,10 @@ impl Ended {
             failed: before(samples, " failed").unwrap_or(0),
             left_out: before(samples, " left out").unwrap_or(0),
             stacks: before(stacks, " of ").unwrap_or(0),
+            counts: match stacks.split_once("counting for ") {
+                Some((_, counts)) => leading(counts),
+                None => before(stacks, " of ").unwrap_or(0),
+            },
             distinct: before(stacks, " distinct").unwrap_or(0),
             frameless: before(stacks, " more had no").map_or(0, |n: String| leading(n.trim_start_matches('('))),
             unreadable: leading(about("unreadable ")),

@@ -14,7 +14,7 @@ use pysample::aggregate::live::{Level, Live, Mode, Of, Span, Subtree};
 use pysample::aggregate::{Filter, LeftOut, Rules, ThreadRule};
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, GilState, Process, ProcessId, Sample, StackId, Stopped,
-    Tally, Thread, ThreadId, ThreadState, Tid, short_file,
+    Tally, Thread, ThreadId, ThreadState, Tid, Weight, short_file,
 };
 use pysample::view::top::{Action, Charset, Look, Paint, Report, Scene, State, View, draw};
 use ratatui::Terminal;
@@ -74,11 +74,12 @@ fn gil(at: Duration, process: u32, holder: GilHeld, switches: u64) -> Event {
         interval: None,
         is_collecting: false,
         holding: None,
+        weight: Weight::ONE,
     })
 }
 
 fn sample(at: Duration, thread: u32, state: ThreadState, gil: GilState, stack: Option<u32>) -> Event {
-    Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack: stack.map(StackId) })
+    Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack: stack.map(StackId), weight: Weight::ONE })
 }
 
 /// Functions, lines and stacks: `sell` calls `receipt`, which calls `iterencode`, which calls itself; `pack`; `report`,
@@ -992,16 +993,16 @@ fn an_hour_takes_no_more_memory_than_some_minutes() {
     assert!(late * 100 <= early * 101, "{most:?}");
     let counted = live.totals().counts.values().map(|counts| counts.seen).sum::<u64>();
     assert_eq!(counted, 359_999, "every moment but the last, which is not whole, is still counted");
-    assert!(live.tallied(Span::Window(Duration::from_secs(5))).looks() > 500);
+    assert!(live.tallied(Span::Window(Duration::from_secs(5))).taken() > 500);
 }
 
 #[test]
 fn what_is_reset_begins_anew() {
     let mut made = shop();
     made.live.reset();
-    assert_eq!((made.live.totals().looks(), made.live.elapsed()), (0, Duration::ZERO));
+    assert_eq!((made.live.totals().taken(), made.live.elapsed()), (0, Duration::ZERO));
     moment(1000, 0).into_iter().for_each(|event| made.live.take(event));
     made.live.finish();
-    assert_eq!(made.live.totals().looks(), 1);
+    assert_eq!(made.live.totals().taken(), 1);
     assert_eq!(row(&made.after(&[], COLOURED, SIZES[0]).0, "JSONEncoder.iterencode")[..2], ["100", "100"]);
 }

@@ -12,7 +12,7 @@ use pysample::export::{Folded, Labels, collapsed};
 use pysample::recording::{Collapsed, Reader, Writer};
 use pysample::sample::{
     Code, CodeId, Ending, Event, Frame, FrameId, GilState, Header, Literal, ProcessId, Replay, Sample, StackId, Thread,
-    ThreadId, ThreadState, Tid, Wanted,
+    ThreadId, ThreadState, Tid, Wanted, Weight,
 };
 
 /// How often each stack was seen, its frames outermost first; or, where a format draws only, how often anything was.
@@ -126,7 +126,7 @@ proptest! {
             }
             let (at, stack) = (Duration::from_millis(10 * number as u64), stack.map(|stack| StackId(stack as u32)));
             let (state, gil) = (ThreadState::RunsPython, GilState::Held);
-            events.push(Event::Sample(Sample { at, thread: ThreadId(*thread), state, gil, stack }));
+            events.push(Event::Sample(Sample { at, thread: ThreadId(*thread), state, gil, stack, weight: Weight::ONE }));
         }
         let (pysample, program) = ("0.1.0".into(), "app.py".into());
         let header = Header { pysample, program, started: SystemTime::UNIX_EPOCH, rate: 100.0, wanted: Wanted::All };

@@ -11,13 +11,13 @@ pub struct Activity {
     gils: BTreeMap<(ProcessId, i64), OfGil>,
 }
 
-/// What was seen of a thread.
+/// What was seen of a thread, in slots of the clock, for which its samples stand.
 #[derive(Clone, Debug)]
 pub struct OfThread {
     /// Who it is.
     pub thread: Thread,
-    /// Samples.
-    pub samples: u64,
+    /// All of them.
+    pub slots: u64,
     /// Of these, those in which it held a GIL.
     pub held: u64,
     /// Those in which it ran.
@@ -31,9 +31,11 @@ pub struct OfThread {
 pub struct OfGil {
     /// How often it was looked at who held it, where that became known.
     pub looks: u64,
-    /// Of these, how often somebody did.
+    /// For how many slots of the clock those looks stand.
+    pub slots: u64,
+    /// Of these, those in which somebody did.
     pub held: u64,
-    /// How often garbage was being collected.
+    /// Those in which garbage was being collected.
     pub collecting: u64,
     /// Whether there is one: not in a free-threaded build.
     pub exists: bool,
@@ -45,23 +47,26 @@ impl Activity {
         match event {
             Event::Thread(id, thread) => {
                 let states = [0; ThreadState::ALL.len()];
-                let new = OfThread { thread: thread.clone(), samples: 0, held: 0, ran: 0, states };
+                let new = OfThread { thread: thread.clone(), slots: 0, held: 0, ran: 0, states };
                 self.threads.entry(*id).or_insert(new).thread = thread.clone();
             }
             Event::Sample(sample) => {
                 if let Some(of) = self.threads.get_mut(&sample.thread) {
-                    of.samples += 1;
-                    of.held += u64::from(sample.gil == GilState::Held);
-                    of.ran += u64::from(sample.state.runs());
-                    of.states[sample.state as usize] += 1;
+                    let slots = sample.weight.slots();
+                    of.slots += slots;
+                    of.held += slots * u64::from(sample.gil == GilState::Held);
+                    of.ran += slots * u64::from(sample.state.runs());
+                    of.states[sample.state as usize] += slots;
                 }
             }
             Event::Gil(sample) if sample.interpreter == sample.owner => {
                 let of = self.gils.entry((sample.process, sample.owner)).or_default();
                 of.exists |= !matches!(sample.holder, GilHeld::None | GilHeld::Unknown);
+                let slots = sample.weight.slots();
                 of.looks += u64::from(sample.holder != GilHeld::Unknown);
-                of.held += u64::from(matches!(sample.holder, GilHeld::By(_) | GilHeld::BySomeone));
-                of.collecting += u64::from(sample.is_collecting);
+                of.slots += slots * u64::from(sample.holder != GilHeld::Unknown);
+                of.held += slots * u64::from(matches!(sample.holder, GilHeld::By(_) | GilHeld::BySomeone));
+                of.collecting += slots * u64::from(sample.is_collecting);
             }
             _ => {}
         }
@@ -69,8 +74,8 @@ impl Activity {
 
     /// Every thread that was seen, those that were seen most first.
     pub fn threads(&self) -> Vec<&OfThread> {
-        let mut threads: Vec<&OfThread> = self.threads.values().filter(|of| of.samples > 0).collect();
-        threads.sort_by_key(|of| std::cmp::Reverse((of.samples, of.ran, of.held)));
+        let mut threads: Vec<&OfThread> = self.threads.values().filter(|of| of.slots > 0).collect();
+        threads.sort_by_key(|of| std::cmp::Reverse((of.slots, of.ran, of.held)));
         threads
     }
 
@@ -79,7 +84,7 @@ impl Activity {
         &self.gils
     }
 
-    /// How many threads waited for the GIL, added up over all samples.
+    /// How many threads waited for the GIL, added up over all slots.
     pub fn waited(&self) -> u64 {
         self.threads.values().map(|of| of.states[ThreadState::WaitsForGil as usize]).sum()
     }
@@ -90,14 +95,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sample::{GilSample, Sample};
+    use crate::sample::{GilSample, Sample, Weight};
 
     #[test]
     fn threads_and_gils_are_added_up() {
         let thread =
             Thread { process: ProcessId(0), interpreter: 0, os_thread_id: None, python_thread_id: 1, name: None };
         let sample = |thread, state, gil| {
-            Event::Sample(Sample { at: Duration::ZERO, thread: ThreadId(thread), state, gil, stack: None })
+            Event::Sample(Sample {
+                at: Duration::ZERO,
+                thread: ThreadId(thread),
+                state,
+                gil,
+                stack: None,
+                weight: Weight::ONE,
+            })
         };
         let gil = |interpreter, holder| {
             Event::Gil(GilSample {
@@ -110,24 +122,31 @@ mod tests {
                 interval: None,
                 is_collecting: false,
                 holding: None,
+                weight: Weight::ONE,
             })
+        };
+        let weight = Weight::after(2);
+        let weighing = |event| match event {
+            Event::Sample(sample) => Event::Sample(Sample { weight, ..sample }),
+            Event::Gil(sample) => Event::Gil(GilSample { weight, ..sample }),
+            other => other,
         };
         let mut activity = Activity::default();
         let events = [
             Event::Thread(ThreadId(0), thread.clone()),
             Event::Thread(ThreadId(1), thread),
-            gil(0, GilHeld::By(ThreadId(0))),
+            weighing(gil(0, GilHeld::By(ThreadId(0)))),
             gil(1, GilHeld::By(ThreadId(0))),
             gil(0, GilHeld::Free),
             gil(0, GilHeld::Unknown),
             sample(0, ThreadState::RunsPython, GilState::Held),
-            sample(1, ThreadState::WaitsForGil, GilState::NotHeld),
+            weighing(sample(1, ThreadState::WaitsForGil, GilState::NotHeld)),
             sample(1, ThreadState::Sleeps, GilState::NotHeld),
         ];
         events.iter().for_each(|event| activity.take(event));
-        let expected = OfGil { looks: 2, held: 1, collecting: 0, exists: true };
+        let expected = OfGil { looks: 2, slots: 4, held: 3, collecting: 0, exists: true };
         assert_eq!(activity.gils().iter().collect::<Vec<_>>(), [(&(ProcessId(0), 0), &expected)]);
-        let threads: Vec<_> = activity.threads().iter().map(|of| (of.samples, of.ran, of.held)).collect();
-        assert_eq!((threads, activity.waited()), (vec![(2, 0, 0), (1, 1, 1)], 1));
+        let threads: Vec<_> = activity.threads().iter().map(|of| (of.slots, of.ran, of.held)).collect();
+        assert_eq!((threads, activity.waited()), (vec![(4, 0, 0), (1, 1, 1)], 3));
     }
 }

@@ -1,4 +1,4 @@
-//! How often each thread was seen in each stack.
+//! How much of the time each thread was seen in each stack.
 //!
 //! The events already spell stacks as a tree (a stack is a frame and the stack of its caller), so the tree is kept as it
 //! comes and only its nodes are counted. Where threads need not be told apart they are not kept at all, but for which process
@@ -13,7 +13,7 @@ use crate::sample::{
     Code, CodeId, Event, Frame, FrameId, Process, ProcessId, Sample, StackId, Tally, Thread, ThreadId, define,
 };
 
-/// How often one thread was seen in one stack.
+/// How much of the time one thread was seen in one stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count {
     /// Of which process.
@@ -22,8 +22,8 @@ pub struct Count {
     pub thread: ThreadId,
     /// Which stack, down to its innermost frame.
     pub stack: StackId,
-    /// In how many samples.
-    pub samples: u64,
+    /// For how many slots of the clock: the sum of the weights of its samples.
+    pub slots: u64,
 }
 
 /// A recording, summed up.
@@ -42,6 +42,7 @@ pub struct CallTree {
     of_others: FxHashMap<ThreadId, ProcessId>,
     counts: FxHashMap<(ProcessId, ThreadId, StackId), u64>,
     samples: u64,
+    slots: u64,
     frameless: u64,
     progress: (Duration, Tally),
 }
@@ -94,8 +95,11 @@ impl CallTree {
             Some(stack) => {
                 let thread = if self.is_merged { ThreadId(0) } else { sample.thread };
                 let process = self.of_others.get(&sample.thread).copied().unwrap_or(ProcessId(0));
-                *self.counts.entry((process, thread, stack)).or_default() += count;
+                let slots = sample.weight.times(count);
+                let of_stack = self.counts.entry((process, thread, stack)).or_default();
+                *of_stack = of_stack.saturating_add(slots);
                 self.samples += count;
+                self.slots = self.slots.saturating_add(slots);
             }
             None => self.frameless += count,
         }
@@ -105,20 +109,26 @@ impl CallTree {
     pub fn weighed(&self, counts: impl IntoIterator<Item = ((ProcessId, StackId), u64)>) -> CallTree {
         let counts = counts.into_iter().map(|((process, stack), count)| ((process, ThreadId(0), stack), count));
         let counts: FxHashMap<_, _> = counts.collect();
-        CallTree { samples: counts.values().sum(), counts, is_merged: true, frameless: 0, ..self.clone() }
+        let slots = counts.values().sum();
+        CallTree { samples: slots, slots, counts, is_merged: true, frameless: 0, ..self.clone() }
     }
 
     /// Every count, by process, thread and stack.
     pub fn counts(&self) -> Vec<Count> {
-        let count = |(&(process, thread, stack), &samples)| Count { process, thread, stack, samples };
+        let count = |(&(process, thread, stack), &slots)| Count { process, thread, stack, slots };
         let mut counts: Vec<Count> = self.counts.iter().map(count).collect();
         counts.sort_unstable();
         counts
     }
 
-    /// The thread stacks counted: the sum of all [`CallTree::counts`].
+    /// How many thread stacks were counted.
     pub fn samples(&self) -> u64 {
         self.samples
+    }
+
+    /// For how many slots of the clock they stand: the sum of all [`CallTree::counts`].
+    pub fn slots(&self) -> u64 {
+        self.slots
     }
 
     /// The samples of threads that had no Python frame; they are in no count.
@@ -190,7 +200,7 @@ impl CallTree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{GilState, ProcessId, ThreadState, Tid};
+    use crate::sample::{GilState, ProcessId, ThreadState, Tid, Weight};
 
     fn code(name: &str) -> Code {
         Code { function: name.into(), file: "/srv/app.py".into(), first_line: 1 }
@@ -213,6 +223,7 @@ mod tests {
             state: ThreadState::RunsPython,
             gil: GilState::Held,
             stack: stack.map(StackId),
+            weight: Weight::ONE,
         })
     }
 
@@ -225,9 +236,22 @@ mod tests {
     #[test]
     fn samples_of_one_stack_in_one_thread_are_one_count() {
         let tree = tree([sample(0, Some(3)), sample(1, Some(3)), sample(0, Some(3)), sample(0, Some(1))]);
-        let counts: Vec<_> = tree.counts().iter().map(|c| (c.thread.0, c.stack.0, c.samples)).collect();
+        let counts: Vec<_> = tree.counts().iter().map(|c| (c.thread.0, c.stack.0, c.slots)).collect();
         assert_eq!(counts, [(0, 1, 1), (0, 3, 2), (1, 3, 1)]);
         assert_eq!((tree.samples(), tree.distinct_stacks()), (4, 2));
+    }
+
+    #[test]
+    fn a_stack_counts_as_often_as_its_samples_stand_for_slots() {
+        let weighing = |stack, left_out| match sample(0, Some(stack)) {
+            Event::Sample(sample) => Event::Sample(Sample { weight: Weight::after(left_out), ..sample }),
+            other => other,
+        };
+        let mut tree = tree([weighing(3, 4), weighing(3, 0), weighing(1, 1)]);
+        tree.take_often(weighing(1, 2), 3);
+        let counts: Vec<_> = tree.counts().iter().map(|c| (c.stack.0, c.slots)).collect();
+        assert_eq!(counts, [(1, 2 + 3 * 3), (3, 5 + 1)]);
+        assert_eq!((tree.samples(), tree.slots()), (6, 17));
     }
 
     #[test]
@@ -238,7 +262,7 @@ mod tests {
         assert_eq!((merged.thread_count(), merged.threads().len()), (3, 0));
         assert_eq!(
             merged.counts(),
-            [Count { process: ProcessId(0), thread: ThreadId(0), stack: StackId(3), samples: 2 }]
+            [Count { process: ProcessId(0), thread: ThreadId(0), stack: StackId(3), slots: 2 }]
         );
     }
 
@@ -248,7 +272,7 @@ mod tests {
         let of = |id, process| Event::Thread(ThreadId(id), Thread { process: ProcessId(process), ..thread("w") });
         let events = [of(0, 0), of(1, 1), of(2, 1), sample(0, Some(3)), sample(1, Some(3)), sample(2, Some(3))];
         events.into_iter().for_each(|event| merged.take(event));
-        let counts: Vec<_> = merged.counts().iter().map(|c| (c.process.0, c.stack.0, c.samples)).collect();
+        let counts: Vec<_> = merged.counts().iter().map(|c| (c.process.0, c.stack.0, c.slots)).collect();
         assert_eq!(counts, [(0, 3, 1), (1, 3, 2)]);
     }
 

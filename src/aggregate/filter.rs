@@ -173,7 +173,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sample::{CodeId, Frame, FrameId, GilState, Process, Thread, ThreadId, ThreadState};
+    use crate::sample::{CodeId, Frame, FrameId, GilState, Process, Thread, ThreadId, ThreadState, Weight};
 
     fn named(pattern: &str) -> ThreadRule {
         ThreadRule::Named(Pattern::new(pattern).unwrap())
@@ -232,6 +232,7 @@ mod tests {
             state: ThreadState::RunsPython,
             gil: GilState::Held,
             stack: Some(StackId(stack)),
+            weight: Weight::ONE,
         })
     }
 

@@ -1,7 +1,8 @@
 //! Who held each GIL, who waited for it meanwhile, and what the holder was doing: the time that others wait is laid at the
 //! door of the code that runs.
 //!
-//! Events of one moment come together: first who held the GILs, then what each thread was doing. All moments weigh the same.
+//! Events of one moment come together: first who held the GILs, then what each thread was doing. Moments are counted as often as
+//! they stand for slots of the clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -133,7 +134,7 @@ struct Stuck {
     since: Moved,
     /// The look at which it was first known that the holder had been asked to let go.
     asked: Option<Moved>,
-    /// Looks that have not been counted as native.
+    /// Moments that have not been counted as native.
     looks: u64,
     /// Those of them in which garbage was collected.
     collecting: u64,
@@ -212,17 +213,17 @@ pub struct ThreadAccount {
 impl ThreadAccount {
     /// Takes what it did at one moment.
     fn take(&mut self, gil: &GilSample, sample: &Sample) {
-        self.held.take(gil.holder == GilHeld::By(sample.thread));
-        self.wanted.take(sample.state == ThreadState::WaitsForGil);
-        self.states[sample.state as usize] += 1;
+        self.held.take(gil.holder == GilHeld::By(sample.thread), gil.weight);
+        self.wanted.take(sample.state == ThreadState::WaitsForGil, gil.weight);
+        self.states[sample.state as usize] += gil.weight.slots();
     }
 
     /// The share of its moments in which it did something of the kind.
     pub fn share(&self, is_it: impl Fn(ThreadState) -> bool) -> f64 {
         let those = ThreadState::ALL.into_iter().zip(self.states).filter(|(state, _)| is_it(*state));
-        match self.held.looks() {
+        match self.held.slots() {
             0 => 0.0,
-            looks => those.map(|(_, moments)| moments).sum::<u64>() as f64 / looks as f64,
+            slots => those.map(|(_, moments)| moments).sum::<u64>() as f64 / slots as f64,
         }
     }
 }
@@ -249,11 +250,16 @@ impl Gil {
 
     /// Moments in which it was held.
     pub fn held_moments(&self) -> u64 {
-        self.held.hits()
+        self.held.hit_slots()
     }
 
-    /// Moments seen.
+    /// Moments seen, as often as they stand for slots of the clock, as all here.
     pub fn moments(&self) -> u64 {
+        self.held.slots()
+    }
+
+    /// How often it was looked at who held it.
+    pub fn looks(&self) -> u64 {
         self.held.looks()
     }
 
@@ -275,11 +281,12 @@ impl Gil {
         self.exists |= sample.holder != GilHeld::None;
         self.interval = sample.interval.or(self.interval);
         let count = |state| everyone.iter().filter(|sample| sample.state == state).count() as u64;
-        let has = |state| count(state).min(1);
+        let slots = sample.weight.slots();
+        let has = |state| slots * count(state).min(1);
         self.suspended += has(ThreadState::Suspended);
         self.stopped += has(ThreadState::Stopped);
         if sample.holder == GilHeld::Unknown {
-            self.unknown += 1;
+            self.unknown += slots;
             self.end_hold();
             return;
         }
@@ -287,21 +294,22 @@ impl Gil {
             let now = (sample.at, switches);
             self.switches = Some((self.switches.map_or(now, |(first, _)| first), now));
         }
-        self.held.take(matches!(sample.holder, GilHeld::By(_) | GilHeld::BySomeone));
+        self.held.take(matches!(sample.holder, GilHeld::By(_) | GilHeld::BySomeone), sample.weight);
         let waiters: Vec<(ThreadId, Option<StackId>)> = samples
             .iter()
             .filter(|sample| sample.state == ThreadState::WaitsForGil)
             .map(|sample| (sample.thread, sample.stack))
             .collect();
-        self.waited += waiters.len() as u64;
-        self.waited_by_all += count(ThreadState::WaitsForGil);
+        let waited = slots * waiters.len() as u64;
+        self.waited += waited;
+        self.waited_by_all += slots * count(ThreadState::WaitsForGil);
         let GilHeld::By(thread) = sample.holder else {
             if sample.holder == GilHeld::Free {
-                self.waited_for_nobody += waiters.len() as u64;
+                self.waited_for_nobody += waited;
             } else if sample.holder == GilHeld::BySomeone {
                 let held = self.held_in.entry(None).or_default();
-                held.moments += 1;
-                held.blame += waiters.len() as u64;
+                held.moments += slots;
+                held.blame += waited;
             }
             self.end_hold();
             return;
@@ -310,14 +318,14 @@ impl Gil {
         let stack = of.and_then(|sample| sample.stack);
         let state = of.map_or(ThreadState::Unknown, |sample| sample.state);
         let is_native = is_native(state);
-        self.collecting += u64::from(state == ThreadState::CollectsGarbage);
+        self.collecting += slots * u64::from(state == ThreadState::CollectsGarbage);
         let held = self.held_in.entry(stack).or_default();
-        held.moments += 1;
-        held.native += u64::from(is_native);
-        held.blame += waiters.len() as u64;
+        held.moments += slots;
+        held.native += slots * u64::from(is_native);
+        held.blame += waited;
         let frame = stack.and_then(leaf);
         if let Some(frame) = frame.filter(|_| is_native) {
-            self.native.entry(frame).or_default().moments += 1;
+            self.native.entry(frame).or_default().moments += slots;
         }
         if waiters.is_empty() {
             self.end_hold();
@@ -347,8 +355,9 @@ impl Gil {
             _ => Stuck::new(frame, now),
         });
         if let Some(stuck) = &mut hold.stuck {
-            stuck.looks += u64::from(!is_native(state));
-            stuck.collecting += u64::from(state == ThreadState::CollectsGarbage);
+            let slots = sample.weight.slots();
+            stuck.looks += slots * u64::from(!is_native(state));
+            stuck.collecting += slots * u64::from(state == ThreadState::CollectsGarbage);
             if let Some(lasted) = stuck.too_long(now, state, interval) {
                 let native = self.native.entry(stuck.frame).or_default();
                 native.moments += std::mem::take(&mut stuck.looks);
@@ -448,7 +457,7 @@ impl GilAccount {
     }
 
     /// The time that threads waited for the GIL, as stacks of those who held it; without one, the time that they waited for
-    /// locks, as their own stacks. One sample is one thread that waits at one moment.
+    /// locks, as their own stacks. One sample is one thread that waits for a slot of the clock.
     pub fn blame(&self) -> CallTree {
         let mut counts: HashMap<(ProcessId, StackId), u64> = HashMap::new();
         let locks = self.threads.iter().filter(|_| !self.has_gil());
@@ -511,7 +520,7 @@ impl GilAccount {
         let thread = self.threads.entry(sample.thread).or_default();
         thread.take(gil, sample);
         if sample.state.is_blocked() {
-            *thread.waits_in.entry(sample.stack).or_default() += 1;
+            *thread.waits_in.entry(sample.stack).or_default() += sample.weight.slots();
         }
         if sample.state != ThreadState::WaitsForGil {
             thread.wait = None;
@@ -538,7 +547,7 @@ impl GilAccount {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::sample::{Code, CodeId, Frame, GilState, ProcessId, Thread, Tid};
+    use crate::sample::{Code, CodeId, Frame, GilState, ProcessId, Thread, Tid, Weight};
 
     /// A recording of two threads, `a` and `b`, each with one function of its own name, looked at every 10 ms.
     #[derive(Default)]
@@ -603,12 +612,20 @@ pub(crate) mod tests {
                 interval: Some(Duration::from_millis(5)),
                 is_collecting: false,
                 holding,
+                weight: Weight::ONE,
             };
             self.account.take(Event::Gil(gil));
             for (id, state) in states.into_iter().enumerate() {
                 let (thread, stack) = (ThreadId(id as u32), Some(StackId(id as u32)));
                 let gil = if holder == GilHeld::By(thread) { GilState::Held } else { GilState::NotHeld };
-                self.account.take(Event::Sample(Sample { at: self.at, thread, state, gil, stack }));
+                self.account.take(Event::Sample(Sample {
+                    at: self.at,
+                    thread,
+                    state,
+                    gil,
+                    stack,
+                    weight: Weight::ONE,
+                }));
             }
             self.at += Duration::from_millis(10);
         }
@@ -788,9 +805,17 @@ pub(crate) mod tests {
                 interval: None,
                 is_collecting: false,
                 holding: None,
+                weight: Weight::ONE,
             };
             account.take(Event::Gil(gil));
-            account.take(Event::Sample(Sample { at, thread, state: PYTHON, gil: GilState::Held, stack: None }));
+            account.take(Event::Sample(Sample {
+                at,
+                thread,
+                state: PYTHON,
+                gil: GilState::Held,
+                stack: None,
+                weight: Weight::ONE,
+            }));
         }
         account.finish();
         let looks = |process| account.gils()[&GilId { process: ProcessId(process), owner: 0 }].moments();

@@ -1,18 +1,18 @@
-//! Which functions and lines are hot: how often each was innermost, and how often it was on the stack at all.
+//! Which functions and lines are hot: for how much of the time each was innermost, and on the stack at all.
 
 use std::collections::HashMap;
 
 use super::CallTree;
 use crate::sample::{Code, FrameId, StackId};
 
-/// How often something of one name was seen.
+/// For how much of the time something of one name was seen: slots of the clock, for which its samples stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hot {
     /// What it is called.
     pub name: String,
-    /// Samples in which it was innermost.
+    /// Those in which it was innermost.
     pub own: u64,
-    /// Samples in which it was on the stack, however often.
+    /// Those in which it was on the stack, however often.
     pub total: u64,
 }
 
@@ -33,18 +33,18 @@ pub fn hottest(tree: &CallTree, name: impl Fn(&Code, Option<u32>) -> String) -> 
         .collect();
     let mut counts: HashMap<StackId, u64> = HashMap::new();
     for count in tree.counts() {
-        *counts.entry(count.stack).or_default() += count.samples;
+        *counts.entry(count.stack).or_default() += count.slots;
     }
     // The last stack that counted for it, so that it counts once.
     let mut counted = vec![None; hot.len()];
-    for (stack, samples) in counts {
+    for (stack, slots) in counts {
         let mut at = Some(stack);
         while let Some((frame, caller)) = at.and_then(|stack| tree.stack(stack)) {
             if let Some(&id) = of_frame.get(FrameId::index(frame)) {
-                hot[id].own += if at == Some(stack) { samples } else { 0 };
+                hot[id].own += if at == Some(stack) { slots } else { 0 };
                 if counted[id] != Some(stack) {
                     counted[id] = Some(stack);
-                    hot[id].total += samples;
+                    hot[id].total += slots;
                 }
             }
             at = caller;

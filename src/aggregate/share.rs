@@ -1,8 +1,13 @@
-//! How often something was seen, and how far from that the truth may be.
+//! For how much of the time something was seen, and how far from that the truth may be.
 //!
 //! Samples that follow each other are alike: a thread that holds the GIL for a second is seen hundreds of times. To take each
 //! for an independent look would make the interval far too narrow, so it comes from the differences between stretches of the
 //! recording.
+//!
+//! Looks may stand for more or less of the time. What a share is of is that time; how sure it is goes by how many looks there
+//! were, and the less so the less they are alike in it.
+
+use crate::sample::Weight;
 
 /// Stretches are kept in so many batches at most; then two and two become one.
 const MOST_BATCHES: usize = 64;
@@ -14,11 +19,31 @@ const FEWEST_BATCHES: usize = 8;
 pub struct Looks {
     hits: u64,
     looks: u64,
+    slots: Slots,
+    /// The sum of the squares of the weights.
+    squares: f64,
     /// Looks that make a batch.
     size: u64,
-    /// Hits in each batch.
-    batches: Vec<u64>,
-    open: (u64, u64),
+    batches: Vec<Slots>,
+    open: (Slots, u64),
+}
+
+/// For how many slots of the clock looks stand.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slots {
+    hit: u64,
+    all: u64,
+}
+
+impl Slots {
+    fn add(&mut self, more: Slots) {
+        self.hit = self.hit.saturating_add(more.hit);
+        self.all = self.all.saturating_add(more.all);
+    }
+
+    fn share(self) -> f64 {
+        self.hit as f64 / self.all as f64
+    }
 }
 
 /// A share with its interval, which holds the true one in 95 of 100 recordings.
@@ -36,21 +61,32 @@ pub struct Share {
 
 impl Default for Looks {
     fn default() -> Looks {
-        Looks { hits: 0, looks: 0, size: 1, batches: Vec::new(), open: (0, 0) }
+        let (slots, open) = Default::default();
+        Looks { hits: 0, looks: 0, slots, squares: 0.0, size: 1, batches: Vec::new(), open }
     }
 }
 
 impl Looks {
     /// Takes the next look.
-    pub fn take(&mut self, hit: bool) {
+    pub fn take(&mut self, hit: bool, weight: Weight) {
+        let all = weight.slots();
+        let slots = Slots { hit: if hit { all } else { 0 }, all };
         self.hits += u64::from(hit);
         self.looks += 1;
-        self.open = (self.open.0 + u64::from(hit), self.open.1 + 1);
+        self.slots.add(slots);
+        self.squares += (all as f64).powi(2);
+        self.open.0.add(slots);
+        self.open.1 += 1;
         if self.open.1 == self.size {
             self.batches.push(std::mem::take(&mut self.open).0);
         }
         if self.batches.len() == MOST_BATCHES {
-            self.batches = self.batches.chunks_exact(2).map(|pair| pair[0] + pair[1]).collect();
+            let sum = |pair: &[Slots]| {
+                let mut sum = pair[0];
+                sum.add(pair[1]);
+                sum
+            };
+            self.batches = self.batches.chunks_exact(2).map(sum).collect();
             self.size *= 2;
         }
     }
@@ -65,13 +101,24 @@ impl Looks {
         self.looks
     }
 
-    /// The share of looks in which it was seen; `None` without a look.
+    /// For how many slots of the clock it was seen.
+    pub fn hit_slots(&self) -> u64 {
+        self.slots.hit
+    }
+
+    /// For how many slots of the clock the looks stand.
+    pub fn slots(&self) -> u64 {
+        self.slots.all
+    }
+
+    /// The share of the time in which it was seen; `None` without a look.
     pub fn share(&self) -> Option<Share> {
         if self.looks == 0 {
             return None;
         }
-        let seen = self.hits as f64 / self.looks as f64;
-        let (low, high) = wilson(seen, self.looks as f64);
+        let seen = self.slots.share();
+        // As many looks that are alike would be as sure (Kish).
+        let (low, high) = wilson(seen, (self.slots.all as f64).powi(2) / self.squares);
         let spread = self.spread();
         Some(Share {
             seen,
@@ -81,15 +128,17 @@ impl Looks {
         })
     }
 
-    /// How far the mean of the batches may be from the truth.
+    /// How far the share in all batches may be from the truth, by how far each is from it.
     fn spread(&self) -> f64 {
         let count = self.batches.len();
         if count < FEWEST_BATCHES {
             return 0.0;
         }
-        let means: Vec<f64> = self.batches.iter().map(|&hits| hits as f64 / self.size as f64).collect();
-        let mean = means.iter().sum::<f64>() / count as f64;
-        let variance = means.iter().map(|of| (of - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
+        let mut all = Slots::default();
+        self.batches.iter().for_each(|batch| all.add(*batch));
+        let far = |batch: &Slots| (batch.hit as f64 - all.share() * batch.all as f64).powi(2);
+        let mean = all.all as f64 / count as f64;
+        let variance = self.batches.iter().map(far).sum::<f64>() / mean.powi(2) / (count - 1) as f64;
         // Student's quantile, within 2 % from 7 degrees of freedom on.
         let quantile = NORMAL + 2.6 / (count - 1) as f64;
         quantile * (variance / count as f64).sqrt()
@@ -113,7 +162,7 @@ mod tests {
 
     fn share(looks: impl IntoIterator<Item = bool>) -> Share {
         let mut taken = Looks::default();
-        looks.into_iter().for_each(|hit| taken.take(hit));
+        looks.into_iter().for_each(|hit| taken.take(hit, Weight::ONE));
         taken.share().unwrap()
     }
 
@@ -149,7 +198,7 @@ mod tests {
             let (mut looks, mut now) = (Looks::default(), random.bool());
             for _ in 0..4000 {
                 now ^= random.u32(..40) == 0;
-                looks.take(now);
+                looks.take(now, Weight::ONE);
             }
             let Share { low, high, .. } = looks.share().unwrap();
             (low..=high).contains(&0.5)
@@ -159,9 +208,49 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_of_the_time_and_as_sure_as_there_were_looks() {
+        let share = |looks: &[(bool, u64)]| {
+            let mut taken = Looks::default();
+            looks.iter().for_each(|&(hit, left_out)| taken.take(hit, Weight::after(left_out)));
+            taken.share().unwrap()
+        };
+        // One slot of hits, three of others: a quarter of the time.
+        let of_time = share(&[(true, 0), (false, 2)].repeat(50));
+        assert_eq!((of_time.seen, of_time.looks), (0.25, 100));
+        // All of the same weight, they are as sure as their number says, whatever the weight.
+        let [light, heavy] = [0, 99].map(|left_out| share(&[(true, left_out), (false, left_out)].repeat(50)));
+        assert_eq!(light, heavy);
+        // Kish: of weights 1 and 3 in turn 100 looks are worth 200 squared by 500, 80.
+        let width = of_time.high - of_time.low;
+        let (low, high) = wilson(0.25, 80.0);
+        assert!((width - (high - low)).abs() < 1e-9, "{of_time:?}");
+    }
+
+    #[test]
+    fn the_interval_holds_the_truth_where_looks_stand_for_more_or_less_of_the_time() {
+        // As above, but for half of the time one in eight slots is looked at.
+        let mut random = fastrand::Rng::with_seed(1);
+        let held = (0..400).filter(|_| {
+            let (mut looks, mut now, mut left_out) = (Looks::default(), random.bool(), 0);
+            for slot in 0..8000 {
+                now ^= random.u32(..40) == 0;
+                if slot / 500 % 2 == 0 && slot % 8 != 0 {
+                    left_out += 1;
+                } else {
+                    looks.take(now, Weight::after(std::mem::take(&mut left_out)));
+                }
+            }
+            let Share { low, high, .. } = looks.share().unwrap();
+            (low..=high).contains(&0.5)
+        });
+        let held = held.count();
+        assert!((350..=400).contains(&held), "{held} of 400");
+    }
+
+    #[test]
     fn memory_does_not_grow_with_time() {
         let mut looks = Looks::default();
-        (0..1_000_000).for_each(|i| looks.take(i % 3 == 0));
+        (0..1_000_000).for_each(|i| looks.take(i % 3 == 0, Weight::ONE));
         assert!(looks.batches.len() < MOST_BATCHES);
         assert_eq!((looks.hits(), looks.looks()), (333_334, 1_000_000));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashSet;
 
-use crate::sample::{Event, Process, Replay, Tally, ThreadId, define};
+use crate::sample::{Event, Process, Replay, Tally, ThreadId, Weight, define};
 
 /// A recording at a glance. What it holds does not grow with the number of samples.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,7 @@ pub struct Synopsis {
     processes: Vec<Process>,
     search_path: BTreeSet<String>,
     stacks: u64,
+    slots: u64,
     frameless: u64,
     thread_count: usize,
     threads_seen: FxHashSet<ThreadId>,
@@ -54,7 +55,7 @@ impl Synopsis {
                 self.last = sample.at;
                 self.threads_seen.insert(sample.thread);
                 match sample.stack {
-                    Some(stack) => self.see(stack.index(), count),
+                    Some(stack) => self.see(stack.index(), count, sample.weight),
                     None => self.frameless += count,
                 }
             }
@@ -70,8 +71,9 @@ impl Synopsis {
         }
     }
 
-    fn see(&mut self, stack: usize, count: u64) {
+    fn see(&mut self, stack: usize, count: u64, weight: Weight) {
         self.stacks += count;
+        self.slots = self.slots.saturating_add(weight.times(count));
         if let Some(bits) = self.seen.get_mut(stack / 64) {
             *bits |= 1 << (stack % 64);
         }
@@ -90,6 +92,11 @@ impl Synopsis {
     /// Thread samples with a stack.
     pub fn stacks(&self) -> u64 {
         self.stacks
+    }
+
+    /// For how many slots of the clock those stand.
+    pub fn slots(&self) -> u64 {
+        self.slots
     }
 
     /// Thread samples without one.
@@ -131,11 +138,18 @@ impl Synopsis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{FrameId, GilState, ProcessId, Sample, StackId, ThreadState};
+    use crate::sample::{FrameId, GilState, ProcessId, Sample, StackId, ThreadState, Weight};
 
     fn sample(millis: u64, stack: Option<u32>) -> Event {
         let (at, thread, stack) = (Duration::from_millis(millis), ThreadId(0), stack.map(StackId));
-        Event::Sample(Sample { at, thread, state: ThreadState::RunsPython, gil: GilState::Held, stack })
+        Event::Sample(Sample {
+            at,
+            thread,
+            state: ThreadState::RunsPython,
+            gil: GilState::Held,
+            stack,
+            weight: Weight::ONE,
+        })
     }
 
     fn synopsis(events: impl IntoIterator<Item = Event>) -> Synopsis {

@@ -33,9 +33,9 @@ pub struct Top {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 
-    /// Samples a second
-    #[arg(short, long, value_name = "HZ", default_value = "100", allow_negative_numbers = true)]
-    pub rate: String,
+    /// Samples a second; 100 without it, and with -s fewer where that would take 1 % of the processors and none is idle
+    #[arg(short, long, value_name = "HZ", allow_negative_numbers = true)]
+    pub rate: Option<String>,
 
     /// For how long it is looked at, in seconds; what was seen last stays on the screen. With --once and --json, 5 without it
     #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
@@ -75,7 +75,7 @@ pub struct Top {
     #[arg(long, value_name = "PERCENT", default_value = "5", allow_negative_numbers = true)]
     pub max_pause: String,
 
-    /// Use this much of one processor at most; samples are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less
+    /// Use this much of one processor at most; samples are left out to keep to it. Usually a tenth of the control group's limit, where that is 2 processors or less; with -s and no --rate, about 1 % of the processors where none is idle
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
     pub max_cpu: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! Collapsed stacks: one line for each stack, frames outermost first and joined by `;`, a space, the count. Flame graph
-//! tools, speedscope and people with `grep` read it.
+//! Collapsed stacks: one line for each stack, frames outermost first and joined by `;`, a space, the count: samples, each as often
+//! as it stands for slots of the clock. Flame graph tools, speedscope and people with `grep` read it.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use super::Folded;
 
 /// Writes `stacks`, sorted by label. A reader parts a line at its last space.
 pub fn write(stacks: &Folded, out: &mut dyn Write) -> io::Result<()> {
-    stacks.each_stack(|stack, samples| writeln!(out, "{stack} {samples}"))
+    stacks.each_stack(|stack, slots| writeln!(out, "{stack} {slots}"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::Labels;
 use super::by_thread::{Samples, each_thread};
 use super::json::Json;
 use super::places::{Numbers, Places};
-use super::steady::{Interval, Steady};
+use super::steady::{Interval, Seen, Steady};
 use super::tables::{Tables, file, function};
 use crate::printable::printable;
 use crate::sample::{GilState, Header, ProcessId, Replay, Sample, StackId, ThreadId, ThreadState};
@@ -265,10 +265,11 @@ impl Thread<'_> {
         json.open("\n{")?;
         self.write_head(json)?;
         json.open_object("samples")?;
-        let mut length = 0_u64;
+        let (mut length, mut are_alike) = (0_u64, true);
         json.open_list("stack")?;
         samples.each(&mut |sample| {
             length += 1;
+            are_alike &= sample.weight.is_one();
             let stack = sample.stack.map(|stack| self.stacks.of.get(&(stack, sample.state)));
             json.item(&stack)
         })?;
@@ -276,12 +277,22 @@ impl Thread<'_> {
         json.open_list("time")?;
         samples.each(&mut |sample| json.item(&millis(sample.at)))?;
         json.close("]")?;
-        json.field("weight", &())?;
+        self.write_weights(samples, are_alike, json)?;
         json.field("weightType", &"samples")?;
         json.field("length", &length)?;
         json.close("}")?;
         self.write_markers(samples, json)?;
         json.close("}")
+    }
+
+    /// Where all samples weigh one it is not told.
+    fn write_weights(&self, samples: &Samples, are_alike: bool, json: &mut Json) -> io::Result<()> {
+        if are_alike {
+            return json.field("weight", &());
+        }
+        json.open_list("weight")?;
+        samples.each(&mut |sample| json.item(&sample.weight))?;
+        json.close("]")
     }
 
     fn write_head(&self, json: &mut Json) -> io::Result<()> {
@@ -341,8 +352,8 @@ impl Thread<'_> {
         let mut steady: [Steady<()>; MARKS.len()] = Default::default();
         samples.each(&mut |sample| {
             for (number, (mark, steady)) in MARKS.iter().zip(&mut steady).enumerate() {
-                let seen = (mark.is_seen)(sample).then_some(());
-                if let Some(((), interval)) = steady.take(sample.at, seen, period) {
+                let shown = (mark.is_seen)(sample).then_some(());
+                if let Some(((), interval)) = steady.take(Seen::of(sample), shown, period) {
                     visit(number, interval)?;
                 }
             }

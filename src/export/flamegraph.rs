@@ -68,7 +68,7 @@ pub fn draw(stacks: &Folded, heading: &Heading, drawing: Drawing, out: &mut dyn 
 /// Draws how two recordings differ: how wide a frame is says how much it takes after, its colour whether that is more than
 /// before (red) or less (blue). Frames are functions without lines: those move from version to version.
 pub fn write_difference(comparison: &Comparison, heading: &Heading, out: &mut dyn Write) -> io::Result<()> {
-    let [before, after] = comparison.sides().map(|side| side.samples);
+    let [before, after] = comparison.sides().map(|side| side.slots);
     if after == 0 {
         return write_empty(heading, out);
     }

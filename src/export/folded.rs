@@ -21,7 +21,7 @@ pub struct Folded {
 #[derive(Debug, Default)]
 struct Node {
     label: u32,
-    samples: u64,
+    slots: u64,
     children: Vec<u32>,
 }
 
@@ -40,13 +40,13 @@ impl Folded {
         for count in tree.counts() {
             let root = folded.root(tree, labels, &count);
             let node = folded.place(tree, &frames, &mut placed, root, count.stack);
-            folded.nodes[node as usize].samples += count.samples;
+            folded.nodes[node as usize].slots += count.slots;
         }
         folded.sort();
         folded
     }
 
-    /// Calls `visit` with each stack that has samples: its labels, outermost first and joined by `;`, and its samples.
+    /// Calls `visit` with each stack that was seen: its labels, outermost first and joined by `;`, and for how many slots.
     /// Neighbours share as much of their outer frames as there is to share; the order depends on the labels alone.
     pub fn each_stack(&self, mut visit: impl FnMut(&str, u64) -> io::Result<()>) -> io::Result<()> {
         let mut path = String::new();
@@ -57,9 +57,9 @@ impl Folded {
                 path.push(';');
             }
             path.push_str(self.label(node));
-            let samples = self.nodes[node as usize].samples;
-            if samples > 0 {
-                visit(&path, samples)?;
+            let slots = self.nodes[node as usize].slots;
+            if slots > 0 {
+                visit(&path, slots)?;
             }
             todo.extend(self.calls_of(node, path.len()));
         }
@@ -173,7 +173,7 @@ pub(crate) mod tests {
     use crate::export::{Files, Lines};
     use crate::sample::{
         Code, CodeId, Event, Frame, FrameId, GilState, Process, ProcessId, Sample, StackId, Thread, ThreadId,
-        ThreadState, Tid,
+        ThreadState, Tid, Weight,
     };
 
     /// A thread, a stack outermost first as (function, line), how often it was seen.
@@ -222,7 +222,7 @@ pub(crate) mod tests {
 
     fn sample(thread: ThreadId, stack: Option<StackId>) -> Event {
         let (state, gil) = (ThreadState::RunsPython, GilState::Held);
-        Event::Sample(Sample { at: Duration::ZERO, thread, state, gil, stack })
+        Event::Sample(Sample { at: Duration::ZERO, thread, state, gil, stack, weight: Weight::ONE })
     }
 
     fn lines(tree: &CallTree, labels: &Labels) -> Vec<String> {

@@ -6,25 +6,25 @@
 //!
 //! | `type` | fields |
 //! |---|---|
-//! | `header` | `schema` (1), `pysample`, `program`, `started` (RFC 3339, UTC), `rate` (samples a second; each sample stands for the inverse), `wanted` |
+//! | `header` | `schema` (1), `pysample`, `program`, `started` (RFC 3339, UTC), `rate` (samples a second: the inverse is a slot of the clock, for which a sample stands), `wanted` |
 //! | `process` | `id`, `pid`, `own_pid` (in its own PID namespace), `parent` (an id or null), `command` (a list), `python` |
 //! | `thread` | `id`, `process`, `interpreter`, `os_thread_id` (or null), `python_thread_id`, `name` (or null) |
 //! | `frame` | `id`, `function`, `file`, `first_line`, `line` (or null) |
 //! | `stack` | `id`, `frames`: ids of frames, innermost first |
-//! | `sample` | `at` (seconds since the start), `thread`, `state`, `gil`, `stack` (or null: no Python frame) |
-//! | `gil` | who held a GIL: `at`, `process`, `interpreter`, `owner`, `holder` (`thread`, `someone`, `free`, `none`, `unknown`), `thread` (or null), `switches`, `interval` (seconds), `collecting` |
+//! | `sample` | `at` (seconds since the start), `thread`, `state`, `gil`, `stack` (or null: no Python frame), `weight` (for how many slots it stands; 1 where it is not told) |
+//! | `gil` | who held a GIL: `at`, `process`, `interpreter`, `owner`, `holder` (`thread`, `someone`, `free`, `none`, `unknown`), `thread` (or null), `switches`, `interval` (seconds), `collecting`, `weight` (the same) |
 //! | `search_path` | `entries`: `sys.path` |
 //! | `remark` | `remark`: `cannot_pause`, `stretched` or `spared` |
 //! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `spared`, `failed`; how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated`; nothing where nobody counted: in collapsed stacks; `is_missing` (true) where pysample was ended by force and the account is older than the last samples |
 //!
 //! Fields may be added, and types; what is there keeps its meaning as long as `schema` is 1. Names are as the target has them.
-//! What function was innermost how often:
+//! What function was innermost for how many slots:
 //!
 //! ```sh
 //! jq -rn 'reduce inputs as $l ({};
 //!     if $l.type == "frame" then .function[$l.id] = $l.function
 //!     elif $l.type == "stack" then .leaf[$l.id] = .function[$l.frames[0]]
-//!     elif $l.type == "sample" and $l.stack != null then .count[.leaf[$l.stack]] += 1
+//!     elif $l.type == "sample" and $l.stack != null then .count[.leaf[$l.stack]] += ($l.weight // 1)
 //!     else . end) | .count | to_entries | sort_by(-.value)[] | "\(.value) \(.key)"' profile.jsonl
 //! ```
 
@@ -38,6 +38,7 @@ use super::json::Json;
 use crate::aggregate::CallTree;
 use crate::sample::{
     Event, GilHeld, GilSample, GilState, Process, Remark, Replay, Sample, StackId, Tally, Thread, ThreadState, Wanted,
+    Weight,
 };
 
 /// The version of the schema.
@@ -84,6 +85,8 @@ enum Line<'a> {
         state: ThreadState,
         gil: GilState,
         stack: Option<u32>,
+        #[serde(skip_serializing_if = "Weight::is_one")]
+        weight: Weight,
     },
     Gil {
         at: f64,
@@ -95,6 +98,8 @@ enum Line<'a> {
         switches: Option<u64>,
         interval: Option<f64>,
         collecting: bool,
+        #[serde(skip_serializing_if = "Weight::is_one")]
+        weight: Weight,
     },
     SearchPath {
         entries: &'a [String],
@@ -232,9 +237,9 @@ impl Writer<'_> {
         if let Some(stack) = sample.stack {
             self.tell(stack)?;
         }
-        let Sample { at, thread, state, gil, stack } = *sample;
+        let Sample { at, thread, state, gil, stack, weight } = *sample;
         let stack = stack.map(|stack| stack.0);
-        self.json.line(&Line::Sample { at: at.as_secs_f64(), thread: thread.0, state, gil, stack })
+        self.json.line(&Line::Sample { at: at.as_secs_f64(), thread: thread.0, state, gil, stack, weight })
     }
 
     /// Writes a stack that was not written yet.
@@ -272,6 +277,7 @@ impl Writer<'_> {
             switches: gil.switches,
             interval: gil.interval.map(|interval| interval.as_secs_f64()),
             collecting: gil.is_collecting,
+            weight: gil.weight,
         })
     }
 
@@ -332,8 +338,10 @@ mod tests {
             interval: Some(at),
             is_collecting: true,
             holding: None,
+            weight: Weight::after(3),
         }));
         let told = &written(recipe)[2];
         assert_eq!((&told["holder"], &told["thread"], &told["interval"]), (&json!("thread"), &json!(0), &json!(0.005)));
+        assert_eq!(told["weight"], 4);
     }
 }

@@ -1,6 +1,7 @@
 //! A profile for [pprof](https://github.com/google/pprof) and whatever reads its format: gzip-compressed protobuf.
 //!
-//! Samples that are equal, of one thread and in one state, are one with its count and the time it stands for. Functions keep
+//! Samples that are equal, of one thread and in one state, are one with its count, each being counted as often as it stands
+//! for slots of the clock, and the time that those are. Functions keep
 //! their file and first line, and stacks the lines that ran. Labels say whose sample it is and what the thread was doing:
 //! `thread`, `thread_id`, `pid`, `interpreter` (other than the main one), `state` and `gil`.
 //!
@@ -135,7 +136,8 @@ pub fn write(recording: &dyn Replay, labels: &Labels, out: &mut dyn Write) -> io
     let mut counts: HashMap<Key, u64> = HashMap::new();
     let tables = Tables::read(recording, &mut |sample| {
         if let Some(stack) = sample.stack {
-            *counts.entry((sample.thread, sample.state, sample.gil, stack)).or_default() += 1;
+            let slots = counts.entry((sample.thread, sample.state, sample.gil, stack)).or_default();
+            *slots = slots.saturating_add(sample.weight.slots());
         }
     })?;
     let mut counts: Vec<(Key, u64)> = counts.into_iter().collect();

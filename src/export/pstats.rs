@@ -2,7 +2,8 @@
 //!
 //! `(file, first line, function)` leads to `(primitive calls, calls, own time, cumulative time, callers)`, and `callers` from
 //! each caller to four numbers of the same kind. Samples are no calls: where calls are counted by a tracing profiler, here
-//! are the samples in which the function was on the stack. Times are samples by the time from one to the next. What a stack
+//! are the samples in which the function was on the stack, each as often as it stands for slots of the clock. Times are these by
+//! the time that a slot is. What a stack
 //! has several times, as in recursion, is counted once.
 //!
 //! All is of one program: the format knows neither threads nor lines. If a recording has several processes, the process
@@ -19,7 +20,7 @@ use crate::sample::{Code, FrameId, Replay, StackId, ThreadId};
 /// A function: file, first line, name. What looks alike is one.
 type Key = (String, u32, String);
 
-/// How often each thread was seen in each stack.
+/// For how many slots of the clock each thread was seen in each stack.
 type Counts = HashMap<(ThreadId, StackId), u64>;
 
 /// What was seen of a function, or of one that was called by another.
@@ -54,7 +55,8 @@ pub fn write(recording: &dyn Replay, _labels: &Labels, out: &mut dyn Write) -> i
     let mut counts = Counts::new();
     let tables = Tables::read(recording, &mut |sample| {
         if let Some(stack) = sample.stack {
-            *counts.entry((sample.thread, stack)).or_default() += 1;
+            let slots = counts.entry((sample.thread, stack)).or_default();
+            *slots = slots.saturating_add(sample.weight.slots());
         }
     })?;
     let stats = Stats::new(counts, &tables);

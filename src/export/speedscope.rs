@@ -1,6 +1,6 @@
 //! A profile for [speedscope](https://www.speedscope.app), as JSON by its published schema.
 //!
-//! Each thread is one profile, whose samples weigh the time between two samples, in seconds. Samples that follow each other
+//! Each thread is one profile, whose samples weigh the time that they stand for, in seconds. Samples that follow each other
 //! and are equal are one that weighs as much as they do. Where a thread has no sample, or no Python frame, there is an empty
 //! stack: so the time axes of all threads are the same, that of the recording.
 
@@ -12,7 +12,7 @@ use super::Labels;
 use super::by_thread::{Samples, each_thread};
 use super::json::Json;
 use super::places::Places;
-use super::steady::Followed;
+use super::steady::{Followed, Seen};
 use super::tables::Tables;
 use crate::sample::{Replay, Sample, StackId};
 
@@ -58,10 +58,10 @@ pub fn write(recording: &dyn Replay, labels: &Labels, out: &mut dyn Write) -> io
     json.finish()
 }
 
-/// Which of the threads that have samples has most.
+/// Which of the threads that have samples was seen for longest.
 fn busiest(tables: &Tables) -> usize {
     let threads = tables.threads().enumerate();
-    threads.max_by_key(|(index, (_, _, extent))| (extent.samples, usize::MAX - index)).map_or(0, |(index, _)| index)
+    threads.max_by_key(|(index, (_, _, extent))| (extent.slots, usize::MAX - index)).map_or(0, |(index, _)| index)
 }
 
 fn write_thread(
@@ -102,7 +102,7 @@ struct Run {
 }
 
 /// The runs of a thread, from the beginning of the recording to its last sample. A slot is as long as the time from one
-/// sample to the next. A sample fills one, and where samples do not follow each other those in between are empty.
+/// sample to the next. A sample fills as many as it weighs, of which the last is its own, and where samples do not follow each other those in between are empty.
 fn each_run(
     samples: &Samples,
     tables: &Tables,
@@ -120,15 +120,16 @@ fn each_run(
         if ended.slots > 0 { visit(ended) } else { Ok(()) }
     };
     samples.each(&mut |sample| {
-        let slot = slot(sample, rate);
+        let slots = sample.weight.slots();
+        let first = (slot(sample, rate).saturating_add(1)).saturating_sub(slots);
         let is_first = filled == 0;
-        let follows = followed.take(sample.at, tables.period()).is_none() && !is_first;
-        if !follows && slot > filled {
-            add(Run { stack: None, slots: slot - filled })?;
-            filled = slot;
+        let follows = followed.take(Seen::of(sample), tables.period()).gap.is_none() && !is_first;
+        if !follows && first > filled {
+            add(Run { stack: None, slots: first - filled })?;
+            filled = first;
         }
-        filled = filled.saturating_add(1);
-        add(Run { stack: sample.stack, slots: 1 })
+        filled = filled.saturating_add(slots);
+        add(Run { stack: sample.stack, slots })
     })?;
     if open.slots > 0 { visit(open) } else { Ok(()) }
 }

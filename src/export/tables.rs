@@ -31,6 +31,8 @@ pub struct Tables {
 pub struct Extent {
     /// Its samples, those without a Python frame included.
     pub samples: u64,
+    /// For how many slots of the clock they stand.
+    pub slots: u64,
     /// The first of them.
     pub first: Duration,
     /// The last of them.
@@ -70,7 +72,7 @@ impl Tables {
             Ok(())
         })?;
         tables.mend(lost);
-        // Where samples were left out on purpose, each of the others stands for some of those, too.
+        // Where samples were left out on purpose and none says that it stands for them, each stands for some.
         tables.period = tables.period.mul_f64(tables.tree.progress().1.moments_for_each());
         Ok(tables)
     }
@@ -85,6 +87,7 @@ impl Tables {
             extent.first = sample.at;
         }
         extent.samples += 1;
+        extent.slots = extent.slots.saturating_add(sample.weight.slots());
         extent.last = sample.at;
         self.last = self.last.max(sample.at);
     }
@@ -106,7 +109,7 @@ impl Tables {
         }
     }
 
-    /// What a sample stands for: the time from one to the next, in the mean.
+    /// How long a slot of the clock is.
     pub fn period(&self) -> Duration {
         self.period
     }
@@ -260,12 +263,19 @@ pub fn file(code: &Code) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use crate::export::recordings::{Recipe, header};
-    use crate::sample::{GilState, Literal, Tally, ThreadState};
+    use crate::sample::{GilState, Literal, Tally, ThreadState, Weight};
 
     #[test]
     fn what_was_never_defined_is_unknown_and_is_found_all_the_same() {
         let (state, gil) = (ThreadState::RunsPython, GilState::Held);
-        let sample = Sample { at: Duration::ZERO, thread: ThreadId(7), state, gil, stack: Some(StackId(9)) };
+        let sample = Sample {
+            at: Duration::ZERO,
+            thread: ThreadId(7),
+            state,
+            gil,
+            stack: Some(StackId(9)),
+            weight: Weight::ONE,
+        };
         let recording = Literal { header: header(), events: vec![Event::Sample(sample)] };
         let tables = Tables::read(&recording, &mut |_| {}).unwrap();
         let frame = tables.frames_of(StackId(9)).next().unwrap();
@@ -288,8 +298,9 @@ mod tests {
             interval: None,
             is_collecting: true,
             holding: None,
+            weight: Weight::ONE,
         };
-        let sample = Sample { at, thread, state, gil, stack };
+        let sample = Sample { at, thread, state, gil, stack, weight: Weight::ONE };
         use crate::export::{chrome_trace, firefox, json_lines, pprof, pstats, speedscope};
         for events in
             [vec![], vec![Event::Gil(held)], vec![Event::Sample(sample)], vec![Event::Gil(held), Event::Sample(sample)]]

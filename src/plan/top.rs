@@ -9,7 +9,7 @@ use pysample::export::Files;
 use pysample::sampler::{Settings, Wanted};
 use pysample::view::top::Charset;
 
-use super::{Choice, Subject, choice, duration, max_cpu, max_pause, modes, pause, rate, subject, wrong};
+use super::{Choice, Subject, USUAL_RATE, choice, duration, max_pause, modes, pace, pause, subject, wrong};
 use crate::cli;
 
 /// How long one refresh is that nobody said how long to make.
@@ -63,15 +63,17 @@ pub fn top(typed: cli::Top) -> Result<Top> {
         Wanted::All => Mode::Wall,
         Wanted::Running | Wanted::Contenders => Mode::Cpu,
     };
+    let choice = choice(&typed.choice)?;
+    let (rate, max_cpu) = pace(USUAL_RATE, typed.rate.as_deref(), typed.max_cpu.as_deref(), choice.reach)?;
     Ok(Top {
         subject: subject(typed.pid.as_deref(), typed.command, "there is nothing to show live")?,
         sampling: Settings {
-            rate: rate(&typed.rate)?,
+            rate,
             duration: typed.duration.as_deref().map(duration).transpose()?.or(usual),
             wanted: Wanted::All,
             pause: pause(typed.never_pause),
             max_pause: max_pause(&typed.max_pause)?,
-            max_cpu: max_cpu(typed.max_cpu.as_deref())?,
+            max_cpu,
             gils: true,
         },
         mode,
@@ -79,7 +81,7 @@ pub fn top(typed: cli::Top) -> Result<Top> {
         form,
         charset: if typed.ascii || !has_unicode(variable) { Charset::Ascii } else { Charset::Unicode },
         files: if typed.full_filenames { Files::Full } else { Files::Short },
-        choice: choice(&typed.choice)?,
+        choice,
     })
 }
 

@@ -7,7 +7,7 @@ use super::bytes::damaged;
 /// What a file begins with.
 pub const MAGIC: [u8; 8] = *b"\x89PYSMPL\n";
 /// The version of the format that is written. Those before it are read as well.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// What comes before the first block.
 pub const FILE_HEAD: u64 = 12;
 /// What comes before the content of a block.

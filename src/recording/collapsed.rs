@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::sample::{
     Code, CodeId, Event, Frame, FrameId, GilState, Header, Process, ProcessId, Replay, Sample, StackId, Thread,
-    ThreadId, ThreadState, Tid, Wanted,
+    ThreadId, ThreadState, Tid, Wanted, Weight,
 };
 
 /// More samples than that are no collapsed file of samples: at 1000 Hz it is seven weeks.
@@ -58,7 +58,7 @@ impl Collapsed {
     fn sample(&self, thread: ThreadId, stack: StackId, number: u64) -> Event {
         let at = Duration::from_secs_f64(number as f64 / self.header.rate);
         let (state, gil, stack) = (ThreadState::Unknown, GilState::Unknown, Some(stack));
-        Event::Sample(Sample { at, thread, state, gil, stack })
+        Event::Sample(Sample { at, thread, state, gil, stack, weight: Weight::ONE })
     }
 }
 

@@ -23,6 +23,8 @@ pub mod kind {
     pub const SAMPLE: u8 = 7;
     pub const PROGRESS: u8 = 8;
     pub const REMARK: u8 = 9;
+    /// Says for how much of the time the samples that follow stand.
+    pub const WEIGHT: u8 = 10;
 }
 
 /// Strings by number, as a writer holds them.

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::pattern::Pattern;
 use crate::sample::{
     Code, Event, Frame, GilSample, GilState, Header, Replay, Sample, Tally, Thread, ThreadId, ThreadState, Wanted,
-    define,
+    Weight, define,
 };
 
 /// Which samples are wanted. One that is empty wants all.
@@ -59,12 +59,23 @@ impl Filter {
         self.from.is_some() || self.to.is_some()
     }
 
-    /// What is wanted, with the time since the part began.
-    fn moved(&self, event: Event) -> Event {
-        let from = self.from.unwrap_or_default();
+    /// What is wanted, with the time since the part began. A moment stands for none of the slots before that, of which there
+    /// are so many a second.
+    fn moved(&self, event: Event, rate: f64) -> Event {
+        let Some(from) = self.from else { return event };
+        let left = |at: Duration, weight: Weight| {
+            let before = (at.as_secs_f64() * rate) as u64;
+            weight.min(Weight::after(before))
+        };
         match event {
-            Event::Sample(sample) => Event::Sample(Sample { at: sample.at.saturating_sub(from), ..sample }),
-            Event::Gil(gil) => Event::Gil(GilSample { at: gil.at.saturating_sub(from), ..gil }),
+            Event::Sample(sample) => {
+                let at = sample.at.saturating_sub(from);
+                Event::Sample(Sample { at, weight: left(at, sample.weight), ..sample })
+            }
+            Event::Gil(gil) => {
+                let at = gil.at.saturating_sub(from);
+                Event::Gil(GilSample { at, weight: left(at, gil.weight), ..gil })
+            }
             event => event,
         }
     }
@@ -128,7 +139,7 @@ impl Replay for Filtered<'_> {
     fn replay(&self, take: &mut dyn FnMut(Event) -> io::Result<()>) -> io::Result<()> {
         let mut seen = Seen::new(self);
         self.inner.replay(&mut |event| match seen.wants(&event) {
-            true => take(self.filter.moved(event)),
+            true => take(self.filter.moved(event, self.header.rate)),
             false => Ok(()),
         })?;
         match seen.part() {
@@ -265,7 +276,14 @@ mod tests {
         };
         let sample = |millis, thread, state, gil, stack: Option<u32>| {
             let at = Duration::from_millis(millis);
-            Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack: stack.map(StackId) })
+            Event::Sample(Sample {
+                at,
+                thread: ThreadId(thread),
+                state,
+                gil,
+                stack: stack.map(StackId),
+                weight: Weight::ONE,
+            })
         };
         let gil = GilSample {
             at: Duration::from_millis(10),
@@ -277,6 +295,7 @@ mod tests {
             interval: None,
             is_collecting: false,
             holding: None,
+            weight: Weight::ONE,
         };
         use ThreadState::{RunsDetached, RunsPython, Sleeps};
         let events = vec![
@@ -395,6 +414,31 @@ mod tests {
         assert_eq!(part(15, 65), (15, vec![5, 5, 15], vec![(50, 50, 40, 10)]));
         assert_eq!(part(90, 500), (90, vec![], vec![(10, 10, 8, 2)]), "it ends where the whole does");
         assert_eq!(part(500, 600), (500, vec![], vec![(0, 0, 0, 0)]));
+    }
+
+    #[test]
+    fn a_moment_does_not_stand_for_what_was_before_the_part() {
+        let mut recording = recording();
+        for event in &mut recording.events {
+            if let Event::Sample(sample) = event {
+                sample.weight = Weight::after(2);
+            }
+        }
+        let slots = |from| {
+            let mut slots = Vec::new();
+            let filter = Filter { from, threads: patterns(&["MainThread"]), ..Filter::default() };
+            let replayed = Filtered::new(&recording, filter).replay(&mut |event| {
+                if let Event::Sample(sample) = event {
+                    slots.push(sample.weight.slots());
+                }
+                Ok(())
+            });
+            replayed.unwrap();
+            slots
+        };
+        // At 10 ms and 20 ms, of slots of 10 ms.
+        assert_eq!([0, 9].map(|millis| slots(Some(Duration::from_millis(millis)))), [[2, 3], [1, 2]]);
+        assert_eq!((slots(Some(Duration::from_millis(11))), slots(None)), (vec![1], vec![3, 3]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bytes::{Column, damaged, put, put_signed};
 use super::times::{Moments, Steps};
-use crate::sample::{GilHeld, GilSample, ProcessId, ThreadId};
+use crate::sample::{GilHeld, GilSample, ProcessId, ThreadId, Weight};
 
 const NEW_MOMENT: u8 = 1;
 const IN_FULL: u8 = 2;
@@ -139,6 +139,7 @@ fn read_in_full(bytes: &[u8], column: &mut Column) -> io::Result<GilSample> {
         interval: column.optional(bytes)?.map(Duration::from_nanos),
         is_collecting: false,
         holding: None,
+        weight: Weight::ONE,
     })
 }
 

@@ -264,7 +264,7 @@ mod tests {
     use crate::aggregate::{CallTree, Synopsis};
     use crate::export::{Folded, Labels};
     use crate::recording::{Reader, Writer};
-    use crate::sample::{Ending, GilState, ThreadState, Wanted};
+    use crate::sample::{Ending, GilState, ThreadState, Wanted, Weight};
 
     fn header(seconds: u64, rate: f64) -> Header {
         let started = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -287,7 +287,14 @@ mod tests {
                 Event::Code(CodeId(id), code),
                 Event::Frame(FrameId(id), Frame { code: CodeId(id), line: Some(1) }),
                 Event::Stack { id: StackId(id), caller, frame: FrameId(id) },
-                Event::Sample(Sample { at, thread: ThreadId(0), state, gil, stack: Some(StackId(id)) }),
+                Event::Sample(Sample {
+                    at,
+                    thread: ThreadId(0),
+                    state,
+                    gil,
+                    stack: Some(StackId(id)),
+                    weight: Weight::ONE,
+                }),
             ]);
         }
         let taken = functions.len() as u64;

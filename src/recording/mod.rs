@@ -17,8 +17,8 @@
 //!
 //! # The file, byte by byte
 //!
-//! A file is `89 50 59 53 4d 50 4c 0a` (`\x89PYSMPL\n`), the version of the format (4 bytes, now 3), then blocks. Numbers
-//! of a fixed size are little-endian. A reader refuses versions that it does not know; what versions 1 and 2 say stays
+//! A file is `89 50 59 53 4d 50 4c 0a` (`\x89PYSMPL\n`), the version of the format (4 bytes, now 4), then blocks. Numbers
+//! of a fixed size are little-endian. A reader refuses versions that it does not know; what versions 1 to 3 say stays
 //! readable: where they differ is said below.
 //!
 //! **Block.** Each is whole in itself as far as its bytes go, so that a file that ends anywhere has everything up to its
@@ -44,7 +44,7 @@
 //! **Data.** Stored in `D` are a varint: the number of bytes that follow of the frame, these, and what is packed. The frame is one
 //! of zstd that goes on from `D` to `D` (window of 256 KiB), flushed. In it are a byte of flags (bit 0: the table of strings
 //! begins anew), the number of strings that are new and each of them as a text (they get the next numbers, from 0), and
-//! definitions; of a block without any of these there is nothing in the frame. Packed are seven columns of bytes and then the
+//! definitions; of a block without any of these there is nothing in the frame. Packed are eight columns of bytes and then the
 //! moments. The length of the content is that of what is in the frame and of the columns.
 //!
 //! | | what | bits | depends on |
@@ -57,6 +57,7 @@
 //! | recent | the same | 8 | none |
 //! | stacks | the same | 8 | none |
 //! | gils | of GIL samples, see below | 8 | two |
+//! | weights | of weights, see below | 8 | one |
 //!
 //! **Packed** is what remains of bits after arithmetic coding. It begins with an interval from 0 to 2^32 - 1, low and high. A bit
 //! that is set means that the interval ends in the middle, one that is not, that it begins after it; whenever the first bytes
@@ -70,15 +71,17 @@
 //! symbol. Chances and contexts are remembered from block to block.
 //!
 //! - Each column is its length in bytes, a varint, and its bytes as symbols. The context of a byte of the column's length is
-//!   twice the number of the column (order is 0, gils 6), and 1 more for all bytes but the first. That of a symbol is 0, or the
+//!   twice the number of the column (order is 0, weights 7), and 1 more for all bytes but the first. That of a symbol is 0, or the
 //!   last of the column, or the last but one with its halves swapped, XOR the last (before the first they are 0).
-//! - The moments are their number as if it were the length of column 7, at most 2^20, and each of them in microseconds since the
+//! - The moments are their number as if it were the length of column 8, at most 2^20, and each of them in microseconds since the
 //!   recording began, by the slots of its clock. Slot *k* begins at ⌈k · 10^9 / r⌉, *r* being the rate of the header times 1000, a
 //!   whole number from 1 to 10^9. A bit that is set says that it is in the slot after that of the last one (at first, after
 //!   slot 0); it has a chance after such a bit and one after others. Else a symbol of 8 bits says how many slots later it is, or
 //!   255, that 64 even bits do; its context is what the last one said, be it by a bit (1) or a symbol (at first 0). Then comes how
 //!   far it is from where its slot begins, in as many bits as it takes in the longest slot: the highest 6 as a symbol without
 //!   context, the others one by one, with a chance for each place.
+//!
+//! In version 3 there are no weights: there are seven columns, and the number of moments is told as the length of column 7.
 //!
 //! In versions 1 and 2 all is in the frame, and its length is that of the content: flags, strings, and nine columns, each with its
 //! length in bytes first: order, as runs `number * 16 + kind`, definitions, flags, threads, states, recent, stacks, gils, and
@@ -101,6 +104,7 @@
 //! | 7 | thread sample | in columns flags to stacks |
 //! | 8 | progress | see below |
 //! | 9 | remark | 0: cannot pause, 1: stretched, 2: spared |
+//! | 10 | weight | in column weights |
 //!
 //! The ids of code, frames and stacks, the code of a frame and the frame of a stack are zigzag differences: an id from the
 //! one after the last that was defined of its kind in the block, the others from the last of theirs in the block; both begin
@@ -108,9 +112,12 @@
 //!
 //! **Progress** is the time that elapsed and the fields of [`Tally`]: elapsed, asked, taken, late, failed, dropped, torn,
 //! unmapped, invalid, truncated, reads, stretched; count, total, median and longest of the stops; kept, found, proved, open
-//! and doubtful of the mixing; own CPU; spared. Times are in nanoseconds. It is a mask of those that changed since the last progress
+//! and doubtful of the mixing; own CPU; spared; stood for (0 before version 4). Times are in nanoseconds. It is a mask of those that changed since the last progress
 //! of the file (bit 0: elapsed), then for each of these the zigzag difference. Of what was told only the last of five seconds
 //! is kept, and the very last, each at the end of its block.
+//!
+//! **Weight.** A varint, from 1 to 2^32 - 1: for so many slots of the clock ([`Weight`]) each of the thread samples and GIL samples stands that
+//! follow, up to the next weight. Before the first in the file it is 1, as it always is before version 4.
 //!
 //! **Thread sample.** What is as expected takes no room. The flags say what is not: bit 0, it is the first of a moment (take
 //! the next of the moments); bit 1, its thread is another (take from threads); bit 2, so is its state (take a byte from states:
@@ -158,4 +165,4 @@ pub use reader::{Events, Loss, Reader};
 pub use writer::Writer;
 
 #[cfg(doc)]
-use crate::sample::{Ending, Header, Tally};
+use crate::sample::{Ending, Header, Tally, Weight};

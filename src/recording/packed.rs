@@ -3,12 +3,13 @@
 
 use std::io;
 
+use super::block::VERSION;
 use super::bytes::{Column, damaged};
 use super::coder::{Coder, Decoder, Encoder, Symbols};
 use super::times::Slots;
 
 /// How many columns there are.
-pub const COLUMNS: usize = 7;
+pub const COLUMNS: usize = 8;
 
 /// Moments that a block has at most. A writer ends a block before there are so many.
 const MOST_MOMENTS: u64 = 1 << 20;
@@ -21,7 +22,8 @@ enum DependsOn {
     Two,
 }
 
-/// For each column how many bits a symbol has, and what it depends on: order, flags, threads, states, recent, stacks, gils.
+/// For each column how many bits a symbol has, and what it depends on: order, flags, threads, states, recent, stacks, gils, weights.
+/// The last is not in version 3.
 const KINDS: [(u32, DependsOn); COLUMNS] = [
     (4, DependsOn::Two),
     (4, DependsOn::Two),
@@ -30,6 +32,7 @@ const KINDS: [(u32, DependsOn); COLUMNS] = [
     (8, DependsOn::None),
     (8, DependsOn::None),
     (8, DependsOn::Two),
+    (8, DependsOn::One),
 ];
 
 /// What is known of a column.
@@ -58,15 +61,25 @@ impl Known {
 #[derive(Debug)]
 pub struct Learned {
     numbers: Symbols,
-    columns: [Known; COLUMNS],
+    columns: Vec<Known>,
     slots: Slots,
 }
 
 impl Learned {
     /// Nothing, of a recording at so many samples a second.
     pub fn new(rate: f64) -> Learned {
+        Learned::of_version(VERSION, rate)
+    }
+
+    /// The same, of a recording in a file of this version, from 3 on.
+    pub fn of_version(version: u32, rate: f64) -> Learned {
+        let columns = if version < 4 { COLUMNS - 1 } else { COLUMNS };
         let known = |(bits, depends)| Known { symbols: Symbols::new(bits), depends, last: 0, before_last: 0 };
-        Learned { numbers: Symbols::new(8), columns: KINDS.map(known), slots: Slots::new(rate) }
+        Learned {
+            numbers: Symbols::new(8),
+            columns: KINDS.into_iter().take(columns).map(known).collect(),
+            slots: Slots::new(rate),
+        }
     }
 
     /// The last moment there was, in microseconds.
@@ -81,7 +94,7 @@ impl Learned {
             self.number(&mut encoder, number, column.len() as u64)?;
             column.iter().try_for_each(|symbol| self.columns[number].code(&mut encoder, *symbol).map(drop))?;
         }
-        self.number(&mut encoder, COLUMNS, moments.len() as u64)?;
+        self.number(&mut encoder, self.columns.len(), moments.len() as u64)?;
         moments.iter().try_for_each(|moment| self.slots.code(&mut encoder, *moment).map(drop))?;
         Ok(encoder.finish())
     }
@@ -95,7 +108,7 @@ impl Learned {
     ) -> io::Result<([Column; COLUMNS], Vec<u64>)> {
         let mut decoder = Decoder::new(packed);
         let mut columns = <[Column; COLUMNS]>::default();
-        for (number, column) in columns.iter_mut().enumerate() {
+        for (number, column) in columns.iter_mut().enumerate().take(self.columns.len()) {
             let begin = out.len();
             for _ in 0..self.number(&mut decoder, number, 0)? {
                 if out.len() == most {
@@ -105,7 +118,7 @@ impl Learned {
             }
             *column = Column::between(begin, out.len());
         }
-        let number = self.number(&mut decoder, COLUMNS, 0)?;
+        let number = self.number(&mut decoder, self.columns.len(), 0)?;
         if number > MOST_MOMENTS {
             return Err(damaged("a block has too many moments"));
         }
@@ -146,7 +159,7 @@ mod tests {
             let (mut writer, mut reader, mut now) = (Learned::new(rate), Learned::new(rate), 0);
             for (small, large, steps) in &blocks {
                 let moments: Vec<u64> = steps.iter().map(|step| { now += step; now }).collect();
-                let columns = [small, small, large, large, &Vec::new(), large, large];
+                let columns = [small, small, large, large, &Vec::new(), large, large, large];
                 let packed = writer.pack(Vec::new(), columns, &moments).unwrap();
                 let mut out = vec![7; 3];
                 let (ranges, back) = reader.unpack(&packed, &mut out, 1 << 10).unwrap();

@@ -25,12 +25,15 @@ pub struct Parts {
     pub rows: Rows<Column>,
     /// GIL samples.
     pub gils: Column,
+    /// For how much of the time samples stand, where that changes.
+    pub weights: Column,
     /// When they were.
     pub moments: Moments,
 }
 
 /// What takes blocks apart, one after another: each refers to those before.
 pub struct Unpacker {
+    version: u32,
     decompressor: Decompressor<'static, Content>,
     learned: Learned,
     /// The table of strings.
@@ -38,16 +41,16 @@ pub struct Unpacker {
 }
 
 impl Unpacker {
-    /// For a recording at so many samples a second.
-    pub fn new(rate: f64) -> io::Result<Unpacker> {
+    /// For a recording in a file of this version, at so many samples a second.
+    pub fn new(version: u32, rate: f64) -> io::Result<Unpacker> {
         let mut decompressor = Decompressor::new(Content::default())?;
         decompressor.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
-        Ok(Unpacker { decompressor, learned: Learned::new(rate), strings: Vec::new() })
+        Ok(Unpacker { version, decompressor, learned: Learned::of_version(version, rate), strings: Vec::new() })
     }
 
-    /// The next block, as stored in a file of this version; its content is so long.
-    pub fn parts(&mut self, version: u32, stored: &[u8], length: usize) -> io::Result<Parts> {
-        match version {
+    /// The next block, as stored; its content is so long.
+    pub fn parts(&mut self, stored: &[u8], length: usize) -> io::Result<Parts> {
+        match self.version {
             1 | 2 => self.parts_in_frame(stored, length),
             _ => self.parts_packed(stored, length),
         }
@@ -69,12 +72,12 @@ impl Unpacker {
         let rows = Rows { flags: next()?, threads: next()?, states: next()?, recent: next()?, stacks: next()? };
         let (gils, moments) = (next()?, Moments::of_bits(next()?));
         match all.is_empty() {
-            true => Ok(Parts { bytes, order, definitions, rows, gils, moments }),
+            true => Ok(Parts { bytes, order, definitions, rows, gils, weights: Column::default(), moments }),
             false => Err(damaged("a block has more columns than are known")),
         }
     }
 
-    /// Version 3: definitions in the frame, the rest packed.
+    /// From version 3 on: definitions in the frame, the rest packed.
     fn parts_packed(&mut self, stored: &[u8], length: usize) -> io::Result<Parts> {
         let mut all = Column::all(stored);
         let framed = all.number(stored)?;
@@ -89,11 +92,11 @@ impl Unpacker {
         if bytes.len() != length {
             return Err(shorter());
         }
-        let [order, flags, threads, states, recent, stacks, gils] = columns;
+        let [order, flags, threads, states, recent, stacks, gils, weights] = columns;
         // As the first versions have it: runs, here of one event each.
         bytes[order.range()].iter_mut().for_each(|kind| *kind |= 1 << 4);
         let rows = Rows { flags, threads, states, recent, stacks };
-        Ok(Parts { bytes, order, definitions, rows, gils, moments: Moments::new(moments, now) })
+        Ok(Parts { bytes, order, definitions, rows, gils, weights, moments: Moments::new(moments, now) })
     }
 
     fn read_strings(&mut self, bytes: &[u8], column: &mut Column) -> io::Result<()> {

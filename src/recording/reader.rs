@@ -15,7 +15,7 @@ use super::gils::LastGils;
 use super::parts::{Parts, Unpacker};
 use super::rows::{Expected, Recent};
 use super::tally::LastProgress;
-use crate::sample::{Ending, Event, Header, Replay};
+use crate::sample::{Ending, Event, GilSample, Header, Replay, Sample, Weight};
 
 /// A recording in a file, or in memory.
 #[derive(Debug)]
@@ -300,6 +300,7 @@ struct Over {
     expected: Expected,
     last_gils: LastGils,
     last_progress: LastProgress,
+    weight: Weight,
 }
 
 impl Over {
@@ -341,9 +342,9 @@ impl Events<'_> {
         let version = self.reader.version;
         let unpacker = match &mut self.unpacker {
             Some(unpacker) => unpacker,
-            none => none.insert(Unpacker::new(self.reader.header.rate)?),
+            none => none.insert(Unpacker::new(version, self.reader.header.rate)?),
         };
-        self.decoder = Some(Decoder::new(version, unpacker.parts(version, &stored, head.length)?));
+        self.decoder = Some(Decoder::new(version, unpacker.parts(&stored, head.length)?));
         self.at = next;
         self.over.begin_block(version);
         Ok(())
@@ -370,19 +371,26 @@ impl Decoder {
     }
 
     fn next(&mut self, over: &mut Over, strings: &[Arc<str>]) -> io::Result<Option<Event>> {
-        let Parts { bytes, order, definitions, rows, gils, moments } = &mut self.parts;
+        let Parts { bytes, order, definitions, rows, gils, weights, moments } = &mut self.parts;
         while self.run.1 == 0 {
             if order.is_empty() {
                 return Ok(None);
             }
             let run = order.number(bytes)?;
             self.run = ((run & 15) as u8, run >> 4);
+            if self.run.0 == kind::WEIGHT && self.version > 3 {
+                self.run.1 = 0;
+                over.weight = Weight::of(weights.number(bytes)?).ok_or_else(|| damaged("a weight is out of range"))?;
+            }
         }
         self.run.1 -= 1;
         Ok(Some(match self.run.0 {
-            kind::SAMPLE => Event::Sample(rows.read(bytes, moments, &mut over.expected, &mut over.recent)?),
+            kind::SAMPLE => {
+                let sample = rows.read(bytes, moments, &mut over.expected, &mut over.recent)?;
+                Event::Sample(Sample { weight: over.weight, ..sample })
+            }
             kind::GIL => {
-                let sample = over.last_gils.read(bytes, gils, moments)?;
+                let sample = GilSample { weight: over.weight, ..over.last_gils.read(bytes, gils, moments)? };
                 if self.version > 1 {
                     over.expected.take(&sample);
                 }
@@ -409,7 +417,7 @@ mod tests {
     use super::*;
     use crate::sample::{
         Code, CodeId, Frame, FrameId, GilHeld, GilSample, GilState, Mixing, Process, ProcessId, Remark, Sample,
-        StackId, Stopped, Tally, Thread, ThreadId, ThreadState, Tid, Wanted,
+        StackId, Stopped, Tally, Thread, ThreadId, ThreadState, Tid, Wanted, Weight,
     };
 
     fn header() -> Header {
@@ -467,7 +475,7 @@ mod tests {
     }
 
     fn tally() -> impl Strategy<Value = Tally> {
-        (vec(any::<u64>(), 22), any::<bool>()).prop_map(|(n, is_little)| match is_little {
+        (vec(any::<u64>(), 23), any::<bool>()).prop_map(|(n, is_little)| match is_little {
             true => Tally { asked: n[0], taken: n[1], ..Tally::default() },
             false => {
                 let [total, median, longest, own_cpu] = [n[11], n[12], n[13], n[19]].map(Duration::from_nanos);
@@ -484,6 +492,7 @@ mod tests {
                     reads: n[9],
                     stretched: n[20],
                     spared: n[21],
+                    stood_for: n[22],
                     stopped: Stopped { count: n[10], total, median, longest },
                     mixing: Mixing { kept: n[14], found: n[15], proved: n[16], open: n[17], doubtful: n[18] },
                     own_cpu,
@@ -517,6 +526,7 @@ mod tests {
                     interval: interval.map(Duration::from_millis),
                     is_collecting,
                     holding: None,
+                    weight: Weight::ONE,
                 })
             },
         )
@@ -528,7 +538,7 @@ mod tests {
         let state = (0..ThreadState::ALL.len()).prop_map(|state| ThreadState::ALL[state]);
         (id(), state, gil, proptest::option::of(id())).prop_map(|(thread, state, gil, stack)| {
             let (at, stack) = (Duration::ZERO, stack.map(StackId));
-            Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack })
+            Event::Sample(Sample { at, thread: ThreadId(thread), state, gil, stack, weight: Weight::ONE })
         })
     }
 
@@ -555,26 +565,29 @@ mod tests {
     /// Events as they come: times do not go back and are whole microseconds.
     fn events() -> impl Strategy<Value = Vec<Event>> {
         let event = prop_oneof![2 => definition(), 4 => sample(), 2 => gil()];
-        vec((event, prop_oneof![2 => Just(0_u64), 2 => 1_u64..20_000, 1 => 0..1_u64 << 40]), 0..60).prop_map(|events| {
-            let mut now = 0;
-            events
-                .into_iter()
-                .map(|(event, later)| {
-                    now += later;
-                    let at = Duration::from_micros(now);
-                    match event {
-                        Event::Sample(sample) => Event::Sample(Sample { at, ..sample }),
-                        Event::Gil(gil) => Event::Gil(GilSample { at, ..gil }),
-                        other => other,
-                    }
-                })
-                .collect()
-        })
+        let weight = prop_oneof![6 => Just(0), 2 => 0..9_u64, 1 => any::<u64>()].prop_map(Weight::after);
+        vec((event, weight, prop_oneof![2 => Just(0_u64), 2 => 1_u64..20_000, 1 => 0..1_u64 << 40]), 0..60).prop_map(
+            |events| {
+                let mut now = 0;
+                events
+                    .into_iter()
+                    .map(|(event, weight, later)| {
+                        now += later;
+                        let at = Duration::from_micros(now);
+                        match event {
+                            Event::Sample(sample) => Event::Sample(Sample { at, weight, ..sample }),
+                            Event::Gil(gil) => Event::Gil(GilSample { at, weight, ..gil }),
+                            other => other,
+                        }
+                    })
+                    .collect()
+            },
+        )
     }
 
     fn read_made_up(version: u32, stored: &[u8], length: usize) {
-        let mut unpacker = Unpacker::new(99.5).unwrap();
-        if let Ok(parts) = unpacker.parts(version, stored, length) {
+        let mut unpacker = Unpacker::new(version, 99.5).unwrap();
+        if let Ok(parts) = unpacker.parts(stored, length) {
             let (mut decoder, mut over) = (Decoder::new(version, parts), Over::default());
             while let Ok(Some(_)) = decoder.next(&mut over, &unpacker.strings) {}
         }
@@ -659,7 +672,7 @@ mod tests {
             let golden = include_bytes!("../../tests/golden/version-2.pysample");
             let reader = Reader::from_bytes(golden.to_vec()).unwrap();
             let (head, stored, _) = read_block(&reader.source, reader.blocks.0, reader.blocks.1).unwrap().unwrap();
-            let mut content = Unpacker::new(99.5).unwrap().decompress(&stored, head.length).unwrap();
+            let mut content = Unpacker::new(2, 99.5).unwrap().decompress(&stored, head.length).unwrap();
             prop_assert_eq!(content.len(), head.length);
             for (at, byte) in changes {
                 let at = at.index(content.len());
@@ -671,15 +684,15 @@ mod tests {
         /// What is in the columns can be anything as well.
         #[test]
         fn columns_that_were_made_up_are_no_panic(
-            columns in vec(vec(any::<u8>(), 0..40), 5), order in vec(5_u8..10, 0..99), flags in vec(0_u8..16, 0..40),
+            columns in vec(vec(any::<u8>(), 0..40), 6), order in vec(5_u8..11, 0..99), flags in vec(0_u8..16, 0..40),
             definitions: Vec<u8>, moments in 0_u64..9,
         ) {
-            let [threads, states, recent, stacks, gils] = [0, 1, 2, 3, 4].map(|column| &columns[column]);
+            let [threads, states, recent, stacks, gils, weights] = [0, 1, 2, 3, 4, 5].map(|column| &columns[column]);
             let moments: Vec<u64> = (1..=moments).collect();
             let framed = [&[1, 0][..], &definitions].concat();
             let stored = zstd::encode_all(&framed[..], 1).unwrap();
             let out = [&[stored.len() as u8][..], &stored].concat();
-            let columns = [&order, &flags, threads, states, recent, stacks, gils];
+            let columns = [&order, &flags, threads, states, recent, stacks, gils, weights];
             let length = framed.len() + columns.iter().map(|column| column.len()).sum::<usize>();
             let stored = Learned::new(99.5).pack(out, columns, &moments).unwrap();
             read_made_up(VERSION, &stored, length);
@@ -700,6 +713,7 @@ mod tests {
             state: ThreadState::RunsPython,
             gil: GilState::Held,
             stack: Some(StackId(stack)),
+            weight: Weight::ONE,
         })
     }
 
@@ -758,8 +772,8 @@ mod tests {
         assert_eq!(told(b"main;f 12\n"), "it is not a recording of pysample");
         assert_eq!(told(b""), "it is not a recording of pysample");
         let mut newer = written(&[], &[]);
-        newer[8] = 4;
-        assert_eq!(told(&newer), "it is of version 4 of the format, and this pysample knows versions 1 to 3");
+        newer[8] = 5;
+        assert_eq!(told(&newer), "it is of version 5 of the format, and this pysample knows versions 1 to 4");
         let twice = [written(&[], &[]), written(&[], &[])].concat();
         assert_eq!(told(&twice), "it is damaged: something follows its end");
     }
@@ -796,7 +810,7 @@ mod tests {
 
     #[test]
     fn a_recording_under_the_name_of_another_version_is_refused() {
-        for version in [1, 2] {
+        for version in [1, 2, 3] {
             let mut bytes = written(&[sample_at(1, 1)], &[]);
             bytes[MAGIC.len()] = version;
             assert_eq!(read(bytes).unwrap_err().kind(), io::ErrorKind::InvalidData);

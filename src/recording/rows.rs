@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::bytes::{Column, damaged, put};
 use super::times::{Moments, Steps};
-use crate::sample::{GilHeld, GilSample, GilState, Sample, StackId, ThreadId, ThreadState};
+use crate::sample::{GilHeld, GilSample, GilState, Sample, StackId, ThreadId, ThreadState, Weight};
 
 const NEW_MOMENT: u8 = 1;
 const OTHER_THREAD: u8 = 2;
@@ -198,7 +198,7 @@ impl Rows<Column> {
         expected.note(thread, state, stack);
         let (state, gil) = states(state)?;
         let stack = stack.checked_sub(1).map(|stack| StackId(stack as u32));
-        Ok(Sample { at: moments.now(), thread: ThreadId(thread), state, gil, stack })
+        Ok(Sample { at: moments.now(), thread: ThreadId(thread), state, gil, stack, weight: Weight::ONE })
     }
 
     fn read_stack(&mut self, bytes: &[u8], recent: &mut Recent) -> io::Result<u64> {
@@ -240,7 +240,7 @@ mod tests {
         for state in ThreadState::ALL {
             for gil in GIL_STATES {
                 let (at, thread) = (Duration::ZERO, ThreadId(0));
-                let byte = state_byte(&Sample { at, thread, state, gil, stack: None });
+                let byte = state_byte(&Sample { at, thread, state, gil, stack: None, weight: Weight::ONE });
                 assert_eq!(states(byte).unwrap(), (state, gil));
             }
         }

@@ -7,7 +7,7 @@ use super::bytes::{Column, damaged, put, put_signed};
 use crate::sample::{Mixing, Stopped, Tally};
 
 /// How many numbers there are.
-const FIELDS: usize = 23;
+const FIELDS: usize = 24;
 
 type Fields = [u64; FIELDS];
 
@@ -46,7 +46,20 @@ fn nanos(time: Duration) -> u64 {
 
 fn fields(elapsed: Duration, tally: &Tally) -> Fields {
     let Tally {
-        asked, taken, late, failed, dropped, torn, unmapped, invalid, truncated, reads, stretched, spared, ..
+        asked,
+        taken,
+        late,
+        failed,
+        dropped,
+        torn,
+        unmapped,
+        invalid,
+        truncated,
+        reads,
+        stretched,
+        spared,
+        stood_for,
+        ..
     } = *tally;
     let Stopped { count, total, median, longest } = tally.stopped;
     let Mixing { kept, found, proved, open, doubtful } = tally.mixing;
@@ -74,6 +87,7 @@ fn fields(elapsed: Duration, tally: &Tally) -> Fields {
         doubtful,
         nanos(tally.own_cpu),
         spared,
+        stood_for,
     ]
 }
 
@@ -103,6 +117,7 @@ fn tally(fields: &Fields) -> (Duration, Tally) {
         doubtful,
         own_cpu,
         spared,
+        stood_for,
     ] = *fields;
     let stopped = Stopped { count, total: time(total), median: time(median), longest: time(longest) };
     let mixing = Mixing { kept, found, proved, open, doubtful };
@@ -120,6 +135,7 @@ fn tally(fields: &Fields) -> (Duration, Tally) {
         reads,
         stretched,
         spared,
+        stood_for,
         stopped,
         mixing,
         own_cpu,

@@ -15,7 +15,7 @@ use super::packed::{COLUMNS, Learned};
 use super::rows::{Expected, Recent, Rows};
 use super::tally::LastProgress;
 use super::times::Steps;
-use crate::sample::{Ending, Event, Header, Tally};
+use crate::sample::{Ending, Event, Header, Tally, Weight};
 
 /// A block is ended when it holds so many bytes. To pack them takes some milliseconds, while what is sampled has to wait.
 const BLOCK: usize = 64 << 10;
@@ -38,6 +38,7 @@ pub struct Writer<W> {
     recent: Recent,
     expected: Expected,
     last_gils: LastGils,
+    last_weight: Weight,
     last_progress: LastProgress,
     /// The account that is to be written, and from when on.
     progress: Option<(Duration, Tally)>,
@@ -60,6 +61,7 @@ struct Block {
     definitions: Vec<u8>,
     rows: Rows<Vec<u8>>,
     gils: Vec<u8>,
+    weights: Vec<u8>,
     steps: Steps,
     last: Last,
 }
@@ -83,6 +85,7 @@ impl<W: Write> Writer<W> {
             recent: Recent::default(),
             expected: Expected::default(),
             last_gils: LastGils::default(),
+            last_weight: Weight::default(),
             last_progress: LastProgress::default(),
             progress: None,
             progress_due: Duration::ZERO,
@@ -127,11 +130,13 @@ impl<W: Write> Writer<W> {
                 definitions::put_search_path(&mut block.definitions, entries);
             }
             Event::Gil(sample) => {
+                block.weigh(sample.weight, &mut self.last_weight);
                 block.note(kind::GIL);
                 self.last_gils.put(&mut block.gils, sample, &mut block.steps);
                 self.expected.take(sample);
             }
             Event::Sample(sample) => {
+                block.weigh(sample.weight, &mut self.last_weight);
                 block.note(kind::SAMPLE);
                 block.rows.put(sample, &mut block.steps, &mut self.expected, &mut self.recent);
             }
@@ -238,10 +243,19 @@ impl Block {
         self.order.push(kind);
     }
 
+    /// Says for how much of the time what follows stands, if that is not as it was.
+    fn weigh(&mut self, weight: Weight, last: &mut Weight) {
+        if weight != *last {
+            self.note(kind::WEIGHT);
+            put(&mut self.weights, weight.slots());
+            *last = weight;
+        }
+    }
+
     /// The columns that are packed.
     fn packed(&self) -> [&Vec<u8>; COLUMNS] {
         let Rows { flags, threads, states, recent, stacks } = &self.rows;
-        [&self.order, flags, threads, states, recent, stacks, &self.gils]
+        [&self.order, flags, threads, states, recent, stacks, &self.gils, &self.weights]
     }
 
     fn size(&self) -> usize {
@@ -251,9 +265,9 @@ impl Block {
 
     /// Begins anew, in the same memory.
     fn clear(&mut self) {
-        let Block { order, definitions, rows, gils, steps, last } = self;
+        let Block { order, definitions, rows, gils, weights, steps, last } = self;
         let Rows { flags, threads, states, recent, stacks } = rows;
-        for column in [order, definitions, flags, threads, states, recent, stacks, gils] {
+        for column in [order, definitions, flags, threads, states, recent, stacks, gils, weights] {
             column.clear();
         }
         steps.moments.clear();
@@ -268,7 +282,7 @@ mod tests {
     use super::*;
     use crate::sample::{
         Code, CodeId, Frame, FrameId, GilHeld, GilSample, GilState, ProcessId, Sample, StackId, Stopped, ThreadId,
-        ThreadState, Wanted,
+        ThreadState, Wanted, Weight,
     };
 
     /// A program in steady state: stacks of some hundreds that come again, most of them seldom.
@@ -344,6 +358,7 @@ mod tests {
                 interval: Some(Duration::from_millis(5)),
                 is_collecting: false,
                 holding: None,
+                weight: Weight::ONE,
             };
             self.writer.take(&Event::Gil(gil)).unwrap();
             for thread in (0..busy + waiting).map(ThreadId) {
@@ -358,7 +373,9 @@ mod tests {
                     }
                     ThreadId(thread) => (ThreadState::WaitsForLock, GilState::NotHeld, Some(StackId(thread))),
                 };
-                self.writer.take(&Event::Sample(Sample { at, thread, state, gil, stack })).unwrap();
+                self.writer
+                    .take(&Event::Sample(Sample { at, thread, state, gil, stack, weight: Weight::ONE }))
+                    .unwrap();
                 self.samples += 1;
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{TryRecvError, select};
 use pysample::aggregate::{Filter, LeftOut, Rules};
 use pysample::sample::{Event, Processes, Remark, Tally};
-use pysample::sampler::{End, Outcome, Recording};
+use pysample::sampler::{End, MaxCpu, Outcome, Recording};
 use pysample::target::command::Command;
 use pysample::view::progress::{Progress, Terminal};
 use pysample::view::summary::Ending;
@@ -40,6 +40,8 @@ pub trait Sum {
 pub struct Following<'a> {
     /// For how long it is to be.
     pub duration: Option<Duration>,
+    /// How much processor time it may take.
+    pub allowed: MaxCpu,
     /// Of which processes it is.
     pub reach: Reach,
     /// Which samples are added up.
@@ -52,11 +54,12 @@ pub struct Following<'a> {
 
 /// Adds a recording up until it is over.
 pub fn follow<S: Sum>(recording: Recording, sum: S, how: Following) -> Recorded<S> {
-    let Following { duration, reach, rules, notices, command } = how;
+    let Following { duration, allowed, reach, rules, notices, command } = how;
     let mut follower = Follower {
         recording,
         notices,
         command,
+        allowed,
         reach,
         progress: Progress::new(duration, terminal(command)),
         filter: Filter::new(rules),
@@ -76,6 +79,7 @@ struct Follower<'a, S> {
     recording: Recording,
     notices: &'a Notices,
     command: Option<&'a Command>,
+    allowed: MaxCpu,
     reach: Reach,
     progress: Progress,
     filter: Filter,
@@ -130,7 +134,9 @@ impl<S: Sum> Follower<'_, S> {
         match &event {
             Event::SearchPath(entries) => self.search_path.extend(entries.iter().cloned()),
             Event::Progress(elapsed, tally) if tally.asked > 0 => self.progress.show(*elapsed, tally),
-            Event::Remark(remark) => self.progress.above(|| tell(&format!("pysample: {}", what(*remark)))),
+            Event::Remark(remark) => {
+                self.progress.above(|| tell(&format!("pysample: {}", what(*remark, self.allowed))))
+            }
             _ => {}
         }
         if self.failure.is_none() && self.filter.pass(&event) {
@@ -177,8 +183,12 @@ impl<S: Sum> Follower<'_, S> {
 }
 
 /// A remark, in words.
-pub fn what(remark: Remark) -> &'static str {
+pub fn what(remark: Remark, allowed: MaxCpu) -> &'static str {
     match remark {
+        Remark::Spared if matches!(allowed, MaxCpu::Around { .. }) => {
+            "taking fewer samples than usual, of all processes alike, so as to use about 1 % of the processors, as none is \
+             idle: -r RATE or --max-cpu PERCENT says how much it is to be"
+        }
         Remark::CannotPause => {
             "the kernel does not let us stop threads (another tracer has them?): going on as with --never-pause, so stacks \
              may be mixtures of moments"

@@ -80,6 +80,7 @@ impl Kept {
         match self {
             Kept::Stacks(tree, ..) => Profile {
                 stacks: tree.samples(),
+                slots: tree.slots(),
                 distinct: tree.distinct_stacks(),
                 frameless: tree.frameless(),
                 threads: tree.thread_count(),
@@ -94,6 +95,7 @@ impl Kept {
 pub fn profile(synopsis: &Synopsis) -> Profile {
     Profile {
         stacks: synopsis.stacks(),
+        slots: synopsis.slots(),
         distinct: synopsis.distinct_stacks(),
         frameless: synopsis.frameless(),
         threads: synopsis.thread_count(),

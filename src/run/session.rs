@@ -104,8 +104,9 @@ fn begin<P: Purpose>(
 }
 
 fn following<'a, P: Purpose>(purpose: &P, notices: &'a Notices, command: Option<&'a Command>) -> Following<'a> {
-    let (duration, reach, rules) = (purpose.sampling().duration, purpose.reach(), purpose.rules());
-    Following { duration, reach, rules, notices, command }
+    let Settings { duration, max_cpu: allowed, .. } = purpose.sampling();
+    let (reach, rules) = (purpose.reach(), purpose.rules());
+    Following { duration, allowed, reach, rules, notices, command }
 }
 
 /// The process whose family is recorded, which need not run Python itself. Where nobody of it does yet, that is said.

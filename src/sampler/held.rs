@@ -11,7 +11,7 @@ use super::moment::{Interp, ThreadTrack, Told};
 use crate::memory::Addr;
 use crate::python::frames::{Link, RawFrame, Walk};
 use crate::python::threads::Identity;
-use crate::sample::{GilState, ThreadState, Tid};
+use crate::sample::{GilState, ThreadState, Tid, Weight};
 use crate::target::Activity;
 
 /// Stacks that have been read and not told yet, in the order in which they were read.
@@ -28,6 +28,8 @@ pub struct Held {
 pub struct Gil {
     /// Since the recording began.
     pub at: Duration,
+    /// For how much of the time the moment stands.
+    pub weight: Weight,
     /// The interpreter.
     pub interpreter: Interp,
     /// The first of the interpreters that share the GIL.
@@ -54,6 +56,8 @@ pub struct Who {
 pub struct Stack {
     /// Since the recording began.
     pub at: Duration,
+    /// For how much of the time the moment stands.
+    pub weight: Weight,
     /// Whose it is.
     pub who: Who,
     /// Whether the thread used a processor.
@@ -103,7 +107,7 @@ impl Held {
     }
 
     /// Takes the stack of a thread, if it was read.
-    pub fn push(&mut self, at: Duration, interpreter_id: i64, thread: &ThreadTrack) {
+    pub fn push(&mut self, at: Duration, weight: Weight, interpreter_id: i64, thread: &ThreadTrack) {
         let Some(walk) = thread.walk else { return };
         let told = thread.told.filter(|_| thread.is_kept);
         let (mut frames, mut links) = (self.frames.len()..self.frames.len(), self.links.len()..self.links.len());
@@ -114,6 +118,7 @@ impl Held {
         }
         self.stacks.push(Stack {
             at,
+            weight,
             who: Who { identity: thread.identity, interpreter: thread.interpreter, interpreter_id, tid: thread.tid },
             activity: thread.activity,
             state: thread.state,

@@ -128,6 +128,7 @@ impl Interner {
             interval,
             is_collecting,
             holding,
+            weight: gil.weight,
         };
         self.outlet.send(Event::Gil(sample), tally);
     }
@@ -156,7 +157,10 @@ impl Interner {
             return;
         }
         let thread = self.thread(&held.who);
-        self.outlet.send(Event::Sample(Sample { at: held.at, thread, state, gil: held.gil, stack }), tally);
+        self.outlet.send(
+            Event::Sample(Sample { at: held.at, thread, state, gil: held.gil, stack, weight: held.weight }),
+            tally,
+        );
     }
 
     /// The id of a thread's stack; `None` for one without frames.

@@ -14,6 +14,7 @@ mod moment;
 mod names;
 mod os_threads;
 mod outlet;
+mod pace;
 mod pausing;
 mod snapshot;
 
@@ -25,12 +26,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
 use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
-use crate::target::{Binary, Facts, Target};
+use crate::target::{Binary, Facts, Target, machine};
 
-use clock::{Clock, Missed, Tick};
+use clock::{Clock, LeftOut, Missed, Tick};
 use gate::Passage;
 use intern::Interner;
 use moment::{Failure, Reader};
+use pace::{Governor, Pace};
 use pausing::{Budget, Pausing};
 
 pub use crate::sample::Wanted;
@@ -49,6 +51,10 @@ const LOCATE_EVERY: Duration = Duration::from_millis(20);
 /// For how long a program that the target became may still turn out to be Python: its libraries are not mapped at once,
 /// and it may be a script that executes Python in turn.
 const BECOMING: Duration = Duration::from_secs(2);
+
+/// Samples that are left out for processor time are told at once where they are more than one in so many, after so long.
+const FEW: u64 = 20;
+const PROMPT: Duration = Duration::from_millis(500);
 
 /// Up to so many samples a second ours is a small part of a processor, for which we may run before all others.
 const SELDOM: f64 = 1000.0;
@@ -73,6 +79,46 @@ impl Pause {
     }
 }
 
+/// How much processor time may be used, as a share of one processor, above 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxCpu {
+    /// As much as it takes.
+    Any,
+    /// No more than this.
+    AtMost(f64),
+    /// So much in the course of some seconds, and only by what is done again and again: not by finding new processes. As long
+    /// as processors are idle, as much as it takes.
+    Around {
+        /// The share.
+        share: f64,
+        /// How many processors there are.
+        of: f64,
+    },
+}
+
+impl MaxCpu {
+    fn governor(self, rate: f64) -> Option<Governor> {
+        /// So that what is used at most is seldom reached: who has to rest then is not sampled evenly.
+        const OF_MOST: f64 = 0.95;
+        // For how many seconds it is remembered what was used too much: to begin with, that is.
+        const LONG: f64 = 60.0;
+        const SHORT: f64 = 2.0;
+        match self {
+            MaxCpu::Any => None,
+            MaxCpu::AtMost(share) => Some(Governor::new(rate, share * OF_MOST, LONG)),
+            MaxCpu::Around { share, of } => Some(Governor::new(rate, share, SHORT).where_short(of)),
+        }
+    }
+
+    /// One thread cannot use more than a processor.
+    fn budget(self) -> Option<Budget> {
+        match self {
+            MaxCpu::AtMost(share) if share < 1.0 => Some(Budget::new(share)),
+            MaxCpu::AtMost(_) | MaxCpu::Around { .. } | MaxCpu::Any => None,
+        }
+    }
+}
+
 /// How to record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -87,9 +133,8 @@ pub struct Settings {
     /// The largest share of its time that the target may be stopped, above 0 and up to 1. To keep to it, samples are
     /// left out.
     pub max_pause: f64,
-    /// How much processor time may be used for it, as a share of one processor, above 0; `None` for as much as it takes. To
-    /// keep to it, samples are left out.
-    pub max_cpu: Option<f64>,
+    /// How much processor time may be used for it. To keep to it, samples are left out.
+    pub max_cpu: MaxCpu,
     /// Whether it is told who held the GILs.
     pub gils: bool,
 }
@@ -98,7 +143,7 @@ impl Default for Settings {
     /// 100 samples a second until it is stopped, of running threads, stopping the target for 5 % of its time at most.
     fn default() -> Settings {
         let (wanted, pause) = (Wanted::Running, Pause::Holder);
-        Settings { rate: 100.0, duration: None, wanted, pause, max_pause: 0.05, max_cpu: None, gils: false }
+        Settings { rate: 100.0, duration: None, wanted, pause, max_pause: 0.05, max_cpu: MaxCpu::Any, gils: false }
     }
 }
 
@@ -208,6 +253,9 @@ pub fn start(target: Target, interpreter: Interpreter, settings: Settings) -> Re
     let (end, ended) = bounded(0);
     let (gate, passage) = Gate::new();
     let mut sampler = Sampler::new(target, &interpreter, settings, sender, stopped, end, passage);
+    sampler.governor = settings.max_cpu.governor(settings.rate);
+    let pace = sampler.governor.as_ref().map_or_else(Pace::full, Governor::pace);
+    sampler.keep_pace(pace);
     sampler.clock.start();
     let thread = sampler.spawn()?;
     Ok(Recording { events, ended, stop, gate, thread })
@@ -232,11 +280,16 @@ struct Sampler {
     budget: Budget,
     /// For processor time.
     thrift: Option<Budget>,
+    pace: Pace,
+    /// Who says the pace, where nobody else does.
+    governor: Option<Governor>,
     /// What the clock rests for, if it does.
     resting: Remark,
     /// What has been remarked of that.
     is_stretched: bool,
     is_spared: bool,
+    /// What was left out, for a rest or by the pace, and no moment stands for yet.
+    left_out: LeftOut,
     passage: Passage,
     /// Among how many samplers the files that this process may have open are shared.
     shares: usize,
@@ -268,17 +321,25 @@ impl Sampler {
             pausing: settings.pause.pausing(&target, settings.rate <= SELDOM),
             stops: Stops::default(),
             budget: Budget::new(settings.max_pause),
-            // One thread cannot use more than a processor.
-            thrift: settings.max_cpu.filter(|&share| share < 1.0).map(Budget::new),
+            thrift: settings.max_cpu.budget(),
+            pace: Pace::full(),
+            governor: None,
             resting: Remark::Stretched,
             is_stretched: false,
             is_spared: false,
+            left_out: LeftOut::default(),
             passage,
             shares: 1,
             _end: end,
             target,
             settings,
         }
+    }
+
+    /// Leaves out samples as a pace says.
+    fn keep_pace(&mut self, pace: Pace) {
+        self.clock.keep_pace(pace.clone());
+        self.pace = pace;
     }
 
     fn spawn(self) -> Result<JoinHandle<Leg>> {
@@ -305,6 +366,9 @@ impl Sampler {
                     let _within = passage.pass();
                     let end = self.sample();
                     self.rest();
+                    if self.tally.taken == 0 {
+                        self.clock.begin_again();
+                    }
                     if let Some(end) = end {
                         break end;
                     }
@@ -348,6 +412,10 @@ impl Sampler {
         let for_others = self.thrift.as_mut().map_or(now, |thrift| thrift.spend(now, used(before)));
         self.resting = if for_others > for_the_target { Remark::Spared } else { Remark::Stretched };
         self.clock.rest_until(for_the_target.max(for_others));
+        self.pace.note_taken();
+        if let Some(governor) = &mut self.governor {
+            governor.look(now, || used(before), machine::idle_time);
+        }
     }
 
     /// Completes the account with what is counted elsewhere.
@@ -358,15 +426,22 @@ impl Sampler {
     }
 
     fn miss(&mut self, missed: Missed) {
-        self.tally.asked += missed.late + missed.stretched;
+        self.tally.asked += missed.late + missed.stretched + missed.spared;
         self.tally.late += missed.late;
+        self.tally.spared += missed.spared;
         let (left_out, is_told) = match self.resting {
             Remark::Spared => (&mut self.tally.spared, &mut self.is_spared),
             _ => (&mut self.tally.stretched, &mut self.is_stretched),
         };
         *left_out += missed.stretched;
+        self.left_out.miss(missed);
         if missed.stretched > 0 && !std::mem::replace(is_told, true) {
             self.interner.remark(self.resting);
+        }
+        // Few are not worth a word.
+        let is_much = self.tally.spared * FEW > self.tally.asked && self.clock.elapsed() >= PROMPT;
+        if is_much && !std::mem::replace(&mut self.is_spared, true) {
+            self.interner.remark(Remark::Spared);
         }
     }
 
@@ -380,18 +455,21 @@ impl Sampler {
         }
         match taken {
             Ok(()) => {
+                let weight = self.left_out.stand_for();
                 self.tally.taken += 1;
+                self.tally.stood_for += weight.slots();
                 self.tally.torn += self.reader.cut_lists();
                 if self.settings.gils {
-                    self.reader.hold_gils(at);
+                    self.reader.hold_gils(at, weight);
                 }
-                self.reader.hold(at);
+                self.reader.hold(at, weight);
                 if !self.may_hold_back() {
                     self.tell();
                 }
                 None
             }
             Err(failure) => {
+                self.left_out.fail();
                 self.tell();
                 let end = self.find_again(failure);
                 match end {

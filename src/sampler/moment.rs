@@ -30,7 +30,7 @@ use crate::python::code::Codes;
 use crate::python::frames::{RawFrame, Stack, Walk};
 use crate::python::gil::{self, Holder, Passed};
 use crate::python::threads::{self, Identity, PthreadTid, Window};
-use crate::sample::{GilState, Holding, StackId, Stops, ThreadState, Tid, Unreadable, Wanted};
+use crate::sample::{GilState, Holding, StackId, Stops, ThreadState, Tid, Unreadable, Wanted, Weight};
 use crate::target::{Activity, Target};
 use gils::{GilTrack, note_gil};
 
@@ -256,15 +256,15 @@ impl Reader {
     }
 
     /// Adds the moment to those that are yet to be told.
-    pub fn hold(&mut self, at: Duration) {
+    pub fn hold(&mut self, at: Duration, weight: Weight) {
         for thread in &self.threads {
             let interpreter = self.interpreters.iter().find(|interpreter| interpreter.addr == thread.interpreter);
-            self.held.push(at, interpreter.map_or(-1, |interpreter| interpreter.id), thread);
+            self.held.push(at, weight, interpreter.map_or(-1, |interpreter| interpreter.id), thread);
         }
     }
 
     /// Adds who held the GILs to the moments that are yet to be told.
-    pub fn hold_gils(&mut self, at: Duration) {
+    pub fn hold_gils(&mut self, at: Duration, weight: Weight) {
         for interpreter in &self.interpreters {
             let sharing = self.interpreters.iter().filter(|other| other.gil == interpreter.gil);
             let owner = sharing.map(|other| other.id).min().unwrap_or(interpreter.id);
@@ -280,7 +280,7 @@ impl Reader {
                 interpreter_id: id_of(thread.interpreter),
                 tid: thread.tid,
             });
-            self.held.push_gil(Gil { at, interpreter: *interpreter, owner, holder });
+            self.held.push_gil(Gil { at, weight, interpreter: *interpreter, owner, holder });
         }
     }
 

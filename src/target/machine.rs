@@ -1,11 +1,17 @@
 //! All processes that are to be seen: which of them is known by another id inside its own PID namespace, and where it runs.
 
 use std::fs;
+use std::time::Duration;
 
-use super::cgroup::{Container, Groups};
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use super::cgroup::{self, Container, Groups, Mounts};
 use super::permission;
 pub use super::permission::are_in_own_pid_namespace;
 use super::proc::{self, Stat, Status};
+
+/// What times are counted in.
+const TICK: Duration = Duration::from_millis(10);
 
 /// A process of a PID namespace below ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +37,39 @@ pub fn known_inside_as(pid: u32) -> Vec<Contained> {
 /// What a process runs in, if that is told.
 pub fn container(pid: u32) -> Option<Container> {
     Groups::of(&pid.to_string()).container()
+}
+
+/// How many processors we may use at once: those that we may run on, or as much as the limit of our control group is, if
+/// that is less.
+pub fn processors() -> f64 {
+    // That many are there at least.
+    let ours = sched_getaffinity(None).map_or(1, |usual| usual.count()).max(1);
+    let limit = cgroup::cpu_limit(&Groups::of("self"), &Mounts::ours());
+    limit.map_or(f64::from(ours), |limit| limit.min(f64::from(ours)))
+}
+
+/// For how long the processors that we may run on were idle, since the machine was started, all of them together. `None` where
+/// that is not told, or where a control group allows less than they are: what is idle then may not be used.
+pub fn idle_time() -> Option<Duration> {
+    let usual = sched_getaffinity(None).ok()?;
+    let limit = cgroup::cpu_limit(&Groups::of("self"), &Mounts::ours());
+    let is_limited = limit.is_some_and(|limit| limit < f64::from(usual.count()));
+    (!is_limited).then(|| idle_in(&fs::read("/proc/stat").ok()?, |processor| usual.is_set(processor))).flatten()
+}
+
+/// The same in what `/proc/stat` says: the kernel's `Documentation/filesystems/proc.rst`.
+fn idle_in(told: &[u8], counts: impl Fn(usize) -> bool) -> Option<Duration> {
+    let ticks = |line: &str| {
+        let mut fields = line.strip_prefix("cpu")?.split_ascii_whitespace();
+        let processor: usize = fields.next()?.parse().ok()?;
+        // After the times of user, nice and system: idle, and idle until a disk answers.
+        let idle = fields.skip(3).take(2).filter_map(|field| field.parse::<u64>().ok());
+        (processor < CpuSet::MAX_CPU && counts(processor)).then(|| idle.fold(0, u64::saturating_add))
+    };
+    let told = String::from_utf8_lossy(told);
+    // The first line is the sum of all.
+    let all = told.lines().skip(1).take_while(|line| line.starts_with("cpu")).filter_map(ticks);
+    Some(TICK.saturating_mul(u32::try_from(all.reduce(u64::saturating_add)?).ok()?))
 }
 
 /// How much processor time a process has used, and since when it lives.
@@ -91,6 +130,18 @@ fn usage(stat: &Stat) -> Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_processors_that_we_may_run_on_are_idle_for_us() {
+        let told = b"cpu  90 0 30 1000 8 0 0 0 0 0\ncpu0 40 0 10 100 3 0 0 0 0 0\ncpu1 30 0 10 200 0 9\n\
+            cpu12 20 0 10 700 5 0\nintr 9 8 7\ncpu0 0 0 0 5000 0\n";
+        let idle = |counts: fn(usize) -> bool| idle_in(told, counts);
+        assert_eq!(idle(|_| true), Some(Duration::from_millis(10_080)));
+        assert_eq!(idle(|processor| processor != 12), Some(Duration::from_millis(3030)));
+        assert_eq!(idle(|_| false), None);
+        assert_eq!(idle_in(b"", |_| true), None);
+        assert!(idle_time().is_none_or(|idle| idle > Duration::ZERO));
+    }
 
     #[test]
     fn what_hides_processes_is_told_from_the_mount() {

@@ -227,7 +227,7 @@ impl Report {
             asked: tally.asked,
             taken: tally.taken,
             late: tally.late,
-            left_out: tally.stretched,
+            left_out: tally.stretched + tally.spared,
             failed: tally.failed,
             unreadable: tally.torn + tally.unmapped + tally.invalid,
             dropped: tally.dropped,
@@ -316,8 +316,7 @@ impl Teller<'_> {
         let own = || self.account.everyone().iter().filter(|(id, _)| self.account.owner(**id) == Some(owner));
         // One hit among few looks proves nothing.
         let wants = |account: &ThreadAccount| {
-            let (hits, looks) = (account.wanted.hits(), account.wanted.looks());
-            hits >= 3 && ratio(hits, looks) >= WANTS
+            account.wanted.hits() >= 3 && ratio(account.wanted.hit_slots(), account.wanted.slots()) >= WANTS
         };
         Everyone {
             threads: own().count(),
@@ -335,8 +334,8 @@ impl Teller<'_> {
             .filter_map(|(id, account)| {
                 let part = self.thread(*id, account, has_gil)?;
                 let weight = match has_gil {
-                    true => account.held.hits() + account.wanted.hits(),
-                    false => ((part.runs + part.blocked) * part.looks as f64) as u64,
+                    true => account.held.hit_slots() + account.wanted.hit_slots(),
+                    false => ((part.runs + part.blocked) * account.held.slots() as f64) as u64,
                 };
                 Some((weight, part))
             })
@@ -516,8 +515,8 @@ impl Teller<'_> {
     /// What the figures mean, in sentences.
     fn verdict(&self, part: &Part, gil: &Gil) -> Vec<String> {
         let mut said = Vec::new();
-        if gil.moments() < FEW {
-            said.push(format!("With so few looks ({}) the shares say little.", gil.moments()));
+        if gil.looks() < FEW {
+            said.push(format!("With so few looks ({}) the shares say little.", gil.looks()));
         }
         if part.stopped > 0.01 {
             let share = 100.0 * part.stopped;

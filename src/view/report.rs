@@ -59,8 +59,11 @@ pub struct Report {
     notes: Vec<String>,
     processes: Vec<ProcessPart>,
     account: Option<Account>,
-    /// Thread samples with a stack: what the shares of functions and lines are of.
+    /// Thread samples with a stack.
     stacks: u64,
+    /// The same, each as often as it stands for slots of the clock, as all samples below: what the shares of functions and lines are
+    /// of.
+    slots: u64,
     distinct_stacks: usize,
     frameless: u64,
     functions: Vec<HotPart>,
@@ -122,7 +125,9 @@ struct GilPart {
     process: usize,
     interpreter: i64,
     exists: bool,
+    /// Each as often as it stands for slots of the clock.
     looks: u64,
+    looks_taken: u64,
     held: u64,
     collecting: u64,
 }
@@ -151,16 +156,16 @@ impl Report {
     /// Puts together what was seen: so many of the hottest functions and lines, and of the threads.
     pub fn new(about: About, seen: &Seen, most: usize, function: Name, line: Name) -> Report {
         let Seen { tree, activity, synopsis } = seen;
-        let stacks = synopsis.stacks();
+        let (stacks, slots) = (synopsis.stacks(), synopsis.slots());
         let part = |hot: &Hot| HotPart {
             name: hot.name.clone(),
             samples_self: hot.own,
             samples_total: hot.total,
-            share_self: share(hot.own, stacks),
-            share_total: share(hot.total, stacks),
+            share_self: share(hot.own, slots),
+            share_total: share(hot.total, slots),
         };
         let hot = |name: Name| hottest(tree, name).iter().take(most).map(part).collect();
-        let taken = synopsis.tally().map_or(0, |tally| tally.taken);
+        let taken = synopsis.tally().map_or(0, |tally| tally.slots());
         let knows_waiting = about.has_states && about.header.wanted == Wanted::All && taken > 0;
         let summary = synopsis.tally().zip(about.ending).map(|(tally, end)| Summary {
             subject: subject(about.header, synopsis.processes()),
@@ -171,6 +176,7 @@ impl Report {
             left_out: LeftOut::default(),
             profile: Some(Profile {
                 stacks,
+                slots,
                 distinct: synopsis.distinct_stacks(),
                 frameless: synopsis.frameless(),
                 threads: if about.is_part { synopsis.threads_seen() } else { synopsis.thread_count() },
@@ -197,6 +203,7 @@ impl Report {
             processes: synopsis.processes().iter().map(process_part).collect(),
             account: synopsis.tally().map(account),
             stacks,
+            slots,
             distinct_stacks: synopsis.distinct_stacks(),
             frameless: synopsis.frameless(),
             functions: hot(function),
@@ -307,10 +314,10 @@ impl Report {
                 1 => "The GIL".to_owned(),
                 _ => self.of_process(part.process, format!("The GIL of interpreter {}", part.interpreter)),
             };
-            match (part.exists, part.looks) {
+            match (part.exists, part.looks_taken) {
                 (false, _) => writeln!(out, "There is no GIL: a free-threaded build.")?,
                 (true, looks) => {
-                    let held = 100.0 * share(part.held, looks);
+                    let held = 100.0 * share(part.held, part.looks);
                     writeln!(out, "{} was held at {held:.1} % of {looks} looks.", printable(&whose))?;
                 }
             }
@@ -398,7 +405,7 @@ fn account(tally: Tally) -> Account {
         asked: tally.asked,
         taken: tally.taken,
         late: tally.late,
-        left_out: tally.stretched,
+        left_out: tally.stretched + tally.spared,
         failed: tally.failed,
         unreadable: tally.torn + tally.unmapped + tally.invalid,
         dropped: tally.dropped,
@@ -416,7 +423,7 @@ fn thread_part(of: &OfThread) -> ThreadPart {
         os_thread_id: of.thread.os_thread_id.map(|id| id.0),
         python_thread_id: of.thread.python_thread_id,
         interpreter: of.thread.interpreter,
-        samples: of.samples,
+        samples: of.slots,
         ran: of.ran,
         held_gil: of.held,
         states,
@@ -424,8 +431,8 @@ fn thread_part(of: &OfThread) -> ThreadPart {
 }
 
 fn gil_part(((process, interpreter), of): (&(ProcessId, i64), &OfGil)) -> GilPart {
-    let OfGil { looks, held, collecting, exists } = *of;
-    GilPart { process: process.index(), interpreter: *interpreter, exists, looks, held, collecting }
+    let OfGil { looks: looks_taken, slots: looks, held, collecting, exists } = *of;
+    GilPart { process: process.index(), interpreter: *interpreter, exists, looks, looks_taken, held, collecting }
 }
 
 #[cfg(test)]

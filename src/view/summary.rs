@@ -37,6 +37,8 @@ pub struct Summary {
 pub struct Profile {
     /// Thread stacks.
     pub stacks: u64,
+    /// For how many slots of the clock they stand: as often they count.
+    pub slots: u64,
     /// How many of them are distinct.
     pub distinct: usize,
     /// Samples of threads without Python frames; they are not in it.
@@ -72,6 +74,9 @@ impl Profile {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let threads = threads(self.threads);
         write!(f, "  stacks      {} of {threads}, {} distinct", self.stacks, self.distinct)?;
+        if self.slots != self.stacks {
+            write!(f, ", counting for {}", self.slots)?;
+        }
         match self.frameless {
             0 => writeln!(f),
             frameless => writeln!(f, " ({frameless} more had no Python frames)"),
@@ -248,7 +253,7 @@ mod tests {
             tally: Tally { asked: 504, taken: 502, late: 2, stopped, own_cpu, ..Tally::default() },
             processes: None,
             left_out: LeftOut::default(),
-            profile: Some(Profile { stacks: 1000, distinct: 14, frameless: 0, threads: 2 }),
+            profile: Some(Profile { stacks: 1000, slots: 1000, distinct: 14, frameless: 0, threads: 2 }),
             end: Ending::Duration,
             written: Some("profile.svg".into()),
         }
@@ -288,7 +293,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
         };
         let summary = Summary {
             tally,
-            profile: summary().profile.map(|profile| Profile { frameless: 7, ..profile }),
+            profile: summary().profile.map(|profile| Profile { frameless: 7, slots: 1070, ..profile }),
             end: Ending::TargetExited,
             ..summary()
         };
@@ -297,7 +302,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
             "\
 Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
   samples     22 asked, 16 taken, 1 late, 1 left out for --max-pause, 1 left out for --max-cpu, 3 failed (100 Hz asked, 3.2 Hz achieved)
-  stacks      1000 of 2 threads, 14 distinct (7 more had no Python frames)
+  stacks      1000 of 2 threads, 14 distinct, counting for 1070 (7 more had no Python frames)
   unreadable  15 (4 changed while being read, 5 memory not mapped, 6 not valid)
   dropped     9: they came faster than they could be counted
   truncated   2: outer frames are missing

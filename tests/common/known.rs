@@ -6,7 +6,7 @@
 use super::recipe::{Recipe, Stack};
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilState, Literal, ProcessId, Sample, StackId, Thread, ThreadId, ThreadState,
-    Tid,
+    Tid, Weight,
 };
 use std::ops::Range;
 use std::time::Duration;
@@ -126,7 +126,14 @@ pub fn hostile_recording() -> Literal {
         recipe.event(Event::Thread(ThreadId(id), thread));
         let (state, gil) = (ThreadState::RunsPython, GilState::Held);
         let at = Duration::ZERO;
-        recipe.event(Event::Sample(Sample { at, thread: ThreadId(id), state, gil, stack: Some(StackId(id)) }));
+        recipe.event(Event::Sample(Sample {
+            at,
+            thread: ThreadId(id),
+            state,
+            gil,
+            stack: Some(StackId(id)),
+            weight: Weight::ONE,
+        }));
     }
     recipe.recording()
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilState, Header, Literal, Process, ProcessId, Sample, StackId, Tally, Thread,
-    ThreadId, ThreadState, Tid, Wanted,
+    ThreadId, ThreadState, Tid, Wanted, Weight,
 };
 use pysample::sampler::{self, Settings};
 
@@ -92,7 +92,7 @@ impl Builder {
             self.taken += 1;
             self.last = Some(at);
         }
-        self.events.push(Event::Sample(Sample { at, thread, state, gil, stack: Some(stack) }));
+        self.events.push(Event::Sample(Sample { at, thread, state, gil, stack: Some(stack), weight: Weight::ONE }));
     }
 
     /// The recording, which took so long.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilState, Header, Literal, Process, ProcessId, Sample, StackId, Tally, Thread,
-    ThreadId, ThreadState, Tid, Wanted,
+    ThreadId, ThreadState, Tid, Wanted, Weight,
 };
 
 /// The time from one sample to the next.
@@ -83,6 +83,18 @@ impl Recipe {
 
     /// A sample in any state. Every function is in a file of its own name.
     pub fn sample_in(&mut self, thread: ThreadId, slot: u32, stack: Stack, state: ThreadState, gil: GilState) {
+        self.sample_of(thread, slot, stack, (state, gil), Weight::ONE);
+    }
+
+    /// The same, of a moment that stands for so much of the time.
+    pub fn sample_of(
+        &mut self,
+        thread: ThreadId,
+        slot: u32,
+        stack: Stack,
+        (state, gil): (ThreadState, GilState),
+        weight: Weight,
+    ) {
         let stack = stack.iter().fold(None, |caller, &(function, line)| {
             let frame = self.frame(function, line);
             Some(self.stack(caller, frame))
@@ -90,7 +102,7 @@ impl Recipe {
         let at = PERIOD * slot;
         self.taken += u64::from(self.taken == 0 || at > self.last);
         self.last = at;
-        self.events.push(Event::Sample(Sample { at, thread, state, gil, stack }));
+        self.events.push(Event::Sample(Sample { at, thread, state, gil, stack, weight }));
     }
 
     fn frame(&mut self, function: &str, line: u32) -> FrameId {

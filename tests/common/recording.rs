@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -47,6 +48,8 @@ pub struct Account {
     pub failed: u64,
     /// Thread stacks in the profile.
     pub stacks: u64,
+    /// As often as they count there: for what was left out, too.
+    pub counts: u64,
     /// Thread stacks that could not be read.
     pub unreadable: u64,
     /// How often threads were stopped.
@@ -105,6 +108,18 @@ impl Recording {
         self.has_read(1);
     }
 
+    /// Waits until so many processes are sampled.
+    pub fn has_samplers(&self, number: usize) {
+        wait_until("all are sampled", || self.samplers().len() >= number);
+    }
+
+    /// The threads that sample, as folders of `/proc`.
+    fn samplers(&self) -> Vec<PathBuf> {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid())) else { return Vec::new() };
+        let is_sampler = |path: &PathBuf| fs::read(path.join("comm")).is_ok_and(|name| name == b"sampler\n");
+        tasks.map_while(Result::ok).map(|task| task.path()).filter(is_sampler).collect()
+    }
+
     /// Waits until its sampler has read so many files: the states of threads, some for each sample.
     pub fn has_read(&self, files: u64) {
         let mut first = None;
@@ -120,10 +135,7 @@ impl Recording {
     }
 
     fn files_read(&self) -> Option<u64> {
-        let mut tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?.map_while(Result::ok);
-        let is_sampler = |path: &std::path::Path| fs::read(path.join("comm")).is_ok_and(|name| name == b"sampler\n");
-        let sampler = tasks.find(|task| is_sampler(&task.path()))?;
-        let counts = fs::read_to_string(sampler.path().join("io")).ok()?;
+        let counts = fs::read_to_string(self.samplers().first()?.join("io")).ok()?;
         counts.lines().find_map(|line| line.strip_prefix("syscr: "))?.parse().ok()
     }
 
@@ -199,6 +211,10 @@ impl Account {
             left_out: before(samples, " left out"),
             failed: before(samples, " failed"),
             stacks: before(about("stacks "), " of "),
+            counts: match about("stacks ").split_once("counting for ") {
+                Some((_, counts)) => first(counts),
+                None => before(about("stacks "), " of "),
+            },
             unreadable: first(about("unreadable ")),
             stopped: if stopped.contains(": once") { 1 } else { before(stopped, " times") },
             share: before(stopped, " % of"),

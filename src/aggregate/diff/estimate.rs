@@ -5,7 +5,8 @@
 //! is in all of them alike is known well, one that is in two of them only is not, however many samples those have. The
 //! stretches are looked at as they are, in pairs, and in fours, and the largest variance of the three counts, because
 //! stretches that are shorter than what the program does in turn are alike again. It is never taken for less than that of
-//! as many samples that do not depend on each other.
+//! as many samples that do not depend on each other. Samples that stand for unequal parts of the time are worth fewer that are
+//! alike: the square of the sum of their weights by the sum of their squares (Kish 1965).
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -26,7 +27,8 @@ pub enum Basis {
     /// Shares of all samples, 0 to 1.
     #[default]
     Share,
-    /// Seconds of thread time a second of wall time: samples by moments at which samples were taken.
+    /// Seconds of thread time a second of wall time: samples by moments at which samples were taken, each as often as it stands
+    /// for slots of the clock.
     Time,
 }
 
@@ -34,11 +36,22 @@ pub enum Basis {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stretches(pub Vec<f64>);
 
+/// What was seen of something.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hits {
+    /// How many samples.
+    pub samples: u64,
+    /// For how many slots of the clock those of each stretch stand.
+    pub slots: Stretches,
+}
+
 /// How much of the time something takes. Its variance is that of the value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// Samples.
+    /// How many samples.
     pub hits: u64,
+    /// For how many slots of the clock they stand.
+    pub slots: f64,
     /// The share, or the time.
     pub value: f64,
     /// Its variance.
@@ -55,20 +68,20 @@ impl Stretches {
 
 impl Estimate {
     /// `hits` as a share of the `whole`.
-    pub fn new(hits: &Stretches, whole: &Stretches, side: Side) -> Estimate {
-        let (seen, all) = (hits.sum(), whole.sum());
+    pub fn new(hits: &Hits, whole: &Stretches, side: Side) -> Estimate {
+        let (seen, all) = (hits.slots.sum(), whole.sum());
         if all <= 0.0 {
-            return Estimate { hits: 0, value: 0.0, variance: 0.0, freedom: MANY };
+            return Estimate { hits: 0, slots: 0.0, value: 0.0, variance: 0.0, freedom: MANY };
         }
         let value = seen / all;
         let (variance, freedom) = GROUPS
             .iter()
             .filter(|_| side.stretches > 1)
-            .map(|&group| between(hits, whole, group))
-            .chain([(independent(seen, all), MANY)])
+            .map(|&group| between(&hits.slots, whole, group))
+            .chain([(independent(seen * side.evidence, all * side.evidence), MANY)])
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .expect("there is one at least");
-        Estimate { hits: seen as u64, value, variance, freedom }
+        Estimate { hits: hits.samples, slots: seen, value, variance, freedom }
     }
 
     /// This one times a factor that is known.
@@ -82,7 +95,7 @@ impl Estimate {
         // Welch and Satterthwaite.
         let parts = self.variance.powi(2) / self.freedom + other.variance.powi(2) / other.freedom;
         let freedom = if parts > 0.0 { (variance.powi(2) / parts).min(MANY) } else { MANY };
-        Estimate { hits: self.hits, value: self.value - other.value, variance, freedom }
+        Estimate { value: self.value - other.value, variance, freedom, ..*self }
     }
 
     /// How likely noise alone makes it this much above 0.
@@ -150,11 +163,13 @@ mod tests {
     use super::*;
 
     fn side(stretches: usize) -> Side {
-        Side { samples: 0, moments: None, elapsed: 0.0, stretches }
+        Side { samples: 0, slots: 0, evidence: 1.0, moments: None, elapsed: 0.0, stretches }
     }
 
     fn share(hits: &[f64], whole: f64) -> Estimate {
-        Estimate::new(&Stretches(hits.to_vec()), &Stretches(vec![whole; hits.len()]), side(hits.len()))
+        let hits = Hits { samples: hits.iter().sum::<f64>() as u64, slots: Stretches(hits.to_vec()) };
+        let stretches = hits.slots.0.len();
+        Estimate::new(&hits, &Stretches(vec![whole; stretches]), side(stretches))
     }
 
     #[test]
@@ -163,6 +178,17 @@ mod tests {
         assert_eq!((estimate.hits, estimate.value), (100, 0.25));
         // 0.25 * 0.75 / 400, but for the one that is added.
         assert!((estimate.variance / (0.25 * 0.75 / 400.0) - 1.01).abs() < 1e-6, "{estimate:?}");
+    }
+
+    #[test]
+    fn samples_that_stand_for_unequal_parts_of_the_time_are_worth_fewer() {
+        // Of 100 samples half stand for 1 slot and half for 3: 200 slots, and as sure as 200 * 200 / 500 = 80 that are alike.
+        let side = Side { evidence: 200.0 / 500.0, ..side(1) };
+        let hits = Hits { samples: 25, slots: Stretches(vec![50.0]) };
+        let estimate = Estimate::new(&hits, &Stretches(vec![200.0]), side);
+        assert_eq!((estimate.hits, estimate.slots, estimate.value), (25, 50.0, 0.25));
+        // 0.25 * 0.75 / 80, but for the one that is added to 20.
+        assert!((estimate.variance / (0.25 * 0.75 / 80.0) - 1.05).abs() < 1e-6, "{estimate:?}");
     }
 
     #[test]
@@ -185,7 +211,7 @@ mod tests {
     #[test]
     fn the_interval_is_students() {
         // The quantile of Student's distribution with 10 degrees of freedom for 95 % is 2.228.
-        let (low, high) = Estimate { hits: 1, value: 1.0, variance: 0.01, freedom: 10.0 }.interval(0.95);
+        let (low, high) = Estimate { hits: 1, slots: 1.0, value: 1.0, variance: 0.01, freedom: 10.0 }.interval(0.95);
         assert!((low - 0.7772).abs() < 1e-4 && (high - 1.2228).abs() < 1e-4, "{low} {high}");
     }
 

@@ -63,7 +63,7 @@ pub fn growths(comparison: &Comparison, limits: &Limits<'_>) -> Vec<Growth> {
                 sides
                     .iter()
                     .zip(comparison.sides())
-                    .any(|(of, side)| side.samples > 0 && of.hits as f64 / side.samples as f64 >= limits.least),
+                    .any(|(of, side)| side.slots > 0 && of.slots / side.slots as f64 >= limits.least),
             );
         }
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::sample::{Code, Replay};
 
-pub use estimate::{Basis, Estimate, Stretches, holm};
+pub use estimate::{Basis, Estimate, Hits, Stretches, holm};
 pub use growth::{Growth, Limits, Which, growths};
 use totals::{Names, Totals};
 
@@ -52,7 +52,12 @@ pub struct Line {
 pub struct Side {
     /// Samples with a Python stack.
     pub samples: u64,
-    /// Moments at which samples were taken; `None` where nobody counted them.
+    /// For how many slots of the clock they stand.
+    pub slots: u64,
+    /// How many samples that are alike one slot is worth, to say how sure something is.
+    #[serde(skip)]
+    pub evidence: f64,
+    /// Moments at which samples were taken, as often as they stand for slots; `None` where nobody counted them.
     pub moments: Option<u64>,
     /// In seconds.
     pub elapsed: f64,
@@ -112,9 +117,9 @@ pub struct LineChange {
 pub struct StackChange {
     /// Its functions, outermost first.
     pub functions: Vec<Function>,
-    /// Samples before.
+    /// For how many slots of the clock it was seen before.
     pub before: u64,
-    /// Samples after.
+    /// And after.
     pub after: u64,
 }
 
@@ -206,7 +211,7 @@ impl Comparison {
         [0, 1].map(|side: usize| self.totals[side].whole(self.basis))
     }
 
-    fn estimate(&self, whole: &[Stretches; 2], side: usize, hits: Stretches) -> Estimate {
+    fn estimate(&self, whole: &[Stretches; 2], side: usize, hits: Hits) -> Estimate {
         Estimate::new(&hits, &whole[side], self.totals[side].side())
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use super::estimate::STRETCHES;
-use super::{Basis, Function, Input, Line, Side, Stretches};
-use crate::sample::{Code, Event, Frame, Replay, Sample, StackId, Tally};
+use super::{Basis, Function, Hits, Input, Line, Side, Stretches};
+use crate::sample::{Code, Event, Frame, Replay, Sample, StackId, Tally, Weight};
 
 /// Functions, lines and stacks of both recordings, by dense ids.
 #[derive(Debug, Default)]
@@ -85,18 +85,43 @@ impl Names {
     }
 }
 
-/// Counts of each stretch.
-type Row = [u32; STRETCHES];
+/// What was counted of something.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    /// Samples, in all.
+    samples: u64,
+    /// For how many slots of the clock those of each stretch stand.
+    slots: [u32; STRETCHES],
+}
+
+impl Row {
+    fn take(&mut self, stretch: usize, weight: Weight) {
+        self.samples += 1;
+        let slots = u32::try_from(weight.slots()).unwrap_or(u32::MAX);
+        self.slots[stretch] = self.slots[stretch].saturating_add(slots);
+    }
+
+    fn add(&mut self, row: &Row) {
+        self.samples += row.samples;
+        self.slots.iter_mut().zip(row.slots).for_each(|(to, slots)| *to = to.saturating_add(slots));
+    }
+
+    fn slots(&self) -> u64 {
+        self.slots.iter().map(|&slots| u64::from(slots)).sum()
+    }
+}
 
 /// What was counted of one recording.
 #[derive(Debug)]
 pub struct Totals {
-    /// By node: samples of this very stack.
+    /// By node: of this very stack.
     stacks: Vec<Row>,
     lines: Vec<Row>,
     own: Vec<Row>,
     total: Vec<Row>,
     all: Row,
+    /// The sum of the squares of the weights of all samples.
+    squares: f64,
     length: Length,
     /// As it was told last, and when.
     account: Option<(Duration, Tally)>,
@@ -129,7 +154,8 @@ impl Totals {
             lines: Vec::new(),
             own: Vec::new(),
             total: Vec::new(),
-            all: [0; STRETCHES],
+            all: Row::default(),
+            squares: 0.0,
             length: length(recording)?,
             account: None,
             rate: recording.header().rate,
@@ -147,21 +173,23 @@ impl Totals {
 
     pub fn side(&self) -> Side {
         Side {
-            samples: self.all.iter().map(|&count| u64::from(count)).sum(),
+            samples: self.all.samples,
+            slots: self.all.slots(),
+            evidence: if self.squares > 0.0 { self.all.slots() as f64 / self.squares } else { 1.0 },
             moments: Some(self.moments()).filter(|&moments| moments > 0),
             elapsed: self.length.elapsed.as_secs_f64(),
             stretches: if self.length.is_timed { STRETCHES } else { 0 },
         }
     }
 
-    /// Moments at which samples were taken, in all of its time: the account of a recording without an end is older than its
+    /// Moments at which samples were taken, each as often as it stands for slots of the clock, in all of its time: the account of a recording without an end is older than its
     /// last samples, and what it says of the time before holds for that after it.
     fn moments(&self) -> u64 {
         let elapsed = self.length.elapsed.as_secs_f64();
         match self.account {
-            Some((told, tally)) if told == self.length.elapsed => tally.taken,
+            Some((told, tally)) if told == self.length.elapsed => tally.slots(),
             Some((told, tally)) if tally.taken > 0 && !told.is_zero() => {
-                (tally.taken as f64 * elapsed / told.as_secs_f64()).round() as u64
+                (tally.slots() as f64 * elapsed / told.as_secs_f64()).round() as u64
             }
             _ => (self.rate * elapsed).round() as u64,
         }
@@ -170,7 +198,7 @@ impl Totals {
     /// What hits are shares of.
     pub fn whole(&self, basis: Basis) -> Stretches {
         match (basis, self.side().moments) {
-            (Basis::Share, _) => self.stretches(&self.all),
+            (Basis::Share, _) => self.hits(&self.all).slots,
             (Basis::Time, Some(moments)) if self.length.is_timed => {
                 Stretches(vec![moments as f64 / STRETCHES as f64; STRETCHES])
             }
@@ -178,30 +206,30 @@ impl Totals {
         }
     }
 
-    pub fn own(&self, function: usize) -> Stretches {
+    pub fn own(&self, function: usize) -> Hits {
         self.of_row(&self.own, function)
     }
 
-    pub fn total(&self, function: usize) -> Stretches {
+    pub fn total(&self, function: usize) -> Hits {
         self.of_row(&self.total, function)
     }
 
-    pub fn line(&self, line: usize) -> Stretches {
+    pub fn line(&self, line: usize) -> Hits {
         self.of_row(&self.lines, line)
     }
 
-    /// Samples of a stack.
+    /// For how many slots of the clock a stack was seen.
     pub fn stack(&self, node: usize) -> u64 {
-        self.stacks.get(node).map_or(0, |row| row.iter().map(|&count| u64::from(count)).sum())
+        self.stacks.get(node).map_or(0, Row::slots)
     }
 
-    fn of_row(&self, rows: &[Row], index: usize) -> Stretches {
-        rows.get(index).map_or_else(|| self.stretches(&[0; STRETCHES]), |row| self.stretches(row))
+    fn of_row(&self, rows: &[Row], index: usize) -> Hits {
+        self.hits(&rows.get(index).copied().unwrap_or_default())
     }
 
-    fn stretches(&self, row: &Row) -> Stretches {
-        let counts = if self.length.is_timed { &row[..] } else { &row[..1] };
-        Stretches(counts.iter().map(|&count| f64::from(count)).collect())
+    fn hits(&self, row: &Row) -> Hits {
+        let slots = if self.length.is_timed { &row.slots[..] } else { &row.slots[..1] };
+        Hits { samples: row.samples, slots: Stretches(slots.iter().map(|&slots| f64::from(slots)).collect()) }
     }
 
     fn stretch_of(&self, at: Duration) -> usize {
@@ -211,19 +239,19 @@ impl Totals {
 
     /// From samples of stacks to those of functions.
     fn sum_up(&mut self, names: &Names) {
-        self.own = vec![[0; STRETCHES]; names.functions()];
-        self.total = vec![[0; STRETCHES]; names.functions()];
+        self.own = vec![Row::default(); names.functions()];
+        self.total = vec![Row::default(); names.functions()];
         let mut sums = self.stacks.clone();
         for node in (0..sums.len()).rev() {
             let (caller, function) = names.nodes[node];
-            add(&mut self.own[function as usize], &self.stacks[node]);
+            self.own[function as usize].add(&self.stacks[node]);
             if let Some(caller) = caller {
                 let sum = sums[node];
-                add(&mut sums[caller as usize], &sum);
+                sums[caller as usize].add(&sum);
             }
         }
         for node in outermost(names, sums.len()) {
-            add(&mut self.total[names.nodes[node].1 as usize], &sums[node]);
+            self.total[names.nodes[node].1 as usize].add(&sums[node]);
         }
     }
 }
@@ -254,10 +282,6 @@ fn outermost(names: &Names, count: usize) -> Vec<usize> {
         todo.extend(children[node].iter().map(|&child| (child, true)));
     }
     found
-}
-
-fn add(to: &mut Row, row: &Row) {
-    to.iter_mut().zip(row).for_each(|(to, count)| *to = to.saturating_add(*count));
 }
 
 fn length(recording: &dyn Replay) -> io::Result<Length> {
@@ -308,9 +332,10 @@ impl Reading<'_> {
         let Some(stack) = sample.stack else { return };
         let (node, line) = self.stack(stack);
         let stretch = self.totals.stretch_of(sample.at);
-        self.totals.all[stretch] += 1;
-        at(&mut self.totals.stacks, node)[stretch] += 1;
-        at(&mut self.totals.lines, line)[stretch] += 1;
+        self.totals.all.take(stretch, sample.weight);
+        self.totals.squares += (sample.weight.slots() as f64).powi(2);
+        at(&mut self.totals.stacks, node).take(stretch, sample.weight);
+        at(&mut self.totals.lines, line).take(stretch, sample.weight);
     }
 
     fn stack(&mut self, id: StackId) -> (u32, u32) {
@@ -337,7 +362,7 @@ impl Reading<'_> {
 fn at(rows: &mut Vec<Row>, id: u32) -> &mut Row {
     let index = id as usize;
     if rows.len() <= index {
-        rows.resize(index + 1, [0; STRETCHES]);
+        rows.resize(index + 1, Row::default());
     }
     &mut rows[index]
 }

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-/// How often something was seen.
+/// For how many slots of the clock something was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// In all.

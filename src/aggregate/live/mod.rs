@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub use counts::{Counts, Mode};
 pub use keys::{Key, KeyId, Keys, Level, Shorten};
 pub use moment::Moment;
-pub use slices::{GilCounts, LONGEST, Span, Tallied};
+pub use slices::{GilCounts, LONGEST, Moments, Span, Tallied};
 pub use subtree::{Branch, Detail, Fold, Row, Subtree};
 
 use super::{CallTree, LeftOut};
@@ -349,16 +349,16 @@ impl Live {
 
     /// The processes that are there, as far as can be told: of those that have ended nothing is seen while others are.
     pub fn present(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
-        let gone_after = self.gone_after();
-        let is_gone = move |id: &ProcessId| {
-            let last = self.latest.get(id).and_then(Moment::at);
-            last.is_some_and(|at| self.now.saturating_sub(at) >= gone_after)
-        };
+        let is_gone = |id: &ProcessId| self.latest.get(id).is_some_and(|last| self.is_gone(last));
         self.processes.iter().filter(move |(id, _)| !is_gone(id)).map(|(id, process)| (*id, process))
     }
 
-    fn gone_after(&self) -> Duration {
-        (self.period() * GONE_PERIODS).clamp(GONE_SOON, GONE_AFTER)
+    /// Whether a process has ended of which that was the last moment.
+    fn is_gone(&self, last: &Moment) -> bool {
+        // The next one comes after about as many slots as that stood for, and mostly within twice as many.
+        let slots = GONE_PERIODS.max(u32::try_from(3 * last.weight().slots()).unwrap_or(u32::MAX));
+        let gone_after = self.period().saturating_mul(slots).clamp(GONE_SOON, GONE_AFTER);
+        last.at().is_some_and(|at| self.now.saturating_sub(at) >= gone_after)
     }
 
     /// A thread.
@@ -368,10 +368,9 @@ impl Live {
 
     /// The threads that were there at the last moment of their process, by process and id.
     pub fn there(&self) -> Vec<(ThreadId, &Watched)> {
-        let gone_after = self.gone_after();
         let is_there = |it: &Watched| {
-            let latest = self.latest.get(&it.thread.process).and_then(Moment::at);
-            it.last.is_some_and(|last| Some(last.at) == latest && self.now.saturating_sub(last.at) < gone_after)
+            let latest = self.latest.get(&it.thread.process).filter(|latest| !self.is_gone(latest));
+            it.last.is_some_and(|last| Some(last.at) == latest.and_then(Moment::at))
         };
         let mut there: Vec<_> = self.threads.iter().map(|(id, it)| (*id, it)).filter(|(_, it)| is_there(it)).collect();
         there.sort_by_key(|(id, it)| (it.thread.process, it.thread.interpreter, *id));
@@ -442,11 +441,11 @@ impl Live {
         of.thread.is_none_or(|wanted| wanted == thread) && (of.process.is_none() || process() == of.process)
     }
 
-    /// The time that one look stands for.
+    /// The time that one slot is.
     pub fn period(&self) -> Duration {
-        match self.totals.looks() {
+        match self.totals.slots() {
             0 => Duration::ZERO,
-            looks => self.elapsed().div_f64(looks as f64),
+            slots => self.elapsed().div_f64(slots as f64),
         }
     }
 
@@ -510,12 +509,12 @@ impl Live {
 
     /// Each is looked at as often as any other, as long as it is there.
     fn processes_at_a_time(&self, window: Duration) -> f64 {
-        let mut moments: BTreeMap<ProcessId, u64> = BTreeMap::new();
+        let mut all: BTreeMap<ProcessId, u64> = BTreeMap::new();
         for slice in self.slices.of(Span::Window(window), self.now) {
-            slice.moments.iter().for_each(|(process, seen)| *moments.entry(*process).or_default() += seen);
+            slice.moments.iter().for_each(|(process, seen)| *all.entry(*process).or_default() += seen.slots);
         }
-        match moments.values().max() {
-            Some(&most @ 1..) => moments.values().sum::<u64>() as f64 / most as f64,
+        match all.values().max() {
+            Some(&most @ 1..) => all.values().sum::<u64>() as f64 / most as f64,
             _ => 1.0,
         }
     }

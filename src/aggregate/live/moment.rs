@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Live;
 use super::counts::Counts;
-use super::slices::Tallied;
-use crate::sample::{GilHeld, GilSample, GilState, ProcessId, Sample, ThreadId, ThreadState};
+use super::slices::{Moments, Tallied};
+use crate::sample::{GilHeld, GilSample, GilState, ProcessId, Sample, ThreadId, ThreadState, Weight};
 
 /// One moment of one process.
 #[derive(Clone, Debug)]
@@ -32,6 +32,12 @@ impl Moment {
         self.gils.first().map(|gil| gil.at).or(self.samples.first().map(|sample| sample.at))
     }
 
+    /// For how much of the time it stands.
+    pub(super) fn weight(&self) -> Weight {
+        let of_gil = self.gils.first().map(|gil| gil.weight);
+        of_gil.or(self.samples.first().map(|sample| sample.weight)).unwrap_or_default()
+    }
+
     /// Threads that wait for a GIL.
     fn waiters<'a>(&'a self, gil: &GilSample, live: &'a Live) -> impl Iterator<Item = &'a Sample> {
         let (process, owner) = (gil.process, gil.owner);
@@ -52,19 +58,20 @@ impl Moment {
     /// What a sample counts as. Waiting is laid at the door of whoever holds.
     fn counts(&self, sample: &Sample, blame: &Blame) -> Counts {
         let is_holder = self.is_holder(sample.thread);
+        let slots = |is_it: bool| if is_it { sample.weight.slots() } else { 0 };
         Counts {
-            seen: 1,
-            ran: u64::from(sample.state.runs()),
-            held: u64::from(is_holder || (self.gils.is_empty() && sample.gil == GilState::Held)),
-            wanted: u64::from(sample.state == ThreadState::WaitsForGil),
-            blocked: u64::from(sample.state.is_blocked()),
+            seen: slots(true),
+            ran: slots(sample.state.runs()),
+            held: slots(is_holder || (self.gils.is_empty() && sample.gil == GilState::Held)),
+            wanted: slots(sample.state == ThreadState::WaitsForGil),
+            blocked: slots(sample.state.is_blocked()),
             blamed: blame.of(sample.thread),
             held_unwanted: 0,
         }
     }
 }
 
-/// How many threads waited for whoever held a GIL.
+/// How many threads waited for whoever held a GIL, as often as the moment stands for slots of the clock.
 #[derive(Default)]
 struct Blame(Vec<(ThreadId, u64)>);
 
@@ -90,17 +97,19 @@ impl Live {
         let process = moment.process;
         let mut blame = Blame::default();
         let mut seen = Tallied::default();
-        *seen.moments.entry(process).or_default() += 1;
+        let weight = moment.weight();
+        seen.moments.insert(process, Moments { taken: 1, slots: weight.slots() });
         for gil in moment.gils.iter().filter(|gil| gil.interpreter == gil.owner) {
-            let waiters = moment.waiters(gil, self).count() as u64;
+            let slots = |is_it: bool| if is_it { weight.slots() } else { 0 };
+            let waiters = weight.times(moment.waiters(gil, self).count() as u64);
             if let GilHeld::By(holder) = gil.holder {
                 blame.0.push((holder, waiters));
             }
             let counts = seen.gil(gil.process, gil.owner);
-            counts.moments += 1;
-            counts.held += u64::from(matches!(gil.holder, GilHeld::By(_) | GilHeld::BySomeone));
-            counts.unknown += u64::from(gil.holder == GilHeld::Unknown);
-            counts.collecting += u64::from(gil.is_collecting);
+            counts.moments += slots(true);
+            counts.held += slots(matches!(gil.holder, GilHeld::By(_) | GilHeld::BySomeone));
+            counts.unknown += slots(gil.holder == GilHeld::Unknown);
+            counts.collecting += slots(gil.is_collecting);
             counts.waited += waiters;
             counts.handed_over += if gil.holder == GilHeld::Free { waiters } else { 0 };
             counts.exists = gil.holder != GilHeld::None;
@@ -115,7 +124,7 @@ impl Live {
             self.see(sample);
         }
         for sample in &moment.unwanted {
-            let counts = Counts { blamed: blame.of(sample.thread), held_unwanted: 1, ..Counts::default() };
+            let counts = Counts { blamed: blame.of(sample.thread), held_unwanted: weight.slots(), ..Counts::default() };
             seen.add(sample.thread, kept(sample), counts, usize::MAX);
         }
         let slice = self.slices.at(at);

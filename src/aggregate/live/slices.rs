@@ -1,6 +1,7 @@
 //! The last two minutes, in slices of half a second: sliding windows are put together from whole slices.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -49,11 +50,27 @@ pub struct GilCounts {
     pub switches: Option<((Duration, u64), (Duration, u64))>,
 }
 
-/// Counts of one stretch of time.
+/// Moments of one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moments {
+    /// How many there were.
+    pub taken: u64,
+    /// For how many slots of the clock they stand.
+    pub slots: u64,
+}
+
+impl AddAssign for Moments {
+    fn add_assign(&mut self, other: Moments) {
+        self.taken += other.taken;
+        self.slots += other.slots;
+    }
+}
+
+/// Counts of one stretch of time. All but how many moments there were are slots of the clock, for which those stand.
 #[derive(Clone, Debug, Default)]
 pub struct Tallied {
     /// Moments of each process.
-    pub moments: BTreeMap<ProcessId, u64>,
+    pub moments: BTreeMap<ProcessId, Moments>,
     /// By thread and stack; without a stack for threads that have no Python frames, or whose stack is not kept.
     pub counts: FxHashMap<(ThreadId, Option<StackId>), Counts>,
     /// By process and the first of the interpreters that share it.
@@ -70,13 +87,18 @@ impl Tallied {
         self.gils.entry((process, owner)).or_default()
     }
 
-    /// Moments of the process that was looked at most often.
-    pub fn looks(&self) -> u64 {
-        self.moments.values().copied().max().unwrap_or(0)
+    /// What shares of the time are shares of: the moments of the process that was looked at for longest.
+    pub fn slots(&self) -> u64 {
+        self.moments.values().map(|moments| moments.slots).max().unwrap_or(0)
+    }
+
+    /// How often the process was looked at that was looked at most often.
+    pub fn taken(&self) -> u64 {
+        self.moments.values().map(|moments| moments.taken).max().unwrap_or(0)
     }
 
     pub(super) fn merge(&mut self, other: &Tallied) {
-        other.moments.iter().for_each(|(process, moments)| *self.moments.entry(*process).or_default() += moments);
+        other.moments.iter().for_each(|(process, moments)| *self.moments.entry(*process).or_default() += *moments);
         other.counts.iter().for_each(|(key, counts)| *self.counts.entry(*key).or_default() += *counts);
         for (key, gil) in &other.gils {
             self.gils.entry(*key).or_default().merge(gil);

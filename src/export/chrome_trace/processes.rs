@@ -4,13 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::Names;
 use super::events::{Events, Track};
-use crate::export::steady::{Followed, Interval, Steady};
+use crate::export::steady::{Followed, Interval, Seen, Steady, Step};
 use crate::sample::{GilHeld, GilSample, GilState, ProcessId, Sample, ThreadId, ThreadState};
 
 /// What threads are counted that wait for the GIL.
@@ -39,7 +38,7 @@ struct Lane {
 /// What was seen at one moment.
 #[derive(Default)]
 struct Moment {
-    at: Option<Duration>,
+    seen: Option<Seen>,
     held: BTreeMap<i64, Option<Who>>,
     collecting: BTreeMap<i64, Option<Who>>,
     wanted: usize,
@@ -72,7 +71,7 @@ impl<'a> Processes<'a> {
 
     /// Takes who held a GIL.
     pub fn take_gil(&mut self, gil: &GilSample, events: &mut Events) -> io::Result<()> {
-        let lane = self.enter(gil.process, gil.at, events)?;
+        let lane = self.enter(gil.process, Seen { at: gil.at, weight: gil.weight }, events)?;
         let who = match gil.holder {
             GilHeld::By(thread) => Some(Who::Thread(thread)),
             GilHeld::BySomeone => Some(Who::Someone),
@@ -89,7 +88,7 @@ impl<'a> Processes<'a> {
     pub fn take(&mut self, sample: &Sample, events: &mut Events) -> io::Result<()> {
         let id = self.names.tables.thread_of(sample.thread);
         let thread = self.names.tables.thread(id);
-        let lane = self.enter(thread.process, sample.at, events)?;
+        let lane = self.enter(thread.process, Seen::of(sample), events)?;
         let moment = &mut lane.moment;
         moment.wanted += usize::from(sample.state == ThreadState::WaitsForGil);
         if sample.gil == GilState::Held && !lane.is_told {
@@ -102,11 +101,11 @@ impl<'a> Processes<'a> {
     }
 
     /// What follows is of this moment of a process.
-    fn enter(&mut self, process: ProcessId, at: Duration, events: &mut Events) -> io::Result<&mut Lane> {
+    fn enter(&mut self, process: ProcessId, seen: Seen, events: &mut Events) -> io::Result<&mut Lane> {
         let lane = self.lanes.entry(process).or_default();
-        if lane.moment.at != Some(at) {
+        if lane.moment.seen.map(|seen| seen.at) != Some(seen.at) {
             lane.leave(process, &self.names, events)?;
-            lane.moment.at = Some(at);
+            lane.moment.seen = Some(seen);
         }
         Ok(lane)
     }
@@ -135,25 +134,25 @@ impl Lane {
     /// Ends a moment: what it has is all there was.
     fn leave(&mut self, process: ProcessId, names: &Names, events: &mut Events) -> io::Result<()> {
         let moment = std::mem::take(&mut self.moment);
-        let Some(at) = moment.at else { return Ok(()) };
-        let gap = self.followed.take(at, names.tables.period());
+        let Some(seen) = moment.seen else { return Ok(()) };
+        let Step { begin, gap } = self.followed.take(seen, names.tables.period());
         if let Some(end) = gap.filter(|_| self.wanted > 0) {
             events.count(names.pid(process), WANTED, 0, end)?;
             self.wanted = 0;
         }
         if self.wanted != moment.wanted {
-            events.count(names.pid(process), WANTED, moment.wanted, at)?;
+            events.count(names.pid(process), WANTED, moment.wanted, begin)?;
             self.wanted = moment.wanted;
         }
         let held = (What::Gil, &mut self.held, &moment.held);
         let collecting = (What::Collection, &mut self.collecting, &moment.collecting);
-        for (what, open, seen) in [held, collecting] {
-            for interpreter in seen.keys() {
+        for (what, open, shown) in [held, collecting] {
+            for interpreter in shown.keys() {
                 open.entry(*interpreter).or_default();
             }
             for (interpreter, holders) in open {
-                let who = seen.get(interpreter).copied().flatten();
-                if let Some(ended) = holders.steady.take(at, who, names.tables.period()) {
+                let who = shown.get(interpreter).copied().flatten();
+                if let Some(ended) = holders.steady.take(seen, who, names.tables.period()) {
                     holders.tell(process, what, *interpreter, ended, names, events)?;
                 }
             }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Names;
 use super::events::{Events, Track};
-use crate::export::steady::{Followed, Interval, Steady};
+use crate::export::steady::{Followed, Interval, Seen, Steady, Step};
 use crate::sample::{GilState, Sample, StackId, ThreadId, ThreadState};
 
 /// Every thread that was seen.
@@ -46,13 +46,15 @@ impl<'a> Threads<'a> {
             self.lanes.insert(id, lane);
         }
         let Some(lane) = self.lanes.get_mut(&id) else { return Ok(()) };
-        if let Some(end) = lane.followed.take(sample.at, tables.period()) {
+        let seen = Seen::of(sample);
+        let Step { begin, gap } = lane.followed.take(seen, tables.period());
+        if let Some(end) = gap {
             lane.close(0, end, &self.places, events)?;
         }
         if lane.stack != sample.stack || lane.open.is_empty() {
-            lane.turn(sample, &self.names, &self.places, events)?;
+            lane.turn(begin, sample.stack, &self.names, &self.places, events)?;
         }
-        match lane.state.take(sample.at, Some((sample.state, sample.gil)), tables.period()) {
+        match lane.state.take(seen, Some((sample.state, sample.gil)), tables.period()) {
             Some(ended) => lane.tell_state(ended, events),
             None => Ok(()),
         }
@@ -87,18 +89,25 @@ impl Lane {
     }
 
     /// Ends what a sample does not have any more, and begins what is new in it.
-    fn turn(&mut self, sample: &Sample, names: &Names, places: &[String], events: &mut Events) -> io::Result<()> {
-        let frames = sample.stack.into_iter().flat_map(|stack| names.tables.frames_of(stack));
+    fn turn(
+        &mut self,
+        at: Duration,
+        new: Option<StackId>,
+        names: &Names,
+        places: &[String],
+        events: &mut Events,
+    ) -> io::Result<()> {
+        let frames = new.into_iter().flat_map(|stack| names.tables.frames_of(stack));
         let mut stack: Vec<u32> = frames.map(|frame| names.places.of(frame)).collect();
         stack.reverse();
         let same = self.open.iter().zip(&stack).take_while(|(open, place)| open == place).count();
-        self.close(same, sample.at, places, events)?;
+        self.close(same, at, places, events)?;
         for &place in &stack[same..] {
             let (function, line) = names.places.places[place as usize];
             let args = json!({"file": names.places.functions[function as usize].file, "line": line});
-            events.begin(self.frames, &places[place as usize], "python", sample.at, &args)?;
+            events.begin(self.frames, &places[place as usize], "python", at, &args)?;
         }
-        (self.open, self.stack) = (stack, sample.stack);
+        (self.open, self.stack) = (stack, new);
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! What the page gets: a recording in tables of columns, each name once, each stack as its frame and its caller.
 //!
 //! Samples are rows of three numbers: when (the difference to the row before), what (an entry of [`Kinds`]: thread, state,
-//! GIL, stack), how often. With many samples their times are rounded, to as much as it takes to have no more rows than a
+//! GIL, stack), how often. One that stands for more slots of the clock than its own, as samples before it were left out, is in each
+//! of them. With many samples their times are rounded, to as much as it takes to have no more rows than a
 //! browser handles well; no sample is left out, and the page says to how much times are rounded.
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use super::Sources;
 use super::rows::{Rounded, Rows};
+use crate::export::steady::Seen;
 use crate::export::{Labels, Lines};
 use crate::printable::printable;
 use crate::sample::{
@@ -67,6 +69,8 @@ struct Account {
     elapsed: f64,
     asked: u64,
     taken: u64,
+    /// For how many of those asked those taken stand.
+    slots: u64,
     late: u64,
     failed: u64,
     dropped: u64,
@@ -185,7 +189,7 @@ struct Ids {
 impl Builder {
     fn take(&mut self, recording: &dyn Replay, labels: &Labels) -> io::Result<()> {
         let mut ids = Ids::default();
-        self.rows.begin();
+        self.rows.begin(Duration::try_from_secs_f64(1.0 / recording.header().rate).unwrap_or_default());
         recording.replay(&mut |event| {
             self.event(&mut ids, labels, event);
             Ok(())
@@ -301,7 +305,7 @@ impl Builder {
         }
         let thread = ids.threads.get(sample.thread.index()).copied().unwrap_or(0);
         let kind = self.kind(thread, sample.state, sample.gil, stack);
-        self.rows.take(sample.at, kind);
+        self.rows.take(Seen::of(sample), kind);
     }
 
     /// Makes room for a thread that was never defined, as far as ids are dense.
@@ -411,6 +415,7 @@ impl Account {
             elapsed: elapsed.as_secs_f64(),
             asked: tally.asked,
             taken: tally.taken,
+            slots: tally.slots(),
             late: tally.late,
             failed: tally.failed,
             dropped: tally.dropped,

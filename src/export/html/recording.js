@@ -16,10 +16,10 @@ const recording = (() => {
   const count = Float64Array.from(rows.count);
   const last = DATA.recordings.length - 1;
   const elapsed = DATA.recordings.map((about) => about.elapsed * 1e6);
-  // Moments a second at which samples of each process were taken; 0 where that is not known.
+  // Moments a second for which samples of each process stand; 0 where that is not known.
   const rate = DATA.recordings.map((about) => {
     const account = about.account;
-    return account && account.taken > 0 && account.asked > 0 ? (about.rate * account.taken) / account.asked : about.rate;
+    return account && account.slots > 0 && account.asked > 0 ? (about.rate * account.slots) / account.asked : about.rate;
   });
   // Where a function is; its first line is not known of collapsed stacks.
   const place = functions.file.map((file, i) => files.shown[file] + (functions.first_line[i] > 0 ? `:${functions.first_line[i]}` : ""));

@@ -6,8 +6,12 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
+use super::super::steady::Seen;
+
 /// More rows than this are made fewer, by rounding times.
 const MOST_ROWS: usize = 1_000_000;
+/// Into so many pieces the time that one sample stands for is parted at most.
+const MOST_PIECES: u64 = 1000;
 /// To how much times are rounded at least, in microseconds.
 const FINEST: u64 = 1000;
 /// Rows as the page gets them.
@@ -26,6 +30,7 @@ pub struct Rounded {
     unit: u64,
     /// Rows that are too many.
     limit: usize,
+    period: Duration,
     rows: Vec<Row>,
     /// The recording whose rows are taken, and where they begin.
     recording: u8,
@@ -45,29 +50,48 @@ struct Row {
 
 impl Default for Rounded {
     fn default() -> Rounded {
-        Rounded { unit: FINEST, limit: MOST_ROWS, rows: Vec::new(), recording: 0, open: FxHashMap::default(), now: 0 }
+        Rounded {
+            unit: FINEST,
+            limit: MOST_ROWS,
+            period: Duration::ZERO,
+            rows: Vec::new(),
+            recording: 0,
+            open: FxHashMap::default(),
+            now: 0,
+        }
     }
 }
 
 impl Rounded {
-    /// The rows of another recording follow.
-    pub fn begin(&mut self) {
+    /// The rows of another recording follow, whose slots are so long.
+    pub fn begin(&mut self, period: Duration) {
+        self.period = period;
         self.recording += 1;
         self.open.clear();
     }
 
-    /// Takes a sample of a kind.
-    pub fn take(&mut self, at: Duration, kind: u32) {
+    /// Takes a sample of a kind: as often as it stands for slots, each at its time.
+    pub fn take(&mut self, Seen { at, weight }: Seen, kind: u32) {
+        let slots = weight.slots();
+        let pieces = slots.min(MOST_PIECES);
+        for piece in (0..pieces).rev() {
+            let earlier = weight.before(self.period).mul_f64(piece as f64 / (pieces - 1).max(1) as f64);
+            let count = slots * (piece + 1) / pieces - slots * piece / pieces;
+            self.add(at.saturating_sub(earlier), kind, count as u32);
+        }
+    }
+
+    fn add(&mut self, at: Duration, kind: u32, count: u32) {
         let at = at.as_micros() as u64 / self.unit;
         if at != self.now {
             self.now = at;
             self.open.clear();
         }
         match self.open.get(&kind) {
-            Some(&row) => self.rows[row].count += 1,
+            Some(&row) => self.rows[row].count = self.rows[row].count.saturating_add(count),
             None => {
                 self.open.insert(kind, self.rows.len());
-                self.rows.push(Row { recording: self.recording, at, kind, count: 1 });
+                self.rows.push(Row { recording: self.recording, at, kind, count });
             }
         }
         if self.rows.len() > self.limit {
@@ -85,7 +109,7 @@ impl Rounded {
             self.rows.dedup_by(|next, row| {
                 let same = (row.recording, row.at, row.kind) == (next.recording, next.at, next.kind);
                 if same {
-                    row.count += next.count;
+                    row.count = row.count.saturating_add(next.count);
                 }
                 same
             });
@@ -106,7 +130,9 @@ impl Rounded {
     }
 
     /// The rows, by recording, then by time.
-    pub fn rows(self) -> Rows {
+    pub fn rows(mut self) -> Rows {
+        // What was left out before a sample comes with it.
+        self.rows.sort_by_key(|row| (row.recording, row.at));
         let (mut last, mut after) = (0, Vec::with_capacity(self.rows.len()));
         for row in &self.rows {
             after.push(row.at as i64 - last);
@@ -124,11 +150,18 @@ impl Rounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::Weight;
+
+    const PERIOD: Duration = Duration::from_millis(10);
+
+    fn at(milliseconds: u64) -> Seen {
+        Seen { at: Duration::from_millis(milliseconds), weight: Weight::ONE }
+    }
 
     fn rounded(limit: usize, samples: impl IntoIterator<Item = (u64, u32)>) -> Rounded {
         let mut rounded = Rounded { limit, ..Rounded::default() };
-        rounded.begin();
-        samples.into_iter().for_each(|(milliseconds, kind)| rounded.take(Duration::from_millis(milliseconds), kind));
+        rounded.begin(PERIOD);
+        samples.into_iter().for_each(|(milliseconds, kind)| rounded.take(at(milliseconds), kind));
         rounded
     }
 
@@ -153,6 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_is_in_each_slot_that_it_stands_for() {
+        let mut rounded = rounded(100, [(5, 0)]);
+        rounded.take(Seen { weight: Weight::after(3), ..at(50) }, 1);
+        rounded.take(at(62), 0);
+        let rows = rounded.rows();
+        assert_eq!(rows.kind, [0, 1, 1, 1, 1, 0]);
+        assert_eq!((rows.after, rows.count), (vec![5, 15, 10, 10, 10, 12], vec![1; 6]));
+    }
+
+    #[test]
+    fn a_sample_that_stands_for_ever_is_counted_in_full_and_takes_no_more_rows_than_there_are_pieces() {
+        let mut rounded = rounded(1 << 20, []);
+        let weight = Weight::after(u64::from(u32::MAX) / 2);
+        rounded.take(Seen { weight, ..at(5000) }, 1);
+        assert!(rounded.rows.len() <= MOST_PIECES as usize);
+        assert_eq!(rounded.rows.iter().map(|row| u64::from(row.count)).sum::<u64>(), weight.slots());
+    }
+
+    #[test]
     fn more_kinds_than_rows_are_all_there() {
         let rounded = rounded(8, (0..100).map(|at| (at, at as u32)));
         let mut kinds: Vec<u32> = rounded.rows.iter().map(|row| row.kind).collect();
@@ -164,8 +216,8 @@ mod tests {
     #[test]
     fn rows_are_told_by_their_differences_and_a_second_recording_begins_anew() {
         let mut rounded = rounded(100, [(5, 0), (9, 0)]);
-        rounded.begin();
-        rounded.take(Duration::from_millis(2), 1);
+        rounded.begin(PERIOD);
+        rounded.take(at(2), 1);
         let rows = rounded.rows();
         assert_eq!(
             (rows.unit, rows.after, rows.kind, rows.count),
@@ -176,8 +228,8 @@ mod tests {
     #[test]
     fn times_of_two_recordings_are_rounded_alike() {
         let mut rounded = rounded(4, [(1, 0), (3, 0), (5, 0), (7, 0)]);
-        rounded.begin();
-        rounded.take(Duration::from_millis(6), 1);
+        rounded.begin(PERIOD);
+        rounded.take(at(6), 1);
         assert_eq!(rounded.unit, 4000);
         let rows: Vec<_> = rounded.rows.iter().map(|row| (row.recording, row.at, row.count)).collect();
         assert_eq!(rows, [(1, 0, 2), (1, 1, 2), (2, 1, 1)]);

@@ -238,7 +238,7 @@ impl App<'_> {
         self.around.look(&mut live, self.began.elapsed());
         if let Some(remark) = live.remarks().get(self.remarks) {
             self.remarks += 1;
-            self.state.notice = Some(what(*remark).into());
+            self.state.notice = Some(what(*remark, self.plan.sampling.max_cpu).into());
         }
     }
 

@@ -197,7 +197,7 @@ fn refresh(
     let (collected, outcome, left_out) = collector.finish();
     let end = ended(plan.choice.reach, has_exited, &outcome);
     let live = collected.look();
-    live.remarks().iter().for_each(|remark| tell(&format!("pysample: {}", what(*remark))));
+    live.remarks().iter().for_each(|remark| tell(&format!("pysample: {}", what(*remark, plan.sampling.max_cpu))));
     let why = match end {
         Ending::TargetExited => Some("the process has ended"),
         Ending::FamilyEnded => Some("it and its Python descendants have ended"),

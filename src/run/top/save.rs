@@ -31,7 +31,7 @@ impl Profile {
     /// What was collected so far.
     pub fn new(live: &Live, mode: Mode, files: Files, subject: &Described, rate: f64) -> Profile {
         let tree = live.profile(mode);
-        let (seconds, looks) = (live.elapsed().as_secs_f64(), live.totals().looks());
+        let (seconds, looks) = (live.elapsed().as_secs_f64(), live.totals().taken());
         let subtitle = format!(
             "{} stacks in {} mode · {looks} samples in {seconds:.1} s ({} asked), so far",
             tree.samples(),
@@ -115,7 +115,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use pysample::sample::{Event, GilState, Sample, Thread, ThreadId, ThreadState};
+    use pysample::sample::{Event, GilState, Sample, Thread, ThreadId, ThreadState, Weight};
 
     #[test]
     fn who_has_ended_is_not_dumped_unless_asked_for() {
@@ -128,7 +128,7 @@ mod tests {
             let known = Thread { process, interpreter: 0, os_thread_id: None, python_thread_id: 1, name: None };
             live.take(Event::Thread(thread, known));
             let (at, state, gil) = (Duration::from_secs(seconds), ThreadState::RunsPython, GilState::Unknown);
-            live.take(Event::Sample(Sample { at, thread, state, gil, stack: None }));
+            live.take(Event::Sample(Sample { at, thread, state, gil, stack: None, weight: Weight::ONE }));
         }
         live.finish();
         let pids = |of| moments(&live, of).iter().map(|(process, _)| process.pid).collect::<Vec<_>>();

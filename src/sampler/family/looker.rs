@@ -2,9 +2,10 @@
 //! and nobody who watches for children can wait for that.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -27,6 +28,8 @@ pub struct Looker {
     answers: Receiver<(Answer, Result<Found>)>,
     thread: Option<JoinHandle<()>>,
     waiting: Arc<OnceLock<Thread>>,
+    /// What it has used, in nanoseconds.
+    used: Arc<AtomicU64>,
 }
 
 impl Looker {
@@ -36,7 +39,10 @@ impl Looker {
         let (sender, answers) = bounded(MOST);
         let waiting: Arc<OnceLock<Thread>> = Arc::default();
         let woken = waiting.clone();
+        let used: Arc<AtomicU64> = Arc::default();
+        let account = used.clone();
         let tell = move |answer| {
+            account.store(clock::thread_cpu_time().as_nanos() as u64, Ordering::Relaxed);
             let told = sender.send(answer);
             woken.get().into_iter().for_each(Thread::unpark);
             told
@@ -49,13 +55,18 @@ impl Looker {
                 asked.into_iter().map(look).try_for_each(tell).unwrap_or_default();
             })
             .map_err(Error::no_thread)?;
-        Ok(Looker { questions: Some(questions), answers, thread: Some(thread), waiting })
+        Ok(Looker { questions: Some(questions), answers, thread: Some(thread), waiting, used })
     }
 
     /// Wakes the calling thread, if it is parked, whenever there is an answer.
     pub fn wake_me(&self) {
         // Only the first that asks for it is woken.
         let _ = self.waiting.set(thread::current());
+    }
+
+    /// What processor time its looks have taken.
+    pub fn cpu_time(&self) -> Duration {
+        Duration::from_nanos(self.used.load(Ordering::Relaxed))
     }
 
     /// Asks about a process.

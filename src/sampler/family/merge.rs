@@ -218,7 +218,7 @@ fn at_time(event: Event, at: Duration) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{GilState, ThreadState, Tid};
+    use crate::sample::{GilState, ThreadState, Tid, Weight};
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -244,7 +244,14 @@ mod tests {
 
     fn sample(at: u32) -> Event {
         let (state, gil) = (ThreadState::RunsPython, GilState::Held);
-        Event::Sample(Sample { at: at * MILLISECOND, thread: ThreadId(0), state, gil, stack: Some(StackId(0)) })
+        Event::Sample(Sample {
+            at: at * MILLISECOND,
+            thread: ThreadId(0),
+            state,
+            gil,
+            stack: Some(StackId(0)),
+            weight: Weight::ONE,
+        })
     }
 
     fn pass_on(merger: &mut Merger, lines: &mut [Line], until: u32) -> Vec<Out> {
@@ -328,6 +335,7 @@ mod tests {
             interval: None,
             is_collecting: false,
             holding: None,
+            weight: Weight::ONE,
         };
         lines[1].push(Event::Gil(gil));
         let passed = pass_on(&mut Merger::default(), &mut lines, 9);

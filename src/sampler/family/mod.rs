@@ -1,8 +1,9 @@
 //! One recording of a process and its descendants, those born later included.
 //!
 //! Each Python process has a sampler of its own, as if it were recorded alone: its own clock within the common time, its
-//! own budget of stops, its own channel. One thread, the chief, watches for births, has those who are born looked at, and
-//! passes on what all samplers tell as one stream. A process that ends or cannot be read costs that process only.
+//! own budget of stops, its own channel. Only their pace is common: how many samples are left out to save processor time.
+//! One thread, the chief, watches for births, has those who are born looked at, and passes on what all samplers tell as one
+//! stream. A process that ends or cannot be read costs that process only.
 
 mod candidates;
 mod looker;
@@ -17,12 +18,14 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use super::clock;
 use super::gate::{Gate, Passage};
 use super::outlet::Outlet;
-use super::{End, Last, Leg, Outcome, PROGRESS_EVERY, Recording, Sampler, Settings};
+use super::pace::{Governor, Pace};
+use super::{End, Last, Leg, MaxCpu, Outcome, PROGRESS_EVERY, Recording, Sampler, Settings};
 use crate::error::{Error, Result};
 use crate::python::Interpreter;
 use crate::sample::{Event, Lost, Process, ProcessId, Processes, Stops, Tally};
 use crate::target::Target;
 use crate::target::family::{Family, Relative, program};
+use crate::target::machine;
 
 use candidates::{Age, Candidates};
 use looker::Looker;
@@ -32,9 +35,13 @@ use merge::{Line, Merger, Out};
 const CHANNEL: usize = 1 << 10;
 /// How often births are looked for. One that lives 80 ms is seen, looked at and sampled in that time.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Where looking costs more than this share of the time, one in so many, it is done more seldom, but not much.
+/// Where a turn of the chief costs more than this share of the time, one in so many, or of the processor time that there is for
+/// all, turns are taken more seldom, but not much.
 const SHARE: u32 = 20;
-const LONGEST: Duration = Duration::from_millis(30);
+const SHARE_OF_ALL: f64 = 0.25;
+/// For so long after a birth the second does not matter: more may follow, and not live long.
+const BIRTHS_FOLLOW: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_millis(25);
 /// The nap where so much is told that channels would fill.
 const SHORT_NAP: Duration = Duration::from_millis(1);
 /// For how long what was told is kept, for others to tell what came before it.
@@ -69,6 +76,8 @@ struct Member {
 
 struct Chief {
     settings: Settings,
+    /// Says at which pace all of them are sampled.
+    governor: Option<Governor>,
     root: u32,
     family: Family,
     candidates: Candidates,
@@ -82,6 +91,8 @@ struct Chief {
     outlet: Outlet,
     start: Instant,
     told: Instant,
+    /// When somebody was born last.
+    bore: Instant,
     cpu_before: Duration,
     /// The account of those that have ended, and what was lost on the way out.
     tally: Tally,
@@ -112,6 +123,7 @@ impl Chief {
         family.living().for_each(|relative| candidates.add(*relative, start, Age::Old));
         Ok(Chief {
             settings,
+            governor: settings.max_cpu.governor(settings.rate),
             root,
             family,
             candidates,
@@ -123,6 +135,7 @@ impl Chief {
             outlet: Outlet::new(sender, []),
             start,
             told: start,
+            bore: start,
             cpu_before,
             tally: Tally::default(),
             stops: Stops::default(),
@@ -137,19 +150,21 @@ impl Chief {
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
         self.looker.wake_me();
+        let mut used = clock::thread_cpu_time();
         let end = loop {
-            let begun = Instant::now();
             self.look_for_births();
-            let cost = begun.elapsed();
             self.ask();
             self.take_in();
             let is_much = self.listen();
             self.pass_on(self.start.elapsed().saturating_sub(KEEP));
             self.progress();
+            self.govern();
             if let Some(end) = self.is_over() {
                 break end;
             }
-            let nap = if is_much { SHORT_NAP } else { (cost * SHARE).clamp(LOOK_EVERY, LONGEST) };
+            let now = clock::thread_cpu_time();
+            let cost = now - std::mem::replace(&mut used, now);
+            let nap = if is_much { SHORT_NAP } else { cost.saturating_mul(self.share()).clamp(LOOK_EVERY, LONGEST) };
             let nap = self.candidates.next(Instant::now()).map_or(nap, |due| nap.min(due));
             let left = self.settings.duration.map_or(nap, |end| end.saturating_sub(self.start.elapsed()));
             thread::park_timeout(nap.min(left));
@@ -157,10 +172,26 @@ impl Chief {
         self.finish(end)
     }
 
+    /// A turn takes at most one in so many of the time.
+    fn share(&self) -> u32 {
+        match self.settings.max_cpu {
+            MaxCpu::Around { share: all, .. } | MaxCpu::AtMost(all) if self.bore.elapsed() > BIRTHS_FOLLOW => {
+                SHARE.max((1.0 / (all * SHARE_OF_ALL)) as u32)
+            }
+            MaxCpu::Around { .. } | MaxCpu::AtMost(_) | MaxCpu::Any => SHARE,
+        }
+    }
+
     fn look_for_births(&mut self) {
         let (found, now) = (self.family.look(), Instant::now());
+        if !found.born.is_empty() {
+            self.bore = now;
+        }
         found.gone.iter().for_each(|relative| self.candidates.remove(relative));
         found.born.iter().for_each(|relative| self.candidates.add(*relative, now, Age::New));
+        // Whoever is sampled seldom would find out late.
+        let has_ended = |member: &&Member| found.gone.contains(&member.relative);
+        self.members.iter().filter(has_ended).for_each(|member| member.recording.stopper().stop());
     }
 
     /// Has those looked at whose time has come.
@@ -206,6 +237,9 @@ impl Chief {
         let (end, ended) = bounded(0);
         let mut sampler = Sampler::new(target, interpreter, self.settings, sender, stopped, end, self.passage.clone());
         sampler.shares = MOST_SHARING;
+        // Whoever rests for what others use is not sampled as they are: only the pace leaves out samples.
+        sampler.thrift = None;
+        sampler.keep_pace(self.governor.as_ref().map_or_else(Pace::full, Governor::pace));
         sampler.clock.join(self.start);
         let joined = self.start.elapsed();
         let process =
@@ -287,6 +321,23 @@ impl Chief {
             self.told = Instant::now();
             let tally = self.sum();
             self.outlet.progress(self.start.elapsed(), &tally);
+        }
+    }
+
+    /// Thinks over how many samples are taken. What it takes to find out about new processes is not to be saved by seeing
+    /// less of those that are known.
+    fn govern(&mut self) {
+        let (before, looker, counts_all) = (self.cpu_before, &self.looker, self.settings.max_cpu);
+        let used = || {
+            let elsewhere = match counts_all {
+                MaxCpu::Around { .. } => looker.cpu_time(),
+                MaxCpu::AtMost(_) | MaxCpu::Any => Duration::ZERO,
+            };
+            clock::cpu_time().saturating_sub(before + elsewhere)
+        };
+        if let Some(governor) = &mut self.governor {
+            governor.share_among(self.members.len());
+            governor.look(self.start.elapsed(), used, machine::idle_time);
         }
     }
 

@@ -140,7 +140,7 @@ fn draw_blame(
         Pen::new(buffer, look, line(list_area, 0)).skip(2).write(&why_no_row(state, nobody), look.dim());
         return;
     }
-    let (waited, looks) = (of(&subtree.total()).0 as f64, tallied.looks() as f64);
+    let (waited, looks) = (of(&subtree.total()).0 as f64, tallied.slots() as f64);
     list(buffer, look, list_area, &cursor, &mut state.hits, |row, mut pen| {
         let row = &rows[row];
         let ((own, busy), (total, all_busy)) = (of(&row.own), of(&row.total));

@@ -84,8 +84,8 @@ fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     pen.left_in(&look.sparkline(&live.gil_minute(state.of.process), usize::from(cells)), cells, look.blocked());
     let waited: u64 = gils().map(|gil| gil.waited).sum();
     let looks = match state.of.process {
-        Some(process) => recent.moments.get(&process).copied().unwrap_or(0),
-        None => recent.looks(),
+        Some(process) => recent.moments.get(&process).map_or(0, |moments| moments.slots),
+        None => recent.slots(),
     };
     let waiting = share(waited, looks as f64);
     pen.write(&format!("  {waiting:.1} {chosen}wait"), if waiting >= 0.5 { look.warning() } else { look.dim() });

@@ -107,7 +107,7 @@ impl Report {
         let live = scene.live;
         let rows = functions(scene, state);
         let tallied = live.tallied(state.span());
-        let looks = tallied.looks() as f64;
+        let looks = tallied.slots() as f64;
         let pid = |id: ProcessId| live.processes().get(&id).map(|process| process.pid);
         let row = |of: &Function| {
             let (function, place) = name(scene, state.level, of.key);
@@ -265,7 +265,7 @@ fn samples(scene: &Scene, state: &State) -> Samples {
         asked: tally.asked,
         taken: tally.taken,
         late: tally.late,
-        left_out: tally.stretched,
+        left_out: tally.stretched + tally.spared,
         failed: tally.failed,
         torn: tally.torn,
         unmapped: tally.unmapped,

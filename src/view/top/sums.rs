@@ -27,7 +27,7 @@ impl Sum {
 
     /// What shares are shares of.
     pub fn whole(&self, state: &State) -> f64 {
-        whole(state, &self.subtree, self.tallied.looks())
+        whole(state, &self.subtree, self.tallied.slots())
     }
 }
 
@@ -49,7 +49,7 @@ pub fn chosen(scene: &Scene, state: &mut State) -> (Arc<Subtree>, f64) {
     match state.span() {
         Span::All => {
             let subtree = totals(scene.live, state).0;
-            let whole = whole(state, &subtree, scene.live.totals().looks());
+            let whole = whole(state, &subtree, scene.live.totals().slots());
             (subtree, whole)
         }
         span => {
@@ -86,17 +86,17 @@ pub fn functions(scene: &Scene, state: &mut State) -> Vec<Function> {
     let (level, mode) = (state.level, state.mode);
     let (now, whole, looks) = match state.span() {
         Span::All => {
-            let looks = live.totals().looks();
+            let looks = live.totals().slots();
             (all.to_vec(), self::whole(state, &subtree, looks), looks as f64)
         }
         span => {
             let now = Sum::new(live, span, state.of);
-            (now.subtree.rows(live.keys(), level), now.whole(state), now.tallied.looks() as f64)
+            (now.subtree.rows(live.keys(), level), now.whole(state), now.tallied.slots() as f64)
         }
     };
     let before = Sum::new(live, Span::Before(state.window()), state.of);
     let whole_before = before.whole(state);
-    let has_before = before.tallied.looks() > 0 && !state.of_all_time;
+    let has_before = before.tallied.slots() > 0 && !state.of_all_time;
     let period = live.period().as_secs_f64();
     let by_key = |rows: Vec<Row>| rows.into_iter().map(|row| (row.key, row)).collect::<rustc_hash::FxHashMap<_, _>>();
     let mut recent = by_key(now);
@@ -171,7 +171,7 @@ pub fn why_nothing(scene: &Scene, mode: &str, other: &str) -> String {
         (0, excluded) => format!("{excluded} stacks were left out for --exclude"),
         _ => format!("{threads} stacks of other threads were left out, {excluded} for --exclude"),
     };
-    match (live.totals().looks(), stacks.len(), left_out.is_empty()) {
+    match (live.totals().slots(), stacks.len(), left_out.is_empty()) {
         (0, _, true) => "no sample was taken".into(),
         (_, 0, false) => format!("nothing is left: {left_out}"),
         (_, 0, true) => "no thread was seen".into(),

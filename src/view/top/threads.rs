@@ -78,7 +78,7 @@ impl<'a> Rows<'a> {
             .collect();
         rows.sort_by_key(|(id, _, of)| (std::cmp::Reverse((of.ran, of.held, of.wanted)), *id));
         let names = rows.iter().map(|(_, it, _)| width(&called(scene, &it.thread))).max().unwrap_or(0);
-        Rows { rows, looks: tallied.looks() as f64, names }
+        Rows { rows, looks: tallied.slots() as f64, names }
     }
 }
 
