@@ -7,10 +7,7 @@
 //! after the frames; one that does not hold then costs the stack.
 //!
 //! Proofs are a large part of what is read while a thread is stopped. So where there are many, those of code objects that have
-//! long been the same wait until it runs again. What has its version before and after had it all the time. Before 3.12 only
-//! the contents wait, and only where no other code object was ever seen at the address; to be taken for another one it would have
-//! to come in its place with strings in the places of its strings, and go again, each within a tenth of a millisecond. Every
-//! so often the contents are compared at once all the same, and where they differ they do not wait any more.
+//! long been the same, and have a version, are read when it runs again: what has the version before and after had it all the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,11 +28,8 @@ const COMPARED: usize = 512;
 const TABLE: usize = 2048;
 /// After how many samples in which it was not met a code object is no longer foreseen.
 const FORGET_AFTER: u64 = 4;
-/// After so many proofs a code object is expected to stay where it is: one that has a version, and one that has none.
+/// After so many proofs a code object that has a version is expected to stay where it is.
 const TRUSTED_AFTER: u32 = 8;
-const TRUSTED_WITHOUT_VERSION_AFTER: u32 = 64;
-/// In one of so many samples the contents of code objects without versions are proven at once.
-const STRICT_EVERY: u64 = 8;
 /// So many proofs may as well be read with the frames: it spares a read of their own.
 const FEW: usize = 8;
 /// So many samples in a row, at most, count for or against reading proofs before it is known which are needed.
@@ -111,10 +105,6 @@ struct Known {
     proof: Proof,
     /// How often it was proven.
     times_proven: u32,
-    /// The sample in which its fields were last proven, if the contents wait.
-    fields_proven: u64,
-    /// Whether no other was seen at its address.
-    is_first: bool,
     id: CodeId,
     code: Code,
     lines: Lines,
@@ -142,26 +132,10 @@ struct Known {
     changed: u64,
 }
 
-/// What may be proven of a code object after the frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Nothing.
-    None,
-    /// That what it points to is the same, if it itself was before.
-    Contents,
-    /// All: no other code object can have had its version meanwhile.
-    All,
-}
-
 impl Known {
-    fn trust(&self) -> Trust {
-        match self.proof.version {
-            _ if self.changed != 0 => Trust::None,
-            0 if self.is_first && self.times_proven >= TRUSTED_WITHOUT_VERSION_AFTER => Trust::Contents,
-            0 => Trust::None,
-            _ if self.times_proven >= TRUSTED_AFTER => Trust::All,
-            _ => Trust::None,
-        }
+    /// Whether it may be proven later what a frame executed: no other code object can have had its version meanwhile.
+    fn is_trusted(&self) -> bool {
+        self.proof.version != 0 && self.changed == 0 && self.times_proven >= TRUSTED_AFTER
     }
 
     /// What a frame is at.
@@ -225,9 +199,8 @@ impl Codes {
         }
         let are_few = self.recent.len() <= FEW;
         for known in self.recent.iter().map(|entry| &self.entries[entry.0 as usize]) {
-            match self.trust(known) {
-                _ if are_few => known.proof.want(known.addr, offsets, copies),
-                trust => known.proof.want_now(trust, known.addr, offsets, copies),
+            if are_few || !known.is_trusted() {
+                known.proof.want(known.addr, offsets, copies);
             }
         }
     }
@@ -235,15 +208,8 @@ impl Codes {
     /// Asks for what is not foreseen and may be needed all the same.
     pub fn rehearse(&self, offsets: &Offsets, copies: &mut Copies) {
         let recent = self.recent.iter().map(|entry| &self.entries[entry.0 as usize]);
-        for known in recent.filter(|_| self.is_unforeseeable()) {
-            known.proof.want_now(self.trust(known), known.addr, offsets, copies);
-        }
-    }
-
-    fn trust(&self, known: &Known) -> Trust {
-        match known.trust() {
-            Trust::Contents if self.sample.is_multiple_of(STRICT_EVERY) => Trust::None,
-            trust => trust,
+        for known in recent.filter(|known| self.is_unforeseeable() && !known.is_trusted()) {
+            known.proof.want(known.addr, offsets, copies);
         }
     }
 
@@ -272,68 +238,43 @@ impl Codes {
             return;
         };
         let known = &self.entries[entry.0 as usize];
-        let trust = self.trust(known);
-        match self.proofs {
-            _ if known.proven == self.sample => {}
-            Proofs::Late => known.proof.want(addr, offsets, copies),
-            Proofs::Held => {
-                self.is_surprised |= !known.is_recent && trust != Trust::All;
-                known.proof.want_now(trust, addr, offsets, copies);
-            }
-            Proofs::Afterwards => known.proof.want_later(trust, addr, offsets, copies),
+        let is_due = known.is_trusted() != (self.proofs == Proofs::Held) || self.proofs == Proofs::Late;
+        if known.proven == self.sample || !is_due {
+            return;
         }
+        self.is_surprised |= !known.is_recent;
+        known.proof.want(addr, offsets, copies);
     }
 
     /// Proves that a code object that has been copied is the one that is known. If it is not, asks for its names and its line
     /// table: later there may be other things where they are.
     pub fn prove(&mut self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
         let cached = self.by_addr.get(&addr).copied();
-        match cached {
-            Some(entry) if self.entries[entry.0 as usize].proven == self.sample => return,
-            Some(entry) if self.proofs == Proofs::Afterwards => return self.prove_trusted(entry, offsets, copies),
-            None if self.proofs == Proofs::Afterwards => return,
-            _ => {}
+        let is_trusted = cached.is_some_and(|entry| self.entries[entry.0 as usize].is_trusted());
+        if cached.is_some_and(|entry| self.entries[entry.0 as usize].proven == self.sample)
+            || self.proofs == Proofs::Afterwards && !is_trusted
+        {
+            return;
         }
         let Found::Read(bytes) = copies.find_nearby(addr, offsets.code.size) else { return };
         let of_type = bytes.addr_at(offsets.object.ob_type);
         let Some((fields, version)) = proof_fields(bytes, offsets) else { return };
         let is_code = self.code_type.is_none() || of_type == self.code_type;
         if let Some(entry) = cached {
-            let known = &self.entries[entry.0 as usize];
-            let is_same = is_code && known.proof.fields == fields && known.proof.version == version;
-            match known.proof.has_contents(offsets, copies) {
-                Some(true) if is_same => return self.note_proof(entry),
-                None if is_same && self.trust(known) == Trust::Contents => {
-                    self.entries[entry.0 as usize].fields_proven = self.sample;
-                    return;
-                }
-                _ => {}
+            let known = &mut self.entries[entry.0 as usize];
+            if is_code && known.proof.holds(fields, version, offsets, copies) {
+                self.note_proof(entry);
+                return;
             }
             // While frames cannot change there is no doubt what it is instead.
             if self.proofs == Proofs::Held {
-                self.entries[entry.0 as usize].times_proven = 0;
+                known.times_proven = 0;
             }
         }
-        if is_code {
+        if is_code && self.proofs != Proofs::Afterwards {
             for (object, len) in Self::objects_of(fields) {
                 copies.want(object, len);
             }
-        }
-    }
-
-    /// Proves what could wait of a code object.
-    fn prove_trusted(&mut self, entry: Entry, offsets: &Offsets, copies: &Copies) {
-        let known = &self.entries[entry.0 as usize];
-        let is_same = match (self.trust(known), copies.find_nearby(known.addr, offsets.code.size)) {
-            (Trust::All, Found::Read(bytes)) => {
-                let is_code = bytes.addr_at(offsets.object.ob_type) == self.code_type;
-                is_code && proof_fields(bytes, offsets) == Some((known.proof.fields, known.proof.version))
-            }
-            (Trust::Contents, _) => known.fields_proven == self.sample,
-            _ => false,
-        };
-        if is_same && known.proof.has_contents(offsets, copies) == Some(true) {
-            self.note_proof(entry);
         }
     }
 
@@ -361,11 +302,12 @@ impl Codes {
             None => return Resolved::Unreadable,
         }
         let Some((fields, version)) = proof_fields(bytes, objects.offsets) else { return Resolved::Unreadable };
-        let is_same =
-            |entry: &Entry| self.entries[entry.0 as usize].proof.holds(fields, version, objects.offsets, copies);
-        if let Some(entry) = cached.filter(is_same) {
-            self.note_proof(entry);
-            return Resolved::Code(entry);
+        if let Some(entry) = cached {
+            let known = &mut self.entries[entry.0 as usize];
+            if known.proof.holds(fields, version, objects.offsets, copies) {
+                self.note_proof(entry);
+                return Resolved::Code(entry);
+            }
         }
         if let Some(known) =
             cached.map(|entry| &mut self.entries[entry.0 as usize]).filter(|_| self.proofs == Proofs::Late)
@@ -407,13 +349,13 @@ impl Codes {
 
     /// Whether a code object was trusted in this sample, and turns out not to have deserved it.
     fn is_doubtful(&mut self, entry: Entry) -> bool {
-        let known = &self.entries[entry.0 as usize];
-        let was_trusted = self.trust(known) != Trust::None || known.changed == self.sample;
+        let known = &mut self.entries[entry.0 as usize];
+        let was_trusted = known.is_trusted() || known.changed == self.sample;
         if self.proofs != Proofs::Afterwards || !was_trusted {
             return false;
         }
         // It is read anew for the next sample.
-        self.entries[entry.0 as usize].changed = self.sample;
+        known.changed = self.sample;
         true
     }
 
@@ -488,8 +430,6 @@ impl Codes {
             addr,
             proof: Proof { fields, version, contents },
             times_proven: 0,
-            fields_proven: 0,
-            is_first: true,
             id: self.intern(&code),
             lines: Lines::decode(shape.line_table, first_line, &line_table),
             size,
@@ -513,7 +453,7 @@ impl Codes {
     fn remember(&mut self, known: Known) -> Entry {
         if let Some(&entry) = self.by_addr.get(&known.addr) {
             let is_recent = self.entries[entry.0 as usize].is_recent;
-            self.entries[entry.0 as usize] = Known { is_recent, is_first: false, ..known };
+            self.entries[entry.0 as usize] = Known { is_recent, ..known };
             return entry;
         }
         if self.free.is_empty() && self.entries.len() >= MOST_ENTRIES {
@@ -702,46 +642,18 @@ impl Memory for AsCopied<'_> {
 impl Proof {
     fn want(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
         copies.want_nearby(addr, offsets.code.size);
-        self.want_contents(copies);
-    }
-
-    fn want_contents(&self, copies: &mut Copies) {
         for content in &self.contents {
             copies.want_nearby(content.addr, content.len);
         }
     }
 
-    /// Asks for what cannot wait.
-    fn want_now(&self, trust: Trust, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
-        match trust {
-            Trust::None => self.want(addr, offsets, copies),
-            Trust::Contents => copies.want_nearby(addr, offsets.code.size),
-            Trust::All => {}
-        }
-    }
-
-    /// Asks for what could wait.
-    fn want_later(&self, trust: Trust, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
-        match trust {
-            Trust::None => {}
-            Trust::Contents => self.want_contents(copies),
-            Trust::All => self.want(addr, offsets, copies),
-        }
-    }
-
     fn holds(&self, fields: [u64; 6], version: u32, offsets: &Offsets, copies: &Copies) -> bool {
-        self.fields == fields && self.version == version && self.has_contents(offsets, copies) == Some(true)
-    }
-
-    /// Whether what the code object points to is as it was; `None` if it was not asked for.
-    fn has_contents(&self, offsets: &Offsets, copies: &Copies) -> Option<bool> {
         let header = offsets.object.size;
-        let mut all = true;
-        for content in &self.contents {
-            let Found::Read(bytes) = copies.find_nearby(content.addr, content.len) else { return None };
-            all &= bytes.get(header..content.len) == Some(&content.bytes[..]);
-        }
-        Some(all)
+        let same = |content: &Content| match copies.find_nearby(content.addr, content.len) {
+            Found::Read(bytes) => bytes.get(header..content.len) == Some(&content.bytes[..]),
+            Found::NotAsked => false,
+        };
+        self.fields == fields && self.version == version && self.contents.iter().all(same)
     }
 }
 

@@ -72,24 +72,8 @@ pub struct Reader {
     held: Held,
     /// Whether the GILs are read again after all else.
     watches_gils: bool,
-    grip: Grip,
-    /// How often something was read in this try.
-    fetches: u32,
-    /// In how many moments in a row nothing was needed but what was foreseen.
-    sufficed: u8,
     /// Whether the code objects of the last moment have been proved.
     is_proved: bool,
-}
-
-/// Whether what is missing of a moment can still be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Grip {
-    /// It can: whoever could change it is held, or nobody is ever.
-    Held,
-    /// It cannot: the moment is over. Nothing is missing so far.
-    LetGo,
-    /// Something is missing, and the moment is over.
-    Missed,
 }
 
 /// An interpreter as it was found this time.
@@ -190,9 +174,6 @@ impl Reader {
             generation: 0,
             held: Held::default(),
             watches_gils: false,
-            grip: Grip::Held,
-            fetches: 0,
-            sufficed: 0,
             is_proved: false,
         }
     }
@@ -347,17 +328,10 @@ impl Reader {
             if number >= PATIENT_TRIES {
                 self.pause_running(target, pausing);
             }
-            self.read_foreseen(target.memory(), pausing)?;
-            if self.is_likely_all() && !pausing.holds_nobody() && self.is_of_one_moment(target, pausing)? {
-                stops.add(pausing.release());
-                self.grip = Grip::LetGo;
-            }
-            self.read_stacks(target.memory(), wanted, pausing)?;
-            let is_done = match self.grip {
-                Grip::LetGo => true,
-                Grip::Missed => false,
-                Grip::Held if pausing.is_never() => number + 1 >= READS || !self.has_failed() && !self.lacks_holder(),
-                Grip::Held => self.is_of_one_moment(target, pausing)?,
+            self.read(target.memory(), wanted, pausing)?;
+            let is_done = match pausing.is_never() {
+                true => number + 1 >= READS || !self.has_failed() && !self.lacks_holder(),
+                false => self.is_one_moment(target, pausing)? && !self.lacks_holder(),
             };
             if is_done {
                 if wanted == Wanted::Contenders {
@@ -375,8 +349,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads what was asked for, and finds the interpreters and threads in it.
-    fn read_foreseen(&mut self, memory: &dyn Memory, pausing: &Pausing) -> Result<(), Failure> {
+    fn read(&mut self, memory: &dyn Memory, wanted: Wanted, pausing: &Pausing) -> Result<(), Failure> {
         self.watches_gils = !pausing.is_never();
         // Threads that were thought to rest until they were stopped.
         for thread in self.threads.iter().filter(|thread| !thread.is_kept) {
@@ -388,39 +361,17 @@ impl Reader {
         self.fetch(memory)?;
         self.find_interpreters(memory)?;
         self.find_departures();
-        self.find_arrivals(memory)
-    }
-
-    /// Walks the stacks, and reads what was not foreseen.
-    fn read_stacks(&mut self, memory: &dyn Memory, wanted: Wanted, pausing: &Pausing) -> Result<(), Failure> {
+        self.find_arrivals(memory)?;
         self.walk_stacks(memory, wanted, pausing.is_never())?;
         let Reader { offsets, copies, threads, .. } = self;
         let whole = threads.iter_mut().filter(|thread| !thread.is_kept && thread.walk == Some(Walk::Whole));
         whole.filter(|thread| thread.stack.was_moving()).for_each(|thread| thread.stack.settle(offsets, copies));
-        if !pausing.is_never() {
-            self.fetch_codes(memory)?;
-        }
-        self.sufficed =
-            if self.fetches == 1 && self.grip != Grip::Missed { self.sufficed.saturating_add(1) } else { 0 };
-        Ok(())
-    }
-
-    /// Whether nothing more will be needed than what was foreseen, most likely: then nobody need be held while stacks are
-    /// walked. If it turns out otherwise all is read anew.
-    fn is_likely_all(&self) -> bool {
-        const OFTEN: u8 = 32;
-        self.sufficed >= OFTEN && self.fetches == 1
-    }
-
-    /// Whether all that was read is of one moment, and is all.
-    fn is_of_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
-        Ok(self.is_one_moment(target, pausing)? && !self.lacks_holder())
+        if pausing.is_never() { Ok(()) } else { self.fetch_codes(memory) }
     }
 
     /// Asks for what the last moment needed, its code objects included or not.
     fn prepare(&mut self, with_codes: bool) {
         self.copies.clear();
-        (self.grip, self.fetches) = (Grip::Held, 0);
         let head = self.runtime.offset(self.offsets.runtime.interpreters_head);
         self.copies.want_nearby(head, 8);
         for interpreter in &self.interpreters {
@@ -446,16 +397,11 @@ impl Reader {
         }
     }
 
-    /// Reads what was asked for, and the GILs after it, if somebody may be stopped; unless it is too late.
+    /// Reads what was asked for, and the GILs after it, if somebody may be stopped.
     fn fetch(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         if !self.copies.is_pending() {
             return Ok(());
         }
-        if self.grip != Grip::Held {
-            self.grip = Grip::Missed;
-            return Ok(());
-        }
-        self.fetches += 1;
         let size = gil::size(&self.offsets);
         for gil in self.gils.iter_mut().filter(|_| self.watches_gils) {
             gil.copy = self.copies.want_again(gil.addr, size);
@@ -583,9 +529,6 @@ impl Reader {
                 break;
             }
             self.fetch(memory)?;
-            if self.grip == Grip::Missed {
-                break;
-            }
         }
         for thread in self.threads.iter_mut().filter(|thread| is_moving || !thread.has_own_stop()) {
             if thread.walk == Some(Walk::Needs) {

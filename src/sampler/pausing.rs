@@ -143,16 +143,9 @@ impl Pausing {
         }
     }
 
-    /// Lets everybody go, and is done with a moment. Returns for how long somebody was stopped, or displaced.
+    /// Lets everybody go. Returns for how long somebody was stopped, or displaced.
     pub fn resume(&mut self) -> Option<Duration> {
         self.given_up.clear();
-        let held = self.release();
-        self.linger();
-        held
-    }
-
-    /// Lets everybody go. Returns for how long somebody was stopped, or displaced.
-    pub fn release(&mut self) -> Option<Duration> {
         self.leave_processor();
         self.has_tried = false;
         let displaced = self.displaced.take();
@@ -163,6 +156,7 @@ impl Pausing {
                 pauser.resume()
             }
         };
+        self.linger();
         [displaced, stopped].into_iter().flatten().reduce(|all, next| all + next)
     }
 
