@@ -47,6 +47,9 @@ const OF_EACH_VERSION: Tests = &[
     ("a flame graph is valid and searchable and shows the counts", flame_graph),
 ];
 
+/// Run by one interpreter of each minor version that has interpreters with GILs of their own.
+const OF_EACH_FROM_3_12: Tests = &[("code of an interpreter is not mixed up with that of the next", successors)];
+
 /// Run by one ordinary interpreter.
 const ALONE: Tests = &[
     ("on a busy machine most samples are taken", busy_machine),
@@ -89,6 +92,7 @@ fn main() {
     };
     let trials = (common::kinds().flat_map(|kind| of(kind, OF_EVERY_KIND)))
         .chain(common::one_of_each().flat_map(|kind| of(kind, OF_EACH_VERSION)))
+        .chain(common::one_of_each().filter(|kind| kind.minor >= 12).flat_map(|kind| of(kind, OF_EACH_FROM_3_12)))
         .chain(of(ordinary(), ALONE));
     libtest_mimic::run(&arguments, trials.collect()).exit();
 }
@@ -239,6 +243,25 @@ fn stale_names(kind: &Kind) {
         seen.insert(number);
     }
     assert!(seen.len() > 100, "many functions are seen: {}, {account:?}", seen.len());
+    ends_well(target);
+}
+
+fn successors(kind: &Kind) {
+    let target = kind.start_ready("successors.py", &[]);
+    let (profile, account) = target.record(&["-r", "1000", "-d", "3", "--max-pause", "100"]);
+    let mut seen = BTreeSet::new();
+    for (stack, _) in &profile.stacks {
+        let named = stack.iter().filter_map(|frame| Some((frame, function_of(frame).strip_prefix("fn_")?)));
+        let mut numbers = BTreeSet::new();
+        for (depth, (frame, name)) in named.enumerate() {
+            let (number, own) = name.split_once('_').unwrap_or_else(|| panic!("{frame} has two numbers"));
+            assert_eq!((file(frame), own), (&*format!("file_{number}.py"), &*depth.to_string()), "{stack:?}");
+            numbers.insert(number.to_owned());
+        }
+        assert!(numbers.len() <= 1, "of one interpreter and another: {stack:?}");
+        seen.append(&mut numbers);
+    }
+    assert!(seen.len() > 20, "many interpreters are seen: {}, {account:?}", seen.len());
     ends_well(target);
 }
 

@@ -2,12 +2,14 @@
 //!
 //! A code object can be freed and its address used again by another, whose strings may even lie where the old ones
 //! lay. So an entry counts only while its proof holds, and the proof is read while the frames cannot change: the fields of
-//! the code object, and from 3.12 on its `co_version`, which no two code objects of an interpreter share. Before 3.12 the
+//! the code object, and from 3.12 on its `co_version`, which no two code objects of an interpreter share. What was read while an
+//! interpreter lived that has ended is forgotten: the next one may get its memory, and counts versions anew. Before 3.12 the
 //! contents of its name, file name and line table are compared as well. Where nobody is stopped the proof is read right
 //! after the frames; one that does not hold then costs the stack.
 //!
 //! Proofs are a large part of what is read while a thread is stopped. So where there are many, those of code objects that have
-//! long been the same, and have a version, are read when it runs again: what has the version before and after had it all the time.
+//! long been the same, at addresses where no other was ever seen, wait until it runs again, if they have a version: what has
+//! it before and after had it all the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,6 +83,8 @@ pub struct Codes {
     /// Entries that were met lately, and are foreseen.
     recent: Vec<Entry>,
     free: Vec<Entry>,
+    /// Whether entries were forgotten that may have been at the addresses of others.
+    has_forgotten: bool,
     ids: FxHashMap<Code, CodeId>,
     frame_ids: FxHashMap<Frame, FrameId>,
     /// Definitions not yet taken.
@@ -105,6 +109,10 @@ struct Known {
     proof: Proof,
     /// How often it was proven.
     times_proven: u32,
+    /// Whether no other was ever seen at its address, as far as is remembered.
+    is_first: bool,
+    /// The sample in which it was read.
+    read: u64,
     id: CodeId,
     code: Code,
     lines: Lines,
@@ -135,7 +143,8 @@ struct Known {
 impl Known {
     /// Whether it may be proven later what a frame executed: no other code object can have had its version meanwhile.
     fn is_trusted(&self) -> bool {
-        self.proof.version != 0 && self.changed == 0 && self.times_proven >= TRUSTED_AFTER
+        let is_steady = self.is_first && self.changed == 0;
+        self.proof.version != 0 && is_steady && self.times_proven >= TRUSTED_AFTER
     }
 
     /// What a frame is at.
@@ -430,6 +439,8 @@ impl Codes {
             addr,
             proof: Proof { fields, version, contents },
             times_proven: 0,
+            is_first: !self.has_forgotten,
+            read: self.sample,
             id: self.intern(&code),
             lines: Lines::decode(shape.line_table, first_line, &line_table),
             size,
@@ -453,7 +464,7 @@ impl Codes {
     fn remember(&mut self, known: Known) -> Entry {
         if let Some(&entry) = self.by_addr.get(&known.addr) {
             let is_recent = self.entries[entry.0 as usize].is_recent;
-            self.entries[entry.0 as usize] = Known { is_recent, ..known };
+            self.entries[entry.0 as usize] = Known { is_recent, is_first: false, ..known };
             return entry;
         }
         if self.free.is_empty() && self.entries.len() >= MOST_ENTRIES {
@@ -485,8 +496,29 @@ impl Codes {
 
     fn forget_unmet(&mut self) {
         self.forget_recent();
+        self.forget(|known| !known.is_recent);
+    }
+
+    /// How many samples there were.
+    pub fn sample(&self) -> u64 {
+        self.sample
+    }
+
+    /// Forgets where code objects lie that were read in a sample or after it: an interpreter has ended that began then.
+    pub fn forget_since(&mut self, sample: u64) {
+        self.forget(|known| known.read >= sample);
+        let Codes { recent, entries, by_addr, .. } = self;
+        recent.retain(|entry| {
+            let known = &mut entries[entry.0 as usize];
+            known.is_recent = by_addr.get(&known.addr) == Some(entry);
+            known.is_recent
+        });
+    }
+
+    fn forget(&mut self, is_over: impl Fn(&Known) -> bool) {
+        self.has_forgotten = true;
         for (i, known) in self.entries.iter().enumerate() {
-            if !known.is_recent && self.by_addr.get(&known.addr) == Some(&Entry(i as u32)) {
+            if is_over(known) && self.by_addr.get(&known.addr) == Some(&Entry(i as u32)) {
                 self.by_addr.remove(&known.addr);
                 self.free.push(Entry(i as u32));
             }

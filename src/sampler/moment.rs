@@ -83,6 +83,8 @@ pub struct Interp {
     pub addr: Addr,
     /// Its id, 0 for the main interpreter.
     pub id: i64,
+    /// The sample before which it was not there.
+    since: u64,
     /// Who holds its GIL.
     pub holder: Holder,
     /// To whom the GIL had passed last, and how often it had; `None` where there is none, or it is not known.

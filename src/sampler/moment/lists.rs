@@ -31,6 +31,10 @@ impl Reader {
             found += 1;
         }
         let generation = self.generation;
+        let gone = self.interpreters.iter().filter(|interpreter| interpreter.generation != generation);
+        if let Some(since) = gone.map(|interpreter| interpreter.since).min() {
+            self.codes.forget_since(since);
+        }
         self.interpreters.retain(|interpreter| interpreter.generation == generation);
         let interpreters = &self.interpreters;
         self.gils.retain(|gil| interpreters.iter().any(|interpreter| interpreter.gil == gil.addr));
@@ -55,6 +59,7 @@ impl Reader {
                 self.interpreters.push(Interp {
                     addr,
                     id: links.id,
+                    since: self.codes.sample(),
                     holder: Holder::Unknown,
                     passed: None,
                     holding: None,
