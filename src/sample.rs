@@ -357,6 +357,11 @@ impl Tally {
             ref mixing,
             own_cpu,
         } = *other;
+        // Of two accounts one may be of a recording that does not tell.
+        self.stood_for = match (self.stood_for, stood_for) {
+            (0, 0) => 0,
+            _ => self.slots() + other.slots(),
+        };
         self.asked += asked;
         self.taken += taken;
         self.late += late;
@@ -369,7 +374,6 @@ impl Tally {
         self.reads += reads;
         self.stretched += stretched;
         self.spared += spared;
-        self.stood_for += stood_for;
         self.stopped.add(stopped);
         self.mixing.add(mixing);
         self.own_cpu += own_cpu;
@@ -438,7 +442,7 @@ impl Tally {
     /// Weights do not say it in recordings of the first versions. What was late or failed is in no case made up for: it
     /// was not seen, and nothing tells that it was like what was. Nor is what was dropped.
     pub fn moments_for_each(&self) -> f64 {
-        if self.stood_for > self.taken {
+        if self.stood_for > 0 {
             return 1.0;
         }
         let kept = self.asked.saturating_sub(self.stretched).saturating_sub(self.spared);
@@ -550,5 +554,24 @@ mod tests {
         sum.add(&tally);
         assert_eq!(sum.asked, sum.taken + sum.late + sum.failed + sum.stretched + sum.spared);
         assert_eq!((sum.spared, sum.stopped.count, sum.own_cpu), (6, 1, 2 * cpu));
+    }
+
+    #[test]
+    fn an_account_that_does_not_tell_weights_may_be_added_to_one_that_does() {
+        let old = Tally { asked: 1000, taken: 1000, ..Tally::default() };
+        let new = Tally { asked: 1000, taken: 100, spared: 900, stood_for: 1000, ..Tally::default() };
+        for (mut sum, other) in [(old, new), (new, old)] {
+            sum.add(&other);
+            assert_eq!((sum.taken, sum.slots(), sum.moments_for_each()), (1100, 2000, 1.0));
+        }
+        let mut sum = old;
+        sum.add(&old);
+        assert_eq!((sum.slots(), sum.stood_for), (2000, 0));
+    }
+
+    #[test]
+    fn what_no_moment_stands_for_at_the_end_does_not_stretch_those_before() {
+        let tally = Tally { asked: 100, taken: 1, stretched: 99, stood_for: 1, ..Tally::default() };
+        assert_eq!(tally.moments_for_each(), 1.0);
     }
 }

@@ -140,7 +140,7 @@ fn a_family_is_sampled_as_often_as_one_in_a_hundred_of_the_processors_allows_and
     assert_eq!(server.end().code(), Some(7));
     is_alike(&recorded, &pids);
     assert_eq!(
-        recorded.lines_with("so as to use about 1 % of the processors, as none is idle: -r RATE"),
+        recorded.lines_with("so as to use about 1 % of the processors, as none is known to be idle: -r RATE"),
         1,
         "{}",
         recorded.told

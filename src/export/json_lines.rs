@@ -15,7 +15,7 @@
 //! | `gil` | who held a GIL: `at`, `process`, `interpreter`, `owner`, `holder` (`thread`, `someone`, `free`, `none`, `unknown`), `thread` (or null), `switches`, `interval` (seconds), `collecting`, `weight` (the same) |
 //! | `search_path` | `entries`: `sys.path` |
 //! | `remark` | `remark`: `cannot_pause`, `stretched` or `spared` |
-//! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `spared`, `failed`; how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated`; nothing where nobody counted: in collapsed stacks; `is_missing` (true) where pysample was ended by force and the account is older than the last samples |
+//! | `end` | `elapsed` (seconds), and how many samples were `asked`, `taken`, `late`, `stretched`, `spared`, `failed`; for how many slots those taken stand (`slots`, where they are more); how many stacks `dropped`, `torn`, `unmapped`, `invalid`, `truncated`; nothing where nobody counted: in collapsed stacks; `is_missing` (true) where pysample was ended by force and the account is older than the last samples |
 //!
 //! Fields may be added, and types; what is there keeps its meaning as long as `schema` is 1. Names are as the target has them.
 //! What function was innermost for how many slots:
@@ -122,6 +122,8 @@ struct Account {
     elapsed: f64,
     asked: u64,
     taken: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<u64>,
     late: u64,
     stretched: u64,
     spared: u64,
@@ -139,6 +141,7 @@ impl Account {
             elapsed: elapsed.as_secs_f64(),
             asked: tally.asked,
             taken: tally.taken,
+            slots: Some(tally.slots()).filter(|&slots| slots != tally.taken),
             late: tally.late,
             stretched: tally.stretched,
             spared: tally.spared,

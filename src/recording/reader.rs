@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -78,6 +79,8 @@ impl Source {
 
 /// No block that says why a recording ended is longer, with its head.
 const LONGEST_END: u64 = 4096;
+/// Samples a second that a recording may be of; 0 for one that has no times.
+const RATES: RangeInclusive<f64> = 0.001..=1e6;
 
 #[derive(Deserialize)]
 struct End {
@@ -131,7 +134,11 @@ impl Reader {
             Some(_) => return Err(damaged("it does not begin with a header")),
             None => return Err(damaged("it ends before it says anything")),
         };
-        let header = serde_json::from_slice(&content).map_err(|error| damaged(&format!("its header: {error}")))?;
+        let header: Header =
+            serde_json::from_slice(&content).map_err(|error| damaged(&format!("its header: {error}")))?;
+        if header.rate != 0.0 && !RATES.contains(&header.rate) {
+            return Err(damaged("its header tells an impossible rate"));
+        }
         let mut reader = Reader { source, version, header, blocks: (first, first), ending: None, loss: None };
         reader.look_through(whole)?;
         Ok(reader)
@@ -447,6 +454,15 @@ mod tests {
 
     fn read(bytes: Vec<u8>) -> io::Result<Vec<Event>> {
         Reader::from_bytes(bytes)?.events().collect()
+    }
+
+    #[test]
+    fn a_rate_that_cannot_be_is_damage() {
+        for (rate, can_be) in [(100.0, true), (0.0, true), (1e-10, false), (-1.0, false), (1e300, false)] {
+            let writer = Writer::new(Vec::new(), &Header { rate, ..header() }).unwrap();
+            let read = read(writer.finish(Ending::Stopped).unwrap());
+            assert_eq!(read.is_ok(), can_be, "{rate}: {read:?}");
+        }
     }
 
     fn text() -> impl Strategy<Value = String> {

@@ -187,7 +187,7 @@ pub fn what(remark: Remark, allowed: MaxCpu) -> &'static str {
     match remark {
         Remark::Spared if matches!(allowed, MaxCpu::Around { .. }) => {
             "taking fewer samples than usual, of all processes alike, so as to use about 1 % of the processors, as none is \
-             idle: -r RATE or --max-cpu PERCENT says how much it is to be"
+             known to be idle: -r RATE or --max-cpu PERCENT says how much it is to be"
         }
         Remark::CannotPause => {
             "the kernel does not let us stop threads (another tracer has them?): going on as with --never-pause, so stacks \

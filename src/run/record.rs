@@ -215,8 +215,13 @@ pub fn heading(summary: &Summary, profile: &Profile) -> Heading {
         Some(processes) => (format!(" in {} processes", processes.sampled), format!("{} each", hertz(summary.rate))),
         None => (String::new(), hertz(summary.rate)),
     };
+    // The drawing adds up to that.
+    let counting = match profile.slots == profile.stacks {
+        true => String::new(),
+        false => format!(", counting for {},", profile.slots),
+    };
     let subtitle = format!(
-        "{} stacks of {}{processes} · {taken} samples in {:.1} s at {achieved} ({rate} asked, {late} late, {} errors)",
+        "{} stacks{counting} of {}{processes} · {taken} samples in {:.1} s at {achieved} ({rate} asked, {late} late, {} errors)",
         profile.stacks,
         threads(profile.threads),
         summary.elapsed.as_secs_f64(),

@@ -253,7 +253,11 @@ pub fn start(target: Target, interpreter: Interpreter, settings: Settings) -> Re
     let (end, ended) = bounded(0);
     let (gate, passage) = Gate::new();
     let mut sampler = Sampler::new(target, &interpreter, settings, sender, stopped, end, passage);
-    sampler.governor = settings.max_cpu.governor(settings.rate);
+    sampler.governor = match settings.max_cpu {
+        // One thread cannot use more than a processor.
+        MaxCpu::AtMost(1.0..) => None,
+        max_cpu => max_cpu.governor(settings.rate),
+    };
     let pace = sampler.governor.as_ref().map_or_else(Pace::full, Governor::pace);
     sampler.keep_pace(pace);
     sampler.clock.start();

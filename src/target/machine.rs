@@ -69,7 +69,9 @@ fn idle_in(told: &[u8], counts: impl Fn(usize) -> bool) -> Option<Duration> {
     let told = String::from_utf8_lossy(told);
     // The first line is the sum of all.
     let all = told.lines().skip(1).take_while(|line| line.starts_with("cpu")).filter_map(ticks);
-    Some(TICK.saturating_mul(u32::try_from(all.reduce(u64::saturating_add)?).ok()?))
+    // Where all of them say 0 (sandboxes make the file up), nothing is told.
+    let ticks = all.reduce(u64::saturating_add).filter(|&ticks| ticks > 0)?;
+    Some(Duration::from_millis(ticks.saturating_mul(TICK.as_millis() as u64)))
 }
 
 /// How much processor time a process has used, and since when it lives.
@@ -140,6 +142,10 @@ mod tests {
         assert_eq!(idle(|processor| processor != 12), Some(Duration::from_millis(3030)));
         assert_eq!(idle(|_| false), None);
         assert_eq!(idle_in(b"", |_| true), None);
+        // Years of many processors; and a file that is made up.
+        let years = idle_in(b"cpu 0\ncpu0 0 0 0 5000000000 0\ncpu1 0 0 0 5000000000 0\n", |_| true);
+        assert_eq!(years, Some(Duration::from_millis(100_000_000_000)));
+        assert_eq!(idle_in(b"cpu 0 0 0 0 0\ncpu0 0 0 0 0 0\n", |_| true), None);
         assert!(idle_time().is_none_or(|idle| idle > Duration::ZERO));
     }
 

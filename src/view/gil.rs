@@ -143,6 +143,9 @@ struct ThreadPart {
     python_thread_id: u64,
     interpreter: i64,
     looks: u64,
+    /// For how many periods they stand, where that is more: what the states are parts of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<u64>,
     held: Option<Shared>,
     wanted: Option<Shared>,
     neither: Option<f64>,
@@ -227,7 +230,7 @@ impl Report {
             asked: tally.asked,
             taken: tally.taken,
             late: tally.late,
-            left_out: tally.stretched + tally.spared,
+            left_out: tally.stretched.saturating_add(tally.spared),
             failed: tally.failed,
             unreadable: tally.torn + tally.unmapped + tally.invalid,
             dropped: tally.dropped,
@@ -354,6 +357,7 @@ impl Teller<'_> {
             python_thread_id: thread.python_thread_id,
             interpreter: thread.interpreter,
             looks: account.held.looks(),
+            slots: Some(account.held.slots()).filter(|&slots| slots != account.held.looks()),
             held: has_gil.then(|| held.into()),
             wanted: has_gil.then(|| wanted.into()),
             neither: has_gil.then(|| (1.0 - held.seen - wanted.seen).max(0.0)),

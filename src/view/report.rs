@@ -318,7 +318,7 @@ impl Report {
                 (false, _) => writeln!(out, "There is no GIL: a free-threaded build.")?,
                 (true, looks) => {
                     let held = 100.0 * share(part.held, part.looks);
-                    writeln!(out, "{} was held at {held:.1} % of {looks} looks.", printable(&whose))?;
+                    writeln!(out, "{} was held for {held:.1} % of the time, by {looks} looks.", printable(&whose))?;
                 }
             }
         }
@@ -405,7 +405,7 @@ fn account(tally: Tally) -> Account {
         asked: tally.asked,
         taken: tally.taken,
         late: tally.late,
-        left_out: tally.stretched + tally.spared,
+        left_out: tally.stretched.saturating_add(tally.spared),
         failed: tally.failed,
         unreadable: tally.torn + tally.unmapped + tally.invalid,
         dropped: tally.dropped,

@@ -355,9 +355,11 @@ impl Live {
 
     /// Whether a process has ended of which that was the last moment.
     fn is_gone(&self, last: &Moment) -> bool {
-        // The next one comes after about as many slots as that stood for, and mostly within twice as many.
-        let slots = GONE_PERIODS.max(u32::try_from(3 * last.weight().slots()).unwrap_or(u32::MAX));
-        let gone_after = self.period().saturating_mul(slots).clamp(GONE_SOON, GONE_AFTER);
+        // Where some are left out the next one may come late, whatever that one stood for.
+        let gone_after = match last.weight().is_one() {
+            true => self.period().saturating_mul(GONE_PERIODS).clamp(GONE_SOON, GONE_AFTER),
+            false => GONE_AFTER,
+        };
         last.at().is_some_and(|at| self.now.saturating_sub(at) >= gone_after)
     }
 

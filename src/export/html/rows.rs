@@ -75,9 +75,11 @@ impl Rounded {
         let slots = weight.slots();
         let pieces = slots.min(MOST_PIECES);
         for piece in (0..pieces).rev() {
-            let earlier = weight.before(self.period).mul_f64(piece as f64 / (pieces - 1).max(1) as f64);
+            let part = piece as f64 / (pieces - 1).max(1) as f64;
+            // A period that a damaged recording tells may be of any length.
+            let earlier = Duration::try_from_secs_f64(weight.before(self.period).as_secs_f64() * part);
             let count = slots * (piece + 1) / pieces - slots * piece / pieces;
-            self.add(at.saturating_sub(earlier), kind, count as u32);
+            self.add(at.saturating_sub(earlier.unwrap_or(Duration::MAX)), kind, count as u32);
         }
     }
 

@@ -265,7 +265,7 @@ fn samples(scene: &Scene, state: &State) -> Samples {
         asked: tally.asked,
         taken: tally.taken,
         late: tally.late,
-        left_out: tally.stretched + tally.spared,
+        left_out: tally.stretched.saturating_add(tally.spared),
         failed: tally.failed,
         torn: tally.torn,
         unmapped: tally.unmapped,
