@@ -247,7 +247,11 @@ impl Codes {
             return;
         };
         let known = &self.entries[entry.0 as usize];
-        let is_due = known.is_trusted() != (self.proofs == Proofs::Held) || self.proofs == Proofs::Late;
+        let is_due = match self.proofs {
+            Proofs::Held => !known.is_trusted(),
+            Proofs::Afterwards => known.is_trusted(),
+            Proofs::Late => true,
+        };
         if known.proven == self.sample || !is_due {
             return;
         }
@@ -259,10 +263,9 @@ impl Codes {
     /// table: later there may be other things where they are.
     pub fn prove(&mut self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
         let cached = self.by_addr.get(&addr).copied();
-        let is_trusted = cached.is_some_and(|entry| self.entries[entry.0 as usize].is_trusted());
-        if cached.is_some_and(|entry| self.entries[entry.0 as usize].proven == self.sample)
-            || self.proofs == Proofs::Afterwards && !is_trusted
-        {
+        let known = cached.map(|entry| &self.entries[entry.0 as usize]);
+        let is_due = self.proofs != Proofs::Afterwards || known.is_some_and(Known::is_trusted);
+        if !is_due || known.is_some_and(|known| known.proven == self.sample) {
             return;
         }
         let Found::Read(bytes) = copies.find_nearby(addr, offsets.code.size) else { return };
@@ -507,22 +510,18 @@ impl Codes {
     /// Forgets where code objects lie that were read in a sample or after it: an interpreter has ended that began then.
     pub fn forget_since(&mut self, sample: u64) {
         self.forget(|known| known.read >= sample);
-        let Codes { recent, entries, by_addr, .. } = self;
-        recent.retain(|entry| {
-            let known = &mut entries[entry.0 as usize];
-            known.is_recent = by_addr.get(&known.addr) == Some(entry);
-            known.is_recent
-        });
     }
 
     fn forget(&mut self, is_over: impl Fn(&Known) -> bool) {
         self.has_forgotten = true;
-        for (i, known) in self.entries.iter().enumerate() {
-            if is_over(known) && self.by_addr.get(&known.addr) == Some(&Entry(i as u32)) {
-                self.by_addr.remove(&known.addr);
-                self.free.push(Entry(i as u32));
+        let Codes { entries, by_addr, free, recent, .. } = self;
+        for (i, known) in entries.iter().enumerate() {
+            if is_over(known) && by_addr.get(&known.addr) == Some(&Entry(i as u32)) {
+                by_addr.remove(&known.addr);
+                free.push(Entry(i as u32));
             }
         }
+        recent.retain(|entry| by_addr.get(&entries[entry.0 as usize].addr) == Some(entry));
     }
 
     fn intern(&mut self, code: &Code) -> CodeId {

@@ -519,8 +519,8 @@ fn window(addr: Addr, size: usize) -> Option<(Addr, usize)> {
 /// Asks for a window and those around it.
 fn ask_block(copies: &mut Copies, window: Addr) -> Walk {
     let block = Addr(window.0 & !(BLOCK as u64 - 1));
-    for start in (0..BLOCK).step_by(WINDOW).map(|at| block.offset(at)).filter(|start| *start != window) {
-        copies.want(start, WINDOW);
+    for at in (0..BLOCK).step_by(WINDOW) {
+        copies.want(block.offset(at), WINDOW);
     }
     ask(copies, window, WINDOW)
 }

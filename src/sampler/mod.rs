@@ -110,11 +110,18 @@ impl MaxCpu {
         }
     }
 
-    /// One thread cannot use more than a processor.
-    fn budget(self) -> Option<Budget> {
+    /// The same for one thread, which cannot use more than a processor.
+    fn of_one_thread(self) -> MaxCpu {
         match self {
-            MaxCpu::AtMost(share) if share < 1.0 => Some(Budget::new(share)),
-            MaxCpu::AtMost(_) | MaxCpu::Around { .. } | MaxCpu::Any => None,
+            MaxCpu::AtMost(1.0..) => MaxCpu::Any,
+            max_cpu => max_cpu,
+        }
+    }
+
+    fn budget(self) -> Option<Budget> {
+        match self.of_one_thread() {
+            MaxCpu::AtMost(share) => Some(Budget::new(share)),
+            MaxCpu::Around { .. } | MaxCpu::Any => None,
         }
     }
 }
@@ -253,11 +260,7 @@ pub fn start(target: Target, interpreter: Interpreter, settings: Settings) -> Re
     let (end, ended) = bounded(0);
     let (gate, passage) = Gate::new();
     let mut sampler = Sampler::new(target, &interpreter, settings, sender, stopped, end, passage);
-    sampler.governor = match settings.max_cpu {
-        // One thread cannot use more than a processor.
-        MaxCpu::AtMost(1.0..) => None,
-        max_cpu => max_cpu.governor(settings.rate),
-    };
+    sampler.governor = settings.max_cpu.of_one_thread().governor(settings.rate);
     let pace = sampler.governor.as_ref().map_or_else(Pace::full, Governor::pace);
     sampler.keep_pace(pace);
     sampler.clock.start();

@@ -182,8 +182,9 @@ impl Totals {
         }
     }
 
-    /// Moments at which samples were taken, each as often as it stands for slots of the clock, in all of its time: the account of a recording without an end is older than its
-    /// last samples, and what it says of the time before holds for that after it.
+    /// Moments at which samples were taken, each as often as it stands for slots of the clock, in all of its time: the account
+    /// of a recording without an end is older than its last samples, and what it says of the time before holds for that
+    /// after it.
     fn moments(&self) -> u64 {
         let elapsed = self.length.elapsed.as_secs_f64();
         match self.account {
