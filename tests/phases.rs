@@ -63,7 +63,7 @@ fn phases<'a>(recorded: &Recorded, names: &[&'a str]) -> BTreeMap<&'a str, (u64,
 /// That a phase has the share of the time that it took, though fewer samples were taken in it than in the other.
 fn are_told_by_the_time(limit: &[&str]) {
     let _alone = alone();
-    let target = ordinary().start("phases.py", &["1", "2000", "3"]);
+    let target = ordinary().start("phases.py", &["1", "6000", "3"]);
     let (told, recorded) = recorded(target, 1, &[&["-r", "1000"], limit].concat());
     let phases = phases(&recorded, &["shallow", "descend"]);
     let [(shallow, shallow_slots), (deep, deep_slots)] = ["shallow", "descend"].map(|name| phases[name]);
@@ -71,7 +71,8 @@ fn are_told_by_the_time(limit: &[&str]) {
     let expected = share(told["deep"].as_f64().unwrap(), told["shallow"].as_f64().unwrap());
     let seen = share(deep_slots as f64, shallow_slots as f64);
     assert!(recorded.status.success() && recorded.told.contains("left out for"), "{}", recorded.told);
-    assert!(deep * 2 < shallow, "{phases:?}: {}", recorded.told);
+    // By the number of samples it would have far less.
+    assert!(deep * 3 < shallow * 2, "{phases:?}: {}", recorded.told);
     // Slots that passed while the sampler had no processor may be of either.
     let unseen = recorded.account.late as f64 / recorded.account.asked as f64;
     assert!((seen - expected).abs() < 0.1 + unseen, "{seen} instead of {expected}: {phases:?}: {}", recorded.told);
