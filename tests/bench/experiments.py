@@ -192,13 +192,13 @@ def _speed(tenths):
 
 def reads(bench):
     """How often memory is read for a sample: what a longer run does more than a shorter one. One run will do, as this
-    is counted and not timed."""
+    is counted and not timed, and a short one: some take a minute for a second of it."""
     need("strace", "strace")
     some = [PYSAMPLE, PY_SPY, AUSTIN, TACHYON]
 
     def measure(profiler, kind, scene):
         few, samples_of_few, _ = _count_reads(profiler, kind, scene, 1)
-        many, samples_of_many, company = _count_reads(profiler, kind, scene, 1 + bench.seconds)
+        many, samples_of_many, company = _count_reads(profiler, kind, scene, 2)
         if samples_of_many <= samples_of_few:
             raise Unusable("it takes no samples while its system calls are counted")
         return {"reads": (many - few) / (samples_of_many - samples_of_few), "company": company}
