@@ -147,7 +147,8 @@ def truth(bench):
 
 
 def slow_down(bench):
-    """How much less the target does while it is recorded than before and after, in the same process."""
+    """For how much of its time the target is held up while it is recorded, beyond what it is before and after. How fast it
+    goes otherwise is not compared: machines are faster and slower by more than that from one second to the next."""
     some = [PYSAMPLE, PY_SPY, AUSTIN, TACHYON_BLOCKING]
     scenes = [(DEEP, 100), (DEEPER, 100), (THREADS, 100), (TORTURE, 1000)]
     for number in range(bench.runs):
@@ -170,7 +171,9 @@ def _slow_down(bench, experiment, kind, scene, rate, profilers):
         during = target.tenths(recorded.finished.ended)
         after = target.watch(quiet)
         share = company.share()
-        return {"lost": lost(before, during, after) / recorded.finished.seconds, "company": share}
+        seconds = (during[-1][0] - before[-1][0]) / 1e9
+        lost = (held_up(during) - held_up(before + after)) * seconds
+        return {"lost": lost / recorded.finished.seconds, "company": share}
 
     with started(kind, scene) as target:
         target.watch(SETTLING)
@@ -178,16 +181,9 @@ def _slow_down(bench, experiment, kind, scene, rate, profilers):
             bench.attempt(experiment, measure, profiler, kind, target)
 
 
-def lost(before, during, after):
-    """Seconds of work that were not done, going by what was done in the same time before and after."""
-    done = sum(rounds for _, rounds in during)
-    speed = (_speed(before) + _speed(after)) / 2
-    return (during[-1][0] - before[-1][0] - done / speed) / 1e9
-
-
-def _speed(tenths):
-    """Rounds in a nanosecond. The first tenth only tells when the second began."""
-    return sum(rounds for _, rounds in tenths[1:]) / (tenths[-1][0] - tenths[0][0])
+def held_up(tenths):
+    """The share of its time for which the target was held up."""
+    return sum(held for _, _, held in tenths) / sum(long for _, long, _ in tenths)
 
 
 def reads(bench):

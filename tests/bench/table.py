@@ -8,14 +8,15 @@ from statistics import median
 import experiments as who
 from stacks import distance
 
+ENOUGH = 10  # impossible stacks, of which it can be said how well they were counted
 BEGIN, END = "<!-- tests/bench/run --update-readme -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell: the number that counts, as text, and what else there is to tell about it."""
+    """One cell: the number that counts, as text, and what else there is to tell about it. Without a number it is not judged."""
 
-    value: float
+    value: float | None
     text: str
     more: str = ""
 
@@ -137,7 +138,9 @@ def counted(sheet, profiler, kind):
     if not runs:
         return None
     told, were = sum(run["told"] for run in runs), sum(run["impossible"] for run in runs)
-    ratio = told / were if were else 1.0 if told == 0 else float("inf")
+    if max(told, were) < ENOUGH:
+        return Figure(None, f"{NUMBER.digits(told)} for {were:,}")
+    ratio = told / were if were else float("inf")
     return Figure(ratio, TIMES.text(ratio), f"({NUMBER.digits(told)} for {were:,})")
 
 
@@ -285,10 +288,11 @@ def cells(row, sheet, kinds, peers):
 
 def verdict(goal, figures, kinds):
     """Whether a goal is met, and where not."""
-    there = {kind: figure for kind, figure in figures.items() if figure}
+    found = [figure for figure in figures.values() if figure]
+    there = {kind: figure for kind, figure in figures.items() if figure and figure.value is not None}
     missed = [short(kinds[kind]) for kind, figure in there.items() if not goal.met(figure)]
     if not there:
-        return "not told"
+        return "too few to tell" if found else "not told"
     if missed:
         return f"**not on {', '.join(missed)}**"
     return "yes" if len(there) == len(figures) else "yes, where told"

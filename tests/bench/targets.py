@@ -120,12 +120,11 @@ class Target:
         return line.decode()
 
     def tenths(self, until):
-        """What it did until a moment: pairs of when a tenth of a second ended and how many rounds were done in it. The
-        last is the first to end after that moment."""
+        """What it did until a moment: of each tenth of a second when it ended, how long it was, and for how much of it it
+        was held up, in nanoseconds. The last is the first to end after that moment."""
         done = []
         while not done or done[-1][0] < until:
-            moment, rounds = map(int, self.line().split())
-            done.append((moment, rounds))
+            done.append(tuple(map(int, self.line().split())))
         return done
 
     def watch(self, seconds):

@@ -5,7 +5,8 @@ from collections import Counter
 
 import stacks
 import table
-from experiments import AUSTIN, NEVER_PAUSE, PY_SPY, PYSAMPLE, TACHYON, TACHYON_BLOCKING, Sheet, lost
+import workload
+from experiments import AUSTIN, NEVER_PAUSE, PY_SPY, PYSAMPLE, TACHYON, TACHYON_BLOCKING, Sheet, held_up
 
 MAIN = ("<module>", "main", "count")
 KINDS = {"3.11": "3.11.7", "3.15-debian": "3.15.2"}
@@ -89,14 +90,13 @@ class Truth(unittest.TestCase):
         self.assertEqual(stacks.distance(Counter({1: 5}), Counter({2: 3})), 1)
         self.assertAlmostEqual(stacks.distance(Counter({1: 5, 2: 5}), Counter({1: 6, 2: 4})), 0.1)
 
-    def test_work_that_was_not_done_is_told_in_seconds(self):
-        second = 1_000_000_000
-        quiet = [(0, 7), (second, 100)]
-        during = [(2 * second, 100), (3 * second, 50)]
-        after = [(4 * second, 70), (5 * second, 100)]
-        self.assertAlmostEqual(lost(quiet, during, after), 0.5)
-        faster = [(4 * second, 70), (5 * second, 200)]
-        self.assertAlmostEqual(lost(quiet, during, faster), 1.0)
+    def test_the_share_of_the_time_for_which_work_was_held_up_is_that_of_all_tenths_together(self):
+        self.assertAlmostEqual(held_up([(7, 100, 10), (9, 300, 10)]), 0.05)
+
+    def test_a_round_is_held_up_if_it_takes_longer_than_others_by_a_fifth(self):
+        rounds = [100_000] * 7 + [100_000 + 19_000, 100_000 + 21_000, 100_000 + 50_000]
+        self.assertEqual(workload.held_up(rounds), 71_000)
+        self.assertEqual(workload.held_up([10_000] * 3 + [10_000 + 7_000, 10_000 + 9_000]), 9_000)
 
 
 class Failing(unittest.TestCase):
@@ -131,6 +131,16 @@ class Rows(unittest.TestCase):
         figure = table.counted(self.sheet, NEVER_PAUSE, "3.11")
         self.assertEqual((figure.value, figure.more), (1.25, "(30.0 for 24)"))
         self.assertIsNone(table.counted(self.sheet, PYSAMPLE, "3.11"))
+
+    def test_of_a_few_mixtures_it_is_not_judged_how_well_they_were_counted(self):
+        self.add(NEVER_PAUSE, torture_run(impossible=1, told=9))
+        few = table.counted(self.sheet, NEVER_PAUSE, "3.11")
+        self.assertEqual((few.value, few.text), (None, "9.00 for 1"))
+        row = next(row for row in table.ROWS if row.figure is table.counted)
+        self.assertEqual(table.verdict(row.goal, {"3.11": few}, KINDS), "too few to tell")
+        self.add(NEVER_PAUSE, torture_run(impossible=30, told=0), kind="3.15-debian")
+        figures = {kind: table.counted(self.sheet, NEVER_PAUSE, kind) for kind in KINDS}
+        self.assertEqual(table.verdict(row.goal, figures, KINDS), "**not on 3.15**")
 
     def test_bias_is_the_distance_from_a_peer_that_is_exact(self):
         self.add(PY_SPY, torture_run(impossible=1))

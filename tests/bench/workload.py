@@ -5,9 +5,10 @@ torture   functions that call each other as fast as can be, NUMBER deep. Each on
 deep      a stack NUMBER deep whose innermost function calls a short one all the time
 threads   NUMBER threads that sleep, 20 deep, beside one like the innermost of `deep`
 
-Prints `ready`, and then a line for each tenth of a second: when it ended, in nanoseconds of the monotonic clock, and
-how many rounds of its work were done in it. Ends when nobody is there to read. It is one file, so that it can be copied
-into a root.
+Prints `ready`, and then a line for each tenth of a second: when it ended, how long it was, and for how much of it the work
+was held up, all in nanoseconds (of the monotonic clock). A round of the work that takes longer than the median round of
+its tenth, by a fifth and by 8 us at least, was held up for as long. Ends when nobody is there to read. It is one file, so
+that it can be copied into a root.
 """
 
 import os
@@ -17,6 +18,7 @@ import time
 
 DIGITS = "012"
 TENTH = 100_000_000
+LEAST = 8_000
 
 
 def torture(depth):
@@ -38,7 +40,7 @@ def leaf(number):
 
 
 def short_calls():
-    for number in range(200):
+    for number in range(1000):
         leaf(number)
 
 
@@ -64,14 +66,20 @@ def descend(depth, work):
 
 def count(work):
     os.write(1, b"ready\n")
-    now = time.monotonic_ns()
     while True:
-        rounds, tenth = 0, now + TENTH
-        while now < tenth:
+        took = []
+        now = begun = time.monotonic_ns()
+        while now < begun + TENTH:
             work()
-            rounds += 1
-            now = time.monotonic_ns()
-        os.write(1, b"%d %d\n" % (now, rounds))
+            before, now = now, time.monotonic_ns()
+            took.append(now - before)
+        os.write(1, b"%d %d %d\n" % (now, now - begun, held_up(took)))
+
+
+def held_up(took):
+    usual = sorted(took)[len(took) // 2]
+    least = usual + max(LEAST, usual // 5)
+    return sum(one - usual for one in took if one > least)
 
 
 def main():
@@ -86,7 +94,8 @@ def main():
         count(short_calls)
 
 
-try:
-    main()
-except BrokenPipeError:
-    os._exit(0)
+if __name__ == "__main__":
+    try:
+        main()
+    except BrokenPipeError:
+        os._exit(0)
