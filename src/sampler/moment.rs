@@ -74,6 +74,8 @@ pub struct Reader {
     watches_gils: bool,
     /// Whether the code objects of the last moment have been proved.
     is_proved: bool,
+    /// When the last moment had been read.
+    read_at: Option<Instant>,
 }
 
 /// An interpreter as it was found this time.
@@ -177,6 +179,7 @@ impl Reader {
             held: Held::default(),
             watches_gils: false,
             is_proved: false,
+            read_at: None,
         }
     }
 
@@ -228,6 +231,7 @@ impl Reader {
         }
         let taken = self.take_stopped(target, wanted, pausing, stops);
         stops.add(pausing.resume());
+        self.read_at = Some(Instant::now());
         taken?;
         self.follow_lists(target.memory())?;
         self.find_tids(target);

@@ -219,6 +219,12 @@ impl OsThreads {
         self.by_tid.get(&tid).filter(|known| known.round == self.round)?.place
     }
 
+    /// Likewise, if that was no longer ago than a thread is taken to run on for.
+    pub fn place_lately(&self, tid: Tid) -> Option<Place> {
+        self.by_tid.get(&tid).filter(|known| known.at.elapsed() < STILL_RUNS)?;
+        self.place(tid)
+    }
+
     /// What a thread that rests was found to wait for.
     pub fn waits(&self, tid: Tid) -> Option<Waits> {
         self.by_tid.get(&tid)?.waits

@@ -1,17 +1,21 @@
 //! Who has a GIL, had it last, and whether that changed while a moment was read.
 
+use std::time::Duration;
+
 use python_offsets::Offsets;
 
 use super::{Failure, Reader, ThreadTrack};
 use crate::memory::{Addr, Copies, CopyId, Found, Memory};
 use crate::python::frames::Walk;
-use crate::python::gil::{self, Passed};
+use crate::python::gil::{self, Holder, Passed};
 use crate::sample::{GilState, Tid, Unreadable};
 use crate::sampler::pausing::Pausing;
 use crate::target::{Activity, SchedStat, Target};
 
 /// How often it is looked who has a GIL before that thread is stopped.
 const LOOKS: usize = 3;
+/// What was read so lately needs no rehearsal.
+const STILL_AT_HAND: Duration = Duration::from_micros(100);
 
 /// A GIL, from one moment to the next.
 pub(super) struct GilTrack {
@@ -95,12 +99,16 @@ impl Reader {
         if self.displace_only_thread(target, pausing) {
             return Ok(());
         }
-        let (mut fetched, mut rehearsed) = (false, false);
+        let is_at_hand = self.read_at.is_some_and(|at| at.elapsed() < STILL_AT_HAND);
+        let (mut fetched, mut rehearsed) = (false, is_at_hand);
         for index in 0..self.gils.len() {
             let runs = |tid: Tid| target.place(tid).map(|place| (tid, place));
             let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
             let tid_of = |reader: &Reader, thread: usize| reader.threads.get(thread).and_then(|thread| thread.tid);
-            let mut expected = has_it(self).and_then(|thread| tid_of(self, thread)).and_then(runs);
+            let expected_tid = has_it(self).and_then(|thread| tid_of(self, thread));
+            let lately = expected_tid.and_then(|tid| Some((tid, self.os_threads.place_lately(tid)?)));
+            let mut is_known_now = lately.is_none();
+            let mut expected = lately.or_else(|| expected_tid.and_then(runs));
             for _ in 0..LOOKS {
                 if pausing.is_never() {
                     return Ok(());
@@ -117,7 +125,9 @@ impl Reader {
                 self.gils[index].asleep = None;
                 let Some(thread) = has_it(self) else { break };
                 let Some(tid) = tid_of(self, thread).filter(|tid| !pausing.is_paused(*tid)) else { break };
-                if let Some((_, place)) = expected.filter(|(expected, _)| *expected == tid) {
+                // Whoever ran a little earlier, and has let go of the GIL since, may be asleep by now.
+                let is_sure = is_known_now || self.has_gil_now(index);
+                if let Some((_, place)) = expected.filter(|(expected, _)| *expected == tid && is_sure) {
                     let is_held = match self.gils.len() {
                         1 => pausing.hold(target, tid, place),
                         // No more than one can be displaced at a time.
@@ -128,7 +138,7 @@ impl Reader {
                     }
                     break;
                 }
-                expected = runs(tid);
+                (expected, is_known_now) = (runs(tid), true);
                 if expected.is_none() {
                     // In this order: if it wakes up after the second look, its account will differ.
                     self.gils[index].asleep = target.sched_stat(tid);
@@ -140,6 +150,14 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Whether the thread that a GIL passed to last had it when it was last looked at.
+    fn has_gil_now(&self, index: usize) -> bool {
+        match self.apart.find(self.gils[index].addr) {
+            Found::Read(words) => matches!(gil::holder(&self.offsets, words), Holder::Thread(_)),
+            Found::NotAsked => false,
+        }
     }
 
     /// Displaces the only thread there is, if it had the GIL in the last moment and runs: true if it does not run any more.
