@@ -183,7 +183,7 @@ impl Fields for [u8] {
 }
 
 /// How many bytes [`Copies`] takes in one round at most; beyond it, what is asked for stays unread.
-const ROUND_LIMIT: usize = 64 << 20;
+const ROUND_LIMIT: usize = 256 << 20;
 
 /// A handle to one range in [`Copies`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

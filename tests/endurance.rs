@@ -18,6 +18,8 @@ const OF_EACH_VERSION: Tests = &[
     ("a stack of ten thousand frames is whole, in bounded memory", ten_thousand_frames),
     ("a thousand threads are whole, in bounded memory", thousand_threads),
     ("interpreters that come and go cost nobody else", interpreters),
+    ("threads that come and go are seen, and cost the others nothing", visitors),
+    ("a process that was forked behind Python's back is read", forked_by_c),
     ("of two codes in turn at one address none is taken for the other", alternating),
     ("memory does not grow with time", memory),
 ];
@@ -124,6 +126,37 @@ fn interpreters(kind: &Kind) {
     assert!(busy + account.unreadable >= account.taken, "the busy thread is in every sample: {}", recorded.told);
     assert!(inside > 0, "interpreters are seen: {}\n{}", recorded.told, recorded.profile);
     drop(target); // It may be in the middle of making an interpreter, so that it does not end well.
+}
+
+fn visitors(kind: &Kind) {
+    let mut target = moving(kind, "visitors.py", &[]);
+    let recording = Recording::start(target.pid(), &["-r", "100", "-i", "-F"]);
+    recording.has_begun();
+    target.tell("go\n");
+    let napped = target.json()["napped"].as_f64().unwrap();
+    let recorded = recording.stop();
+    assert!(target.end().success());
+    let account = &recorded.account;
+    let in_function = |name: &str| -> u64 {
+        let stacks = recorded.stacks().filter(|(stack, _)| stack.split(';').any(|frame| frame.starts_with(name)));
+        stacks.map(|(_, count)| count).sum()
+    };
+    // One moment in a hundred may be of a thread that is being made, again and again.
+    let hosts = in_function("host (");
+    assert!(hosts <= 20 * account.taken && hosts * 100 >= 20 * account.taken * 99, "{hosts}: {}", recorded.told);
+    let (seen, expected) = (in_function("visit (") as f64, napped * account.taken as f64);
+    assert!(seen > 0.7 * expected, "{seen} instead of {expected}: {}", recorded.told);
+}
+
+fn forked_by_c(kind: &Kind) {
+    let mut target = kind.start("forked_by_c.py", &[]);
+    let child = target.line().parse().expect("a process id");
+    let recorded = Recorded::of(child, &["-r", "100", "-d", "1", "-i", "-F", "--max-pause", "100"]);
+    let working = recorded.stacks().filter(|(stack, _)| stack.starts_with("<module> (forked_by_c.py"));
+    let counted: u64 = working.map(|(_, count)| count).sum();
+    assert!(counted <= recorded.account.taken, "{}", recorded.told);
+    assert!(counted * 100 >= recorded.account.taken * 95, "{counted}: {}\n{}", recorded.told, recorded.profile);
+    assert!(target.end().success());
 }
 
 fn alternating(kind: &Kind) {

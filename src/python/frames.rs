@@ -293,7 +293,8 @@ impl Stack {
                 return Some(Walk::Failed(Unreadable::Invalid));
             }
             let expected = self.last_chunks.iter().find(|c| c.addr == previous).map_or(USUAL_CHUNK, |c| c.used);
-            let Some(copy) = copies.want(previous, expected) else { return Some(Walk::Truncated) };
+            // The frames of those that were copied are the innermost.
+            let copy = copies.want(previous, expected)?;
             self.chunks.push(Chunk { addr: previous, used: expected, copy });
         }
     }

@@ -107,18 +107,25 @@ pub fn decode(offsets: &Offsets, addr: Addr, bytes: &[u8]) -> Option<(Identity, 
 pub struct PthreadTid(usize);
 
 impl PthreadTid {
-    /// Finds the place: where each of `threads` (pthread ids) has an id that `is_task` knows and no other has.
+    /// Finds the place: where each of `threads` (pthread ids) has an id that `is_task` knows and no other has. In the usual
+    /// places those may be among them that have ended, or never were in this process: it was forked behind Python's back.
     pub fn find(memory: &dyn Memory, threads: &[u64], is_task: impl Fn(u64) -> bool) -> Option<PthreadTid> {
         /// Where glibc has it on x86-64 and on aarch64; tried first, as with one thread others could be taken for it.
         const USUAL: [usize; 2] = [720, 208];
         let structures: Vec<Vec<u8>> =
             threads.iter().map(|&id| memory.read_prefix(Addr(id), PTHREAD_SEARCH).unwrap_or_default()).collect();
+        let ids_at = |at: usize| structures.iter().map(move |bytes| bytes.u32_at(at).map_or(0, u64::from));
+        let are_distinct = |ids: &[u64]| ids.iter().collect::<FxHashSet<_>>().len() == ids.len();
         let fits = |at: usize| {
-            let mut seen = FxHashSet::default();
-            let ids = structures.iter().map(|bytes| bytes.u32_at(at).map_or(0, u64::from));
-            !structures.is_empty() && ids.into_iter().all(|id| is_task(id) && seen.insert(id))
+            let ids: Vec<u64> = ids_at(at).take_while(|&id| is_task(id)).collect();
+            !ids.is_empty() && ids.len() == structures.len() && are_distinct(&ids)
         };
-        USUAL.into_iter().chain((0..PTHREAD_SEARCH).step_by(4)).find(|&at| fits(at)).map(PthreadTid)
+        let fits_some = |at: usize| {
+            let ids: Vec<u64> = ids_at(at).filter(|&id| is_task(id)).collect();
+            !ids.is_empty() && are_distinct(&ids)
+        };
+        let fitting = USUAL.into_iter().chain((0..PTHREAD_SEARCH).step_by(4)).find(|&at| fits(at));
+        fitting.or_else(|| USUAL.into_iter().find(|&at| fits_some(at))).map(PthreadTid)
     }
 
     /// The thread id of a thread, as the target sees it.

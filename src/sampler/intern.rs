@@ -146,7 +146,8 @@ impl Interner {
                 return;
             }
         };
-        if held.told.is_none() {
+        // Next time there may be room for all of it.
+        if held.told.is_none() && held.walk != Walk::Truncated {
             self.rested.extend(held.asleep.map(|since| (held.who.identity, since, Told(stack))));
         }
         if held.walk == Walk::Truncated {

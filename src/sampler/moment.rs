@@ -65,6 +65,8 @@ pub struct Reader {
     by_addr: FxHashMap<Addr, usize>,
     os_threads: OsThreads,
     pthread_tid: Option<PthreadTid>,
+    /// When the place of that was looked for last, in vain.
+    pthread_sought: Option<Instant>,
     /// When the lists of threads were last followed to their ends, if nothing seems to have changed in them since.
     listed: Option<Instant>,
     cut: u64,
@@ -112,6 +114,8 @@ pub struct ThreadTrack {
     pub interpreter: Addr,
     /// The OS thread, where it is known.
     pub tid: Option<Tid>,
+    /// Whether that was looked for, in vain.
+    is_sought: bool,
     /// Whether it used a processor.
     pub activity: Activity,
     /// What it was doing, as far as its stack need not be known.
@@ -173,6 +177,7 @@ impl Reader {
             by_addr: FxHashMap::default(),
             os_threads: OsThreads::default(),
             pthread_tid: None,
+            pthread_sought: None,
             listed: None,
             cut: 0,
             generation: 0,
@@ -524,7 +529,7 @@ impl Reader {
             let mut unfinished = false;
             for thread in self.threads.iter_mut().filter(|t| !t.is_kept && (is_moving || !t.has_own_stop())) {
                 if thread.walk == Some(Walk::Needs) {
-                    thread.walk_on(&self.offsets, &mut self.copies);
+                    thread.walk_on(&self.offsets, self.thread_len, &mut self.copies);
                     unfinished |= thread.walk == Some(Walk::Needs);
                 }
             }
@@ -613,6 +618,12 @@ fn frames_read(threads: &[ThreadTrack]) -> impl Iterator<Item = &RawFrame> {
 }
 
 impl ThreadTrack {
+    /// Its stack may have changed while it was read.
+    fn give_up(&mut self) {
+        self.walk = self.walk.map(|_| Walk::Failed(Unreadable::Torn));
+        (self.is_kept, self.is_unread) = (false, false);
+    }
+
     /// Whether it runs and no GIL keeps it still while others are read: then it is stopped for itself.
     fn has_own_stop(&self) -> bool {
         self.gil == GilState::None && self.activity == Activity::Running && self.tid.is_some()
@@ -633,10 +644,10 @@ impl ThreadTrack {
     }
 
     /// Walks as far as the copies reach.
-    fn walk_on(&mut self, offsets: &Offsets, copies: &mut Copies) {
+    fn walk_on(&mut self, offsets: &Offsets, thread_len: usize, copies: &mut Copies) {
         /// More than the part of a thread state that is read, in any version.
         const LARGEST: usize = 512;
-        let Found::Read(bytes) = copies.find(self.identity.addr) else { return };
+        let Found::Read(bytes) = copies.find_nearby(self.identity.addr, thread_len) else { return };
         let mut thread = [0; LARGEST];
         let len = bytes.len().min(LARGEST);
         thread[..len].copy_from_slice(&bytes[..len]);
@@ -657,7 +668,7 @@ impl ThreadTrack {
         self.stack.begin(offsets, false);
         for _ in 0..MOST_ROUNDS {
             copies.fetch(memory)?;
-            self.walk_on(offsets, copies);
+            self.walk_on(offsets, thread_len, copies);
             if self.walk != Some(Walk::Needs) || !copies.is_pending() {
                 break;
             }

@@ -204,7 +204,8 @@ impl Live {
         found
     }
 
-    fn is_task(&self, tid: Tid) -> bool {
+    /// Whether the process has a thread of this id.
+    pub fn is_task(&self, tid: Tid) -> bool {
         self.path(&format!("task/{tid}")).exists()
     }
 

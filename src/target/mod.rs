@@ -265,6 +265,14 @@ impl Target {
         }
     }
 
+    /// Whether it has a thread of this id.
+    pub fn has_task(&self, tid: Tid) -> bool {
+        match self.live() {
+            Some(live) => live.is_task(tid),
+            None => self.facts.tasks.iter().any(|task| task.tid == tid),
+        }
+    }
+
     /// The id that the process itself knows one of its threads by, where that is another than ours.
     pub fn id_inside(&self, tid: Tid) -> Option<u64> {
         let own = match self.live() {

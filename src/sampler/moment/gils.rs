@@ -6,9 +6,8 @@ use python_offsets::Offsets;
 
 use super::{Failure, Reader, ThreadTrack};
 use crate::memory::{Addr, Copies, CopyId, Found, Memory};
-use crate::python::frames::Walk;
 use crate::python::gil::{self, Holder, Passed};
-use crate::sample::{GilState, Tid, Unreadable};
+use crate::sample::{GilState, Tid};
 use crate::sampler::pausing::Pausing;
 use crate::target::{Activity, SchedStat, Target};
 
@@ -40,7 +39,7 @@ impl GilTrack {
 
 /// Notes that a GIL is there.
 pub(super) fn note_gil(gils: &mut Vec<GilTrack>, addr: Addr) {
-    if gils.iter().all(|gil| gil.addr != addr) {
+    if !addr.is_null() && gils.iter().all(|gil| gil.addr != addr) {
         gils.push(GilTrack { addr, copy: None, before: None, asleep: None, passed: None });
     }
 }
@@ -206,6 +205,11 @@ impl Reader {
     pub(super) fn is_one_moment(&mut self, target: &Target, pausing: &Pausing) -> Result<bool, Failure> {
         let mut only_those_ran = true;
         for interpreter in &self.interpreters {
+            if interpreter.gil.is_null() {
+                // It is being made, and runs no Python before it has a GIL.
+                self.threads.iter_mut().filter(|t| t.interpreter == interpreter.addr).for_each(ThreadTrack::give_up);
+                continue;
+            }
             let known = self.gils.iter().find(|gil| gil.addr == interpreter.gil);
             let Some(GilTrack { copy: Some(copy), before, passed, asleep, .. }) = known else {
                 note_gil(&mut self.gils, interpreter.gil);
@@ -219,17 +223,28 @@ impl Reader {
             // One that is not there any more will not take it again.
             let Some(&index) = now.and_then(|passed| self.by_addr.get(&passed.to)) else { continue };
             let thread = &mut self.threads[index];
-            let Some(tid) = thread.tid else { return Ok(false) };
+            let Some(tid) = thread.tid else {
+                if !thread.is_sought {
+                    return Ok(false);
+                }
+                // Nobody knows what ran under this state, if anything still does. The stacks of others it cannot have changed.
+                thread.give_up();
+                continue;
+            };
             if pausing.still_holds(target, tid) {
                 continue;
             }
             if pausing.has_given_up(tid) {
-                thread.walk = thread.walk.map(|_| Walk::Failed(Unreadable::Torn));
-                (thread.is_kept, thread.is_unread) = (false, false);
+                thread.give_up();
                 continue;
             }
             // One that was preempted on its way to sleep, and then ran on, may have no turn more in its account, but runs.
             let slept = asleep.is_some() && *asleep == target.sched_stat(tid) && target.place(tid).is_none();
+            if !slept && !target.has_task(tid) {
+                // It has ended. Its state may be that of another by now.
+                (thread.tid, self.listed) = (None, None);
+                return Ok(false);
+            }
             if !slept || thread.is_kept && !self.os_threads.still_rests(target, tid) {
                 return Ok(false);
             }

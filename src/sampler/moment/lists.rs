@@ -52,10 +52,6 @@ impl Reader {
         let index = match self.interpreters.iter().position(|i| i.addr == addr && i.id == links.id) {
             Some(index) => index,
             None => {
-                let gil = match gil::locate(memory, &self.offsets, self.runtime, addr) {
-                    Err(MemoryError::Unmapped(_)) => Addr::NULL,
-                    other => other?,
-                };
                 self.interpreters.push(Interp {
                     addr,
                     id: links.id,
@@ -66,12 +62,19 @@ impl Reader {
                     interval: None,
                     is_collecting: false,
                     collector: None,
-                    gil,
+                    gil: Addr::NULL,
                     generation: 0,
                 });
                 self.interpreters.len() - 1
             }
         };
+        // One that is being made has none yet.
+        if self.interpreters[index].gil.is_null() {
+            self.interpreters[index].gil = match gil::locate(memory, &self.offsets, self.runtime, addr) {
+                Err(MemoryError::Unmapped(_)) => Addr::NULL,
+                other => other?,
+            };
+        }
         let offsets = self.offsets;
         let words = self.obtain(memory, self.interpreters[index].gil, gil::size(&offsets))?;
         let (holder, passed) = (gil::holder(&offsets, words), Passed::read(&offsets, words));
@@ -231,6 +234,7 @@ impl Reader {
             identity,
             interpreter,
             tid: None,
+            is_sought: false,
             activity: Activity::Unknown,
             state: ThreadState::Unknown,
             gil: GilState::Unknown,
@@ -254,6 +258,10 @@ impl Reader {
         let ids: Vec<u64> = self.threads.iter().map(|thread| thread.identity.thread_id).collect();
         let mut pthread_tid = self.pthread_tid;
         let place = OnceCell::new();
+        // To look for the place takes hundreds of system calls.
+        if self.pthread_sought.is_some_and(|at| at.elapsed() < LISTS_EVERY) {
+            let _ = place.set(None);
+        }
         for thread in self.threads.iter_mut().filter(|thread| thread.tid.is_none()) {
             // The id that it keeps itself is its parent's in a process that was forked behind Python's back, as uWSGI does.
             let kept = thread.identity.native_thread_id.and_then(|own| target.task(own));
@@ -263,8 +271,14 @@ impl Reader {
                 pthread_tid = place;
                 place.and_then(|place| place.read(memory, thread.identity.thread_id)).and_then(|own| target.task(own))
             });
+            thread.is_sought = thread.tid.is_none();
         }
         self.pthread_tid = pthread_tid;
+        let was_sought =
+            place.into_inner().is_some() && self.pthread_sought.is_none_or(|at| at.elapsed() >= LISTS_EVERY);
+        if was_sought {
+            self.pthread_sought = Some(Instant::now());
+        }
     }
 }
 
