@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use common::recording::{Recorded, Recording};
+use common::recording::{Recorded, Recording, processors};
 use common::{Kind, Running, wait_until};
 use libtest_mimic::Arguments;
 use nix::sys::signal::{Signal, kill};
@@ -39,7 +39,7 @@ const ALONE: Tests = &[
     ("a thousand looks leave no trace", thousand_looks),
     ("under a debugger nobody is stopped and it is told once", debugger_attached),
     ("under a system call tracer nobody is stopped and it is told once", strace_attached),
-    ("a tracer that comes and goes is told once", tracer_comes_and_goes),
+    ("a tracer that comes and goes is told once, and after it the program is stopped again", tracer_comes_and_goes),
     ("where a filter forbids ptrace nobody is stopped and it is told once", forbidden),
 ];
 
@@ -313,6 +313,9 @@ fn tracer_comes_and_goes(kind: &Kind) {
     strace.leave();
     wait_until("the tracer has gone", || tracer_of(pid) == 0);
     recording.has_read(30);
+    if processors().len() > 1 {
+        wait_until("it is stopped for samples again", || tracer_of(pid) != 0);
+    }
     let recorded = recording.stop();
     assert!(recorded.status.success(), "{}", recorded.told);
     assert_eq!(recorded.lines_with(CANNOT), 1, "{}", recorded.told);

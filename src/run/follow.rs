@@ -190,8 +190,8 @@ pub fn what(remark: Remark, allowed: MaxCpu) -> &'static str {
              known to be idle: -r RATE or --max-cpu PERCENT says how much it is to be"
         }
         Remark::CannotPause => {
-            "the kernel does not let us stop threads (another tracer has them?): going on as with --never-pause, so stacks \
-             may be mixtures of moments"
+            "the kernel does not let us stop threads (another tracer has them?): going on as with --never-pause until it does, so \
+             stacks may be mixtures of moments"
         }
         Remark::Stretched => {
             "taking fewer samples than asked, so as not to stop the program for more of its time than --max-pause allows"

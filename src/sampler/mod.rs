@@ -455,6 +455,9 @@ impl Sampler {
     /// Takes one sample. `Some` if there is nothing more to sample.
     fn sample(&mut self) -> Option<End> {
         self.tally.asked += 1;
+        if self.pausing.try_again() {
+            self.tell();
+        }
         let at = self.clock.elapsed();
         let taken = self.reader.take(&self.target, self.settings.wanted, &mut self.pausing, &mut self.stops);
         if let Some(remark) = self.pausing.take_remark() {

@@ -1,6 +1,6 @@
 //! Whether threads are stopped while they are read, and what becomes of it where the kernel does not let us.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::thread::sched_getcpu;
 
@@ -14,6 +14,9 @@ use crate::target::{Place, Target};
 const CROWDED: u8 = 8;
 /// For how many moments we stay urgent after somebody had no processor, or had to be followed to its.
 const LINGERS: u8 = 64;
+/// How soon it is tried again to stop threads where the kernel forbade it; twice as long each time, up to a minute or so.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+const LONGEST_UNTRIED: Duration = Duration::from_secs(64);
 
 /// Whether threads are stopped while they are read.
 #[derive(Debug, Default)]
@@ -40,6 +43,18 @@ pub struct Pausing {
     /// For how long somebody was stopped when the kernel forbade it.
     untold: Option<Duration>,
     remark: Option<Remark>,
+    /// Since when the kernel forbids it, and for how long it is left at that.
+    forbidden: Option<Forbidden>,
+    is_told: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Forbidden {
+    pid: u32,
+    since: Instant,
+    untried: Duration,
+    /// Whether it was tried again, and is not known to be allowed.
+    is_trial: bool,
 }
 
 impl Pausing {
@@ -51,6 +66,19 @@ impl Pausing {
     /// Threads of a process are stopped for a moment each. Between moments that are seldom we may stay urgent.
     pub fn of(pid: u32, are_seldom: bool) -> Pausing {
         Pausing { pauser: Some(Pauser::new(pid)), may_linger: are_seldom, ..Pausing::default() }
+    }
+
+    /// From now on threads are stopped again, if the kernel forbade it and that is some time ago: whoever traced them may have
+    /// gone. True if they are.
+    pub fn try_again(&mut self) -> bool {
+        match &mut self.forbidden {
+            Some(it) if !it.is_trial && it.since.elapsed() >= it.untried => {
+                it.is_trial = true;
+                self.pauser = Some(Pauser::on_trial(it.pid));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Whether nobody is stopped.
@@ -118,7 +146,7 @@ impl Pausing {
         self.is_paused(tid) || self.displacer.has_displaced(target, tid)
     }
 
-    /// Stops a thread; true if it is stopped. Where the kernel forbids it, nobody is stopped from now on.
+    /// Stops a thread; true if it is stopped. Where the kernel forbids it, nobody is stopped until [`Pausing::try_again`].
     pub fn pause(&mut self, tid: Tid) -> bool {
         self.leave_processor();
         let Some(pauser) = &mut self.pauser else { return false };
@@ -128,7 +156,10 @@ impl Pausing {
         }
         self.may_displace |= matches!(paused, Ok(()) | Err(Refusal::WillNotStop));
         match paused {
-            Ok(()) => true,
+            Ok(()) => {
+                self.forbidden = None;
+                true
+            }
             Err(Refusal::Gone) => false,
             Err(Refusal::WillNotStop) => {
                 self.given_up.push(tid);
@@ -136,8 +167,14 @@ impl Pausing {
             }
             Err(Refusal::Forbidden) => {
                 self.untold = pauser.resume();
+                let pid = pauser.process();
                 self.pauser = None;
-                self.remark = Some(Remark::CannotPause);
+                // That is told once.
+                if !std::mem::replace(&mut self.is_told, true) {
+                    self.remark = Some(Remark::CannotPause);
+                }
+                let untried = self.forbidden.map_or(TRY_AGAIN, |before| (before.untried * 2).min(LONGEST_UNTRIED));
+                self.forbidden = Some(Forbidden { pid, since: Instant::now(), untried, is_trial: false });
                 false
             }
         }

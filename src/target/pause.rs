@@ -110,6 +110,18 @@ impl Pauser {
         Pauser::of(Pid::from_raw(pid as i32))
     }
 
+    /// For those of a process that the kernel did not let us stop a while ago: one refusal proves that it still does not.
+    pub fn on_trial(pid: u32) -> Pauser {
+        let mut pauser = Pauser::new(pid);
+        pauser.refused = PROOF - 1;
+        pauser
+    }
+
+    /// Whose threads it stops.
+    pub fn process(&self) -> u32 {
+        self.pid.as_raw() as u32
+    }
+
     fn of(pid: Pid) -> Pauser {
         Pauser {
             pid,

@@ -250,7 +250,7 @@ pub fn pin(pid: u32) {
 }
 
 /// The processors that we may use.
-fn processors() -> Vec<usize> {
+pub fn processors() -> Vec<usize> {
     let ours = sched_getaffinity(Pid::from_raw(0)).expect("it can be asked");
     (0..CpuSet::count()).filter(|&processor| ours.is_set(processor) == Ok(true)).collect()
 }
