@@ -56,6 +56,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a target without file descriptors is read", target_without_descriptors),
     ("a process that /proc hides from us is told as one that may not be read", hidden),
     ("where /proc is not mounted, that is said and nothing is made up", without_proc),
+    ("where /proc is of another PID namespace, that is said and nothing is read", foreign_proc),
     ("pysample that may start no thread ends in a plain sentence", we_without_threads),
     ("pysample without file descriptors ends in a plain sentence", we_without_descriptors),
     ("a CPU limit is kept to, and it is said", max_cpu),
@@ -604,6 +605,49 @@ fn without_proc() {
         assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{command:?}: {told}");
         assert!(told.contains("/proc is not mounted") && told.contains("mount -t proc"), "{command:?}: {told}");
     }
+}
+
+/// As after `nsenter -p` without `-m`: what an id of `/proc` stands for is another process for the kernel.
+fn foreign_proc() {
+    let target = spinning(ordinary());
+    let pid = target.pid().to_string();
+    // The `/proc` of the namespace around ours; and one of a namespace that ours is not in, which does not show us at all.
+    let outer = ["unshare", "--pid", "--fork", "--kill-child"].map(str::to_owned).to_vec();
+    let mut beside = Plain::start({
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "echo $$; read _"]);
+        command
+    });
+    assert_eq!(beside.line(), "1");
+    let enter =
+        ["nsenter", "--mount", "--target"].map(str::to_owned).into_iter().chain([innermost(&beside).to_string()]);
+    for before in [outer, enter.collect()] {
+        for words in [
+            "ps",
+            "doctor",
+            &format!("doctor --pid {pid}"),
+            &format!("dump --pid {pid}"),
+            &format!("dump -s --pid {pid}"),
+            &format!("record -d 0.1 -f collapsed -o - --pid {pid}"),
+            &format!("record -s -d 0.1 -f collapsed -o - --pid {pid}"),
+            &format!("gil -d 0.1 --pid {pid}"),
+            "record -d 0.1 -f collapsed -o - -- true",
+        ] {
+            let mut command = Command::new(&before[0]);
+            command.args(&before[1..]).arg(PYSAMPLE).args(words.split(' ')).stdin(Stdio::null());
+            let output = command.output().unwrap();
+            let told = stderr(&output);
+            assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{before:?} {words}: {told}");
+            assert!(told.contains("/proc is of another PID namespace") && told.contains("-p -m"), "{words}: {told}");
+        }
+    }
+    beside.end();
+    assert!(target.end().success());
+}
+
+/// The last of a process's only children's children.
+fn innermost(outer: &Plain) -> u32 {
+    std::iter::successors(Some(outer.child.id()), |&pid| child_of(pid)).last().unwrap_or_default()
 }
 
 fn we_without_descriptors() {
