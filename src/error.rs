@@ -29,9 +29,7 @@ pub enum Error {
     #[error("no process is to be seen here: /proc is not mounted")]
     NoProc,
     /// `/proc` numbers processes otherwise than the kernel does for us: an id that is read there is somebody else's.
-    #[error(
-        "/proc is of another PID namespace than pysample: an id in it means another process here"
-    )]
+    #[error("/proc is of another PID namespace than pysample: an id in it means another process here")]
     ForeignProc,
     /// The process has ended, but its parent has not yet asked how.
     #[error("process {pid} is a zombie: it has ended and only its exit status is left")]

@@ -165,3 +165,25 @@ fn the_examples_for_kubernetes_are_valid() {
     assert!(is_valid, "{told}");
     assert!(!pod("securityContexts: {}").0, "what is misspelt is refused");
 }
+
+/// What a cluster would tell, as far as it can be told without one.
+#[test]
+fn the_examples_for_kubernetes_work_where_pods_and_nodes_have_rules_of_their_own() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/kubernetes");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = read("README.md").replace("\\\n", " ");
+    let redirected: Vec<&str> =
+        told.lines().filter(|line| line.starts_with("kubectl") && line.contains("> ")).collect();
+    assert_eq!(redirected.len(), 2, "{redirected:?}");
+    for line in redirected.iter().filter(|line| line.starts_with("kubectl debug")) {
+        assert!(line.contains(" -q "), "kubectl's own words would be in the file: {line}");
+    }
+    assert!(!told.contains("> /dev/shm"), "nothing can be run from there in a container");
+    for name in ["daemonset.yaml", "debug-container.yaml"] {
+        let manifest = words(&read(name));
+        assert!(manifest.contains("appArmorProfile: type: Unconfined"), "{name}");
+        assert!(manifest.contains("runAsUser: 0"), "{name}: only root gets the capability");
+    }
+    assert!(words(&read("debug-container.yaml")).contains("runAsNonRoot: false"), "the pod may say otherwise");
+}
