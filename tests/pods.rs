@@ -33,6 +33,10 @@ const TESTS: &[(&str, fn())] = &[
     ("from the host, a container is read as on the host itself", from_the_host),
     ("from the host, a container of another user namespace and of no privilege is read", other_user_namespace),
     ("a pid that means something else here is answered with the right one", pid_from_inside),
+    (
+        "a pid that means nothing to others inside their containers is answered with the Python",
+        pid_from_inside_of_python,
+    ),
     ("a pid of the host means nothing inside, and that is said", pid_from_outside),
     ("inside, a process of the same user needs no capability", same_container),
     ("the pod and the container of a process are listed", pod_is_listed),
