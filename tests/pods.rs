@@ -186,6 +186,36 @@ fn pid_from_inside() {
     target.end();
 }
 
+/// As on a node: process 1 is around all, and many containers have a process 1 of which few are Python.
+fn pid_from_inside_of_python() {
+    let script = r#"
+        mkfifo "$1/up"
+        for _ in 1 2 3 4; do
+            unshare --mount --pid --fork --kill-child --mount-proc sh -c "echo; exec sleep 300" > "$1/up" &
+        done
+        exec 3<&0
+        unshare --mount --pid --fork --kill-child --mount-proc "$2" "$3" <&3 > "$1/up" &
+        python=$!
+        exec 4< "$1/up"
+        for _ in 1 2 3 4 5; do read -r _ <&4; done
+        echo $(cat "/proc/$python/task/$python/children")
+        "$4" dump --pid 1 2>&1
+        echo "status $?"
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh"]);
+    command.arg(folder.path()).arg(&ordinary().command[0]).arg(common::programs().join("idle.py")).arg(PYSAMPLE);
+    let mut scene = Plain::start(command);
+    let python = scene.line();
+    let (error, hint) = (scene.line(), scene.line());
+    assert!(error.contains("process 1 is not a Python process"), "{error}");
+    assert!(hint.contains(&format!("process 1 is process {python} here: --pid {python}")), "{hint}");
+    assert!(hint.contains("; or its descendant") && !hint.contains("sleep"), "{hint}");
+    assert_eq!(scene.line(), "status 4");
+    scene.end();
+}
+
 fn pid_from_outside() {
     let target = spinning(ordinary());
     let mut command = Command::new("unshare");
@@ -277,6 +307,9 @@ fn doctor_user_namespace() {
     assert!(value(&doctor, "CAP_SYS_PTRACE").contains("user namespace"), "{doctor:#}");
     let text = doctor["verdict"]["text"].as_str().unwrap();
     assert!(text.contains("user namespace"), "{doctor:#}");
+    assert!(value(&doctor, "namespaces").contains("does not tell us"), "{doctor:#}");
+    let remedies = rule(&doctor, "CAP_SYS_PTRACE")["remedies"].to_string();
+    assert!(remedies.contains("on the host, as root") && !remedies.contains("nsenter"), "{doctor:#}");
     assert!(target.end().success());
 }
 
