@@ -25,6 +25,14 @@ pub enum Error {
         /// The id.
         pid: u32,
     },
+    /// The id is that of a thread that is not its process's first.
+    #[error("{tid} is no process but a thread of process {pid}")]
+    ThreadOf {
+        /// The id.
+        tid: u32,
+        /// The process.
+        pid: u32,
+    },
     /// There is no `/proc`, from which all is read.
     #[error("no process is to be seen here: /proc is not mounted")]
     NoProc,
@@ -154,6 +162,9 @@ impl Error {
             Error::NotPermitted { hint, .. } => Some(hint.clone()),
             Error::NoSuchProcess { .. } | Error::NotPython { .. } => {
                 Some("`pysample ps` lists the Python processes".into())
+            }
+            Error::ThreadOf { tid, pid } => {
+                Some(format!("--pid {pid} for the process; with --thread {tid}, that thread of it"))
             }
             Error::NoProc => Some("as root: mount -t proc proc /proc".into()),
             Error::ForeignProc => Some(

@@ -62,6 +62,7 @@ const ALONE: Tests = &[
     ("an exec of something else ends a recording and it is written", target_replaced),
     ("an output that cannot be is found before the first sample", bad_outputs),
     ("a standard output that is closed is found before the first sample", closed_output),
+    ("the id of a thread is answered with that of its process", thread_for_process),
     ("the smallest shares of time are kept to", smallest_shares),
     ("what a full disk does not take is written elsewhere, and told", full_disk),
     ("what can be written nowhere as it should be is kept as a recording", kept_recording),
@@ -620,6 +621,31 @@ fn closed_output(kind: &Kind) {
         assert!(closed.err[0].contains("cannot write standard output: it is closed"), "{closed:?}");
         let nobody_wants_it = run(output, "> /dev/null");
         assert!(nobody_wants_it.status.success(), "{nobody_wants_it:?}");
+    }
+    ends_well(target);
+}
+
+/// Tools that list threads give their ids for processes'.
+fn thread_for_process(kind: &Kind) {
+    let target = kind.start_ready("idle.py", &[]);
+    let threads = common::names(Path::new(&format!("/proc/{}/task", target.pid())));
+    let thread = threads.iter().find(|&thread| *thread != target.pid().to_string()).expect("it has some");
+    for words in [
+        "dump",
+        "dump -s",
+        "record -d 0.1 -f collapsed -o -",
+        "record -s -d 0.1 -f collapsed -o -",
+        "gil -d 0.1",
+        "gil -s -d 0.1",
+        "top --once -d 0.1",
+        "top -s --once -d 0.1",
+        "doctor",
+    ] {
+        let run = Run::start(Command::new(PYSAMPLE).args(words.split(' ')).args(["--pid", thread])).end();
+        assert_eq!((run.status.code(), run.out.len()), (Some(3), 0), "{words}: {run:?}");
+        let told = run.err.join("\n");
+        assert!(told.contains(&format!("{thread} is no process but a thread of process {}", target.pid())), "{told}");
+        assert!(told.contains(&format!("--pid {} for the process", target.pid())), "{told}");
     }
     ends_well(target);
 }

@@ -39,7 +39,9 @@ pub fn run(pid: Option<u32>, shape: Shape) -> Result<Exit> {
 fn examine(pid: u32) -> Result<(Report, u8)> {
     let sides = Sides::of(pid);
     let attached = match pysample::attach(pid) {
-        Err(error @ (Error::NoSuchProcess { .. } | Error::Zombie { .. } | Error::Ended { .. })) => return Err(error),
+        Err(
+            error @ (Error::NoSuchProcess { .. } | Error::ThreadOf { .. } | Error::Zombie { .. } | Error::Ended { .. }),
+        ) => return Err(error),
         attached => attached,
     };
     let mut findings = of_rules(&sides);

@@ -93,13 +93,18 @@ impl Live {
             Ok(1..) => Stat::read(pid).map_err(|e| failed(pid, e))?,
             _ => return Err(Error::NoSuchProcess { pid }),
         };
+        let status = Status::read(&pid.to_string()).unwrap_or_default();
+        // A thread has a folder in `/proc`, too, though none that is listed there.
+        if ![0, pid].contains(&status.process) {
+            return Err(Error::ThreadOf { tid: pid, pid: status.process });
+        }
         if stat.is_kernel_thread {
             return Err(Error::NotPython { pid, why: format!("it is a kernel thread ({})", stat.name) });
         }
         if matches!(stat.state, b'Z' | b'X') {
             return Err(Error::Zombie { pid });
         }
-        let namespaced = Status::read(&pid.to_string()).is_some_and(|status| status.namespaced_pids.len() > 1);
+        let namespaced = status.namespaced_pids.len() > 1;
         let tasks = Tasks {
             translated: namespaced.then(FxHashMap::default),
             opened: FxHashMap::default(),
