@@ -169,7 +169,7 @@ fn the_main_thread_is_what_python_calls_so_where_it_is_not_the_first() {
     assert_eq!((threads.len(), &dump["left_out"]), (1, &1.into()), "{dump:#}");
     assert_eq!(threads[0]["name"], "MainThread");
     assert_ne!(threads[0]["os_thread_id"], running.python, "it is the second of the process");
-    let recorded = Recording::start(running.python, &["-i", "-r", "200", "-d", "0.5", "--main-thread"]).end();
+    let recorded = Recording::start(running.python, &["-i", "-r", "200", "-d", "1", "--main-thread"]).end();
     assert!(
         recorded.profile.contains("busy_with_orders") && !recorded.profile.contains("read_to_the_end"),
         "{}",

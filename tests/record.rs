@@ -658,7 +658,9 @@ fn smallest_shares(kind: &Kind) {
         for subprocesses in [&[][..], &["-s"]] {
             let arguments = [&["-d", "0.5", "-f", "collapsed", "-o", "x.txt", option, "1e-300"], subprocesses].concat();
             let run = Run::new(folder.path(), &with_pid(&target, &arguments)).end();
-            assert!(run.status.success() && !run.err.join(" ").contains("panicked"), "{arguments:?}: {run:?}");
+            // On a busy machine it may end before a family was looked at.
+            assert!(matches!(run.status.code(), Some(0 | 4)), "{arguments:?}: {run:?}");
+            assert!(!run.err.join(" ").contains("panicked"), "{arguments:?}: {run:?}");
         }
     }
     ends_well(target);
