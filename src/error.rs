@@ -25,9 +25,20 @@ pub enum Error {
         /// The id.
         pid: u32,
     },
+    /// The id is that of a thread that is not its process's first.
+    #[error("{tid} is no process but a thread of process {pid}")]
+    ThreadOf {
+        /// The id.
+        tid: u32,
+        /// The process.
+        pid: u32,
+    },
     /// There is no `/proc`, from which all is read.
     #[error("no process is to be seen here: /proc is not mounted")]
     NoProc,
+    /// `/proc` numbers processes otherwise than the kernel does for us: an id that is read there is somebody else's.
+    #[error("/proc is of another PID namespace than pysample: an id in it means another process here")]
+    ForeignProc,
     /// The process has ended, but its parent has not yet asked how.
     #[error("process {pid} is a zombie: it has ended and only its exit status is left")]
     Zombie {
@@ -152,7 +163,15 @@ impl Error {
             Error::NoSuchProcess { .. } | Error::NotPython { .. } => {
                 Some("`pysample ps` lists the Python processes".into())
             }
+            Error::ThreadOf { tid, pid } => {
+                Some(format!("--pid {pid} for the process; with --thread {tid}, that thread of it"))
+            }
             Error::NoProc => Some("as root: mount -t proc proc /proc".into()),
+            Error::ForeignProc => Some(
+                "stay in the PID namespace of /proc (no `-p`), or enter both: `nsenter -t PID -p -m`, \
+                 `unshare --pid --fork --mount-proc`"
+                    .into(),
+            ),
             Error::PythonBelow { descendants, .. } => Some(below(descendants)),
             Error::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock => Some(
                 "a limit of processes and threads is reached: `pids.max` of the control group, or `ulimit -u`".into(),

@@ -74,7 +74,7 @@ fn say(what: &str, hint: Option<&str>) {
 fn exit_code(error: &Error) -> u8 {
     match error {
         Error::Usage { .. } => USAGE,
-        Error::NoSuchProcess { .. } | Error::Zombie { .. } | Error::Ended { .. } => 3,
+        Error::NoSuchProcess { .. } | Error::ThreadOf { .. } | Error::Zombie { .. } | Error::Ended { .. } => 3,
         Error::NotPython { .. } | Error::PythonBelow { .. } => 4,
         Error::NotPermitted { .. } => 5,
         Error::Unsupported { .. } | Error::Unrecognised { .. } => 6,
@@ -92,6 +92,7 @@ mod tests {
         for (error, status) in [
             (Error::Usage { what: why(), hint: None }, 2),
             (Error::NoSuchProcess { pid: 1 }, 3),
+            (Error::ThreadOf { tid: 2, pid: 1 }, 3),
             (Error::Zombie { pid: 1 }, 3),
             (Error::Ended { pid: 1 }, 3),
             (Error::NotPython { pid: 1, why: why() }, 4),

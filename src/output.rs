@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use tempfile::{Builder, NamedTempFile};
 
 use crate::error::{Error, Result};
@@ -45,10 +45,25 @@ impl Output {
         Output { path: "standard output".into(), way: Way::Stdout }
     }
 
+    /// Standard output, for a profile that is to be kept.
+    ///
+    /// # Errors
+    ///
+    /// It is `/dev/null`, open as that is which takes the place of a standard output that was closed: all would be lost.
+    pub fn kept_stdout() -> Result<Output> {
+        let output = Output::stdout();
+        match was_closed(&io::stdout()) {
+            true => {
+                Err(output.failed(io::Error::other("it is closed; `-o /dev/null` is for a profile that nobody wants")))
+            }
+            false => Ok(output),
+        }
+    }
+
     /// Checks that `path` can be written, and leaves no trace of that. Waits for a reader if it is a FIFO.
     pub fn file(path: &Path) -> Result<Output> {
         if STDOUT.iter().any(|name| path == Path::new(name)) {
-            return Ok(Output::stdout());
+            return Output::kept_stdout();
         }
         match way_to(path) {
             Ok(way) => Ok(Output { path: path.into(), way }),
@@ -195,6 +210,14 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(rustix::io::Errno::LOOP.into())
+}
+
+/// Whether a stream leads to `/dev/null` for reading and writing, as Rust's runtime opens it in place of one that is closed. A
+/// shell's `> /dev/null` is for writing only.
+fn was_closed(stream: &impl AsFd) -> bool {
+    let null = rustix::fs::makedev(1, 3);
+    let is_null = rustix::fs::fstat(stream).is_ok_and(|there| there.st_rdev == null);
+    is_null && rustix::fs::fcntl_getfl(stream).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -403,6 +426,13 @@ mod tests {
     fn a_device_is_written_through_and_stays() {
         write(Path::new("/dev/null"), "text").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_closed_stream_is_told_from_dev_null() {
+        let opened = |reads| OpenOptions::new().read(reads).write(true).open("/dev/null").unwrap();
+        assert!(was_closed(&opened(true)) && !was_closed(&opened(false)));
+        assert!(!was_closed(&tempfile::tempfile().unwrap()));
     }
 
     #[test]

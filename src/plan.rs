@@ -278,8 +278,10 @@ fn max_pause(typed: &str) -> Result<f64> {
 
 /// Reads `5`, `0.5`, `2.5%`.
 fn share(typed: &str, hint: &str) -> Result<f64> {
-    match typed.trim().trim_end_matches('%').trim_end().parse::<f64>() {
-        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+    let number = typed.trim();
+    match number.strip_suffix('%').unwrap_or(number).trim_end().parse::<f64>() {
+        // The smallest numbers have no hundredth part.
+        Ok(percent) if percent / 100.0 > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
         _ => wrong(format!("'{typed}' is not a share of time"), hint),
     }
 }
@@ -354,7 +356,8 @@ fn rate(typed: &str) -> Result<f64> {
 
 /// Reads `10`, `1.5`, `1.5s`.
 fn duration(typed: &str) -> Result<Duration> {
-    let number = typed.trim().trim_end_matches('s').trim_end();
+    let number = typed.trim();
+    let number = number.strip_suffix('s').unwrap_or(number).trim_end();
     let hint = "seconds, more than 0, as in -d 10 or -d 1.5";
     match number.parse::<f64>() {
         Ok(seconds) if seconds.is_finite() && seconds > LONGEST => {
@@ -568,7 +571,7 @@ mod tests {
             assert_eq!(told, format!("a duration of {typed} is not more than 0"));
         }
         assert_eq!(refused("record -p 1 -d 1e18"), "a duration of 1e18 is more than a year");
-        for typed in ["nan", "inf", "soon", "s"] {
+        for typed in ["nan", "inf", "soon", "s", "1ss"] {
             assert_eq!(refused(&format!("record -p 1 -d {typed}")), format!("'{typed}' is not a duration"));
         }
     }
@@ -579,7 +582,7 @@ mod tests {
         assert_eq!(recording("-p 1 --max-pause 0.5%").sampling.max_pause, 0.005);
         assert_eq!(recording("-p 1 --max-pause 100").sampling.max_pause, 1.0);
         assert_eq!(recording("-p 1 --nonblocking").sampling.pause, Pause::Never);
-        for typed in ["0", "-1", "101", "nan", "some"] {
+        for typed in ["0", "-1", "101", "nan", "some", "5%%", "%", "1e-323"] {
             assert_eq!(
                 refused(&format!("record -p 1 --max-pause {typed}")),
                 format!("'{typed}' is not a share of time")

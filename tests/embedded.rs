@@ -131,6 +131,52 @@ fn gdb_is_read() {
     assert_reads(&Running::start(command, false), "busy_with_orders");
 }
 
+/// Starts the Python of the library that is named first in a second thread, and runs a program in it.
+const IN_SECOND_THREAD: &str = r#"
+#include <dlfcn.h>
+#include <pthread.h>
+static void *library;
+static void *run(void *program) {
+    ((void (*)(void))dlsym(library, "Py_Initialize"))();
+    ((int (*)(const char *, void *))dlsym(library, "PyRun_SimpleStringFlags"))(program, 0);
+    return 0;
+}
+int main(int count, char **words) {
+    pthread_t thread;
+    library = dlopen(words[1], RTLD_NOW | RTLD_GLOBAL);
+    return count != 3 || !library || pthread_create(&thread, 0, run, words[2]) || pthread_join(thread, 0);
+}
+"#;
+
+/// As servers do that hold a Python among other things.
+#[test]
+fn the_main_thread_is_what_python_calls_so_where_it_is_not_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, program) = (folder.path().join("host.c"), folder.path().join("host"));
+    fs::write(&source, IN_SECOND_THREAD).unwrap();
+    let compiled = Command::new("cc").arg(&source).arg("-o").arg(&program).args(["-ldl", "-lpthread"]).status();
+    assert!(compiled.unwrap().success());
+    let library = &common::ordinary().elf;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/embedded/app.py");
+    let mut command = Command::new(program);
+    command.arg(library).arg(fs::read_to_string(script).unwrap());
+    command.env("PYTHONHOME", library.ancestors().nth(2).expect("it lies in a folder lib"));
+    let running = Running::start(command, false);
+    let pid = running.python.to_string();
+    let dump: Value =
+        serde_json::from_str(&common::printed(&["dump", "--json", "--main-thread", "--pid", &pid])).unwrap();
+    let threads = dump["interpreters"][0]["threads"].as_array().unwrap();
+    assert_eq!((threads.len(), &dump["left_out"]), (1, &1.into()), "{dump:#}");
+    assert_eq!(threads[0]["name"], "MainThread");
+    assert_ne!(threads[0]["os_thread_id"], running.python, "it is the second of the process");
+    let recorded = Recording::start(running.python, &["-i", "-r", "200", "-d", "1", "--main-thread"]).end();
+    assert!(
+        recorded.profile.contains("busy_with_orders") && !recorded.profile.contains("read_to_the_end"),
+        "{}",
+        recorded.profile
+    );
+}
+
 /// Against the schemas of Kubernetes: what is not in them is an error.
 #[test]
 fn the_examples_for_kubernetes_are_valid() {
@@ -164,4 +210,26 @@ fn the_examples_for_kubernetes_are_valid() {
     let (is_valid, told) = pod(&profile);
     assert!(is_valid, "{told}");
     assert!(!pod("securityContexts: {}").0, "what is misspelt is refused");
+}
+
+/// What a cluster would tell, as far as it can be told without one.
+#[test]
+fn the_examples_for_kubernetes_work_where_pods_and_nodes_have_rules_of_their_own() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/kubernetes");
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = read("README.md").replace("\\\n", " ");
+    let redirected: Vec<&str> =
+        told.lines().filter(|line| line.starts_with("kubectl") && line.contains("> ")).collect();
+    assert_eq!(redirected.len(), 2, "{redirected:?}");
+    for line in redirected.iter().filter(|line| line.starts_with("kubectl debug")) {
+        assert!(line.contains(" -q "), "kubectl's own words would be in the file: {line}");
+    }
+    assert!(!told.contains("> /dev/shm"), "nothing can be run from there in a container");
+    for name in ["daemonset.yaml", "debug-container.yaml"] {
+        let manifest = words(&read(name));
+        assert!(manifest.contains("appArmorProfile: type: Unconfined"), "{name}");
+        assert!(manifest.contains("runAsUser: 0"), "{name}: only root gets the capability");
+    }
+    assert!(words(&read("debug-container.yaml")).contains("runAsNonRoot: false"), "the pod may say otherwise");
 }

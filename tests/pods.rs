@@ -33,6 +33,10 @@ const TESTS: &[(&str, fn())] = &[
     ("from the host, a container is read as on the host itself", from_the_host),
     ("from the host, a container of another user namespace and of no privilege is read", other_user_namespace),
     ("a pid that means something else here is answered with the right one", pid_from_inside),
+    (
+        "a pid that means nothing to others inside their containers is answered with the Python",
+        pid_from_inside_of_python,
+    ),
     ("a pid of the host means nothing inside, and that is said", pid_from_outside),
     ("inside, a process of the same user needs no capability", same_container),
     ("the pod and the container of a process are listed", pod_is_listed),
@@ -56,6 +60,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a target without file descriptors is read", target_without_descriptors),
     ("a process that /proc hides from us is told as one that may not be read", hidden),
     ("where /proc is not mounted, that is said and nothing is made up", without_proc),
+    ("where /proc is of another PID namespace, that is said and nothing is read", foreign_proc),
     ("pysample that may start no thread ends in a plain sentence", we_without_threads),
     ("pysample without file descriptors ends in a plain sentence", we_without_descriptors),
     ("a CPU limit is kept to, and it is said", max_cpu),
@@ -181,6 +186,36 @@ fn pid_from_inside() {
     target.end();
 }
 
+/// As on a node: process 1 is around all, and many containers have a process 1 of which few are Python.
+fn pid_from_inside_of_python() {
+    let script = r#"
+        mkfifo "$1/up"
+        for _ in 1 2 3 4; do
+            unshare --mount --pid --fork --kill-child --mount-proc sh -c "echo; exec sleep 300" > "$1/up" &
+        done
+        exec 3<&0
+        unshare --mount --pid --fork --kill-child --mount-proc "$2" "$3" <&3 > "$1/up" &
+        python=$!
+        exec 4< "$1/up"
+        for _ in 1 2 3 4 5; do read -r _ <&4; done
+        echo $(cat "/proc/$python/task/$python/children")
+        "$4" dump --pid 1 2>&1
+        echo "status $?"
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh"]);
+    command.arg(folder.path()).arg(&ordinary().command[0]).arg(common::programs().join("idle.py")).arg(PYSAMPLE);
+    let mut scene = Plain::start(command);
+    let python = scene.line();
+    let (error, hint) = (scene.line(), scene.line());
+    assert!(error.contains("process 1 is not a Python process"), "{error}");
+    assert!(hint.contains(&format!("process 1 is process {python} here: --pid {python}")), "{hint}");
+    assert!(hint.contains("; or its descendant") && !hint.contains("sleep"), "{hint}");
+    assert_eq!(scene.line(), "status 4");
+    scene.end();
+}
+
 fn pid_from_outside() {
     let target = spinning(ordinary());
     let mut command = Command::new("unshare");
@@ -272,6 +307,9 @@ fn doctor_user_namespace() {
     assert!(value(&doctor, "CAP_SYS_PTRACE").contains("user namespace"), "{doctor:#}");
     let text = doctor["verdict"]["text"].as_str().unwrap();
     assert!(text.contains("user namespace"), "{doctor:#}");
+    assert!(value(&doctor, "namespaces").contains("does not tell us"), "{doctor:#}");
+    let remedies = rule(&doctor, "CAP_SYS_PTRACE")["remedies"].to_string();
+    assert!(remedies.contains("on the host, as root") && !remedies.contains("nsenter"), "{doctor:#}");
     assert!(target.end().success());
 }
 
@@ -604,6 +642,49 @@ fn without_proc() {
         assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{command:?}: {told}");
         assert!(told.contains("/proc is not mounted") && told.contains("mount -t proc"), "{command:?}: {told}");
     }
+}
+
+/// As after `nsenter -p` without `-m`: what an id of `/proc` stands for is another process for the kernel.
+fn foreign_proc() {
+    let target = spinning(ordinary());
+    let pid = target.pid().to_string();
+    // The `/proc` of the namespace around ours; and one of a namespace that ours is not in, which does not show us at all.
+    let outer = ["unshare", "--pid", "--fork", "--kill-child"].map(str::to_owned).to_vec();
+    let mut beside = Plain::start({
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "echo $$; read _"]);
+        command
+    });
+    assert_eq!(beside.line(), "1");
+    let enter =
+        ["nsenter", "--mount", "--target"].map(str::to_owned).into_iter().chain([innermost(&beside).to_string()]);
+    for before in [outer, enter.collect()] {
+        for words in [
+            "ps",
+            "doctor",
+            &format!("doctor --pid {pid}"),
+            &format!("dump --pid {pid}"),
+            &format!("dump -s --pid {pid}"),
+            &format!("record -d 0.1 -f collapsed -o - --pid {pid}"),
+            &format!("record -s -d 0.1 -f collapsed -o - --pid {pid}"),
+            &format!("gil -d 0.1 --pid {pid}"),
+            "record -d 0.1 -f collapsed -o - -- true",
+        ] {
+            let mut command = Command::new(&before[0]);
+            command.args(&before[1..]).arg(PYSAMPLE).args(words.split(' ')).stdin(Stdio::null());
+            let output = command.output().unwrap();
+            let told = stderr(&output);
+            assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{before:?} {words}: {told}");
+            assert!(told.contains("/proc is of another PID namespace") && told.contains("-p -m"), "{words}: {told}");
+        }
+    }
+    beside.end();
+    assert!(target.end().success());
+}
+
+/// The last of a process's only children's children.
+fn innermost(outer: &Plain) -> u32 {
+    std::iter::successors(Some(outer.child.id()), |&pid| child_of(pid)).last().unwrap_or_default()
 }
 
 fn we_without_descriptors() {

@@ -61,6 +61,9 @@ const ALONE: Tests = &[
     ("the end of the target ends a recording and it is written", target_ends),
     ("an exec of something else ends a recording and it is written", target_replaced),
     ("an output that cannot be is found before the first sample", bad_outputs),
+    ("a standard output that is closed is found before the first sample", closed_output),
+    ("the id of a thread is answered with that of its process", thread_for_process),
+    ("the smallest shares of time are kept to", smallest_shares),
     ("what a full disk does not take is written elsewhere, and told", full_disk),
     ("what can be written nowhere as it should be is kept as a recording", kept_recording),
     ("a failure while writing leaves the old file and nothing else", failing_write),
@@ -602,6 +605,64 @@ fn bad_outputs(kind: &Kind) {
         assert_eq!(common::names(folder.path()), before, "{output} leaves nothing");
     }
     assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "old");
+    ends_well(target);
+}
+
+fn closed_output(kind: &Kind) {
+    let target = kind.start_ready("spin.py", &[]);
+    let run = |output: &str, redirection: &str| {
+        let script =
+            format!("exec '{PYSAMPLE}' record -d 0.1 -f collapsed -o {output} --pid {} {redirection}", target.pid());
+        Run::start(Command::new("sh").args(["-c", &script])).end()
+    };
+    for output in ["-", "/dev/stdout"] {
+        let closed = run(output, ">&-");
+        assert_eq!((closed.status.code(), closed.err.len()), (Some(1), 1), "{closed:?}");
+        assert!(closed.err[0].contains("cannot write standard output: it is closed"), "{closed:?}");
+        let nobody_wants_it = run(output, "> /dev/null");
+        assert!(nobody_wants_it.status.success(), "{nobody_wants_it:?}");
+    }
+    ends_well(target);
+}
+
+/// Tools that list threads give their ids for processes'.
+fn thread_for_process(kind: &Kind) {
+    let target = kind.start_ready("idle.py", &[]);
+    let threads = common::names(Path::new(&format!("/proc/{}/task", target.pid())));
+    let thread = threads.iter().find(|&thread| *thread != target.pid().to_string()).expect("it has some");
+    for words in [
+        "dump",
+        "dump -s",
+        "record -d 0.1 -f collapsed -o -",
+        "record -s -d 0.1 -f collapsed -o -",
+        "gil -d 0.1",
+        "gil -s -d 0.1",
+        "top --once -d 0.1",
+        "top -s --once -d 0.1",
+        "doctor",
+    ] {
+        let run = Run::start(Command::new(PYSAMPLE).args(words.split(' ')).args(["--pid", thread])).end();
+        assert_eq!((run.status.code(), run.out.len()), (Some(3), 0), "{words}: {run:?}");
+        let told = run.err.join("\n");
+        assert!(told.contains(&format!("{thread} is no process but a thread of process {}", target.pid())), "{told}");
+        assert!(told.contains(&format!("--pid {} for the process", target.pid())), "{told}");
+    }
+    ends_well(target);
+}
+
+/// That so few samples can be taken is no reason to fall over.
+fn smallest_shares(kind: &Kind) {
+    let target = kind.start_ready("spin.py", &[]);
+    let folder = folder();
+    for option in ["--max-cpu", "--max-pause"] {
+        for subprocesses in [&[][..], &["-s"]] {
+            let arguments = [&["-d", "0.5", "-f", "collapsed", "-o", "x.txt", option, "1e-300"], subprocesses].concat();
+            let run = Run::new(folder.path(), &with_pid(&target, &arguments)).end();
+            // On a busy machine it may end before a family was looked at.
+            assert!(matches!(run.status.code(), Some(0 | 4)), "{arguments:?}: {run:?}");
+            assert!(!run.err.join(" ").contains("panicked"), "{arguments:?}: {run:?}");
+        }
+    }
     ends_well(target);
 }
 

@@ -19,9 +19,13 @@ pub enum ThreadRule {
     Named(Pattern),
     /// The OS thread with this id, or those with it for a name.
     Numbered(u32),
-    /// The main thread of each process.
+    /// The main thread of each process: its first, and the one that Python calls so. These are two where a program starts
+    /// Python in another thread.
     Main,
 }
+
+/// What Python calls the thread that initialised it, unless somebody gave it another name.
+const MAIN_THREAD: &str = "MainThread";
 
 impl ThreadRule {
     fn picks(&self, thread: Who) -> bool {
@@ -30,8 +34,11 @@ impl ThreadRule {
             (ThreadRule::Numbered(number), id) => {
                 id == Some(Tid(*number)) || thread.name.is_some_and(|name| name.parse() == Ok(*number))
             }
-            (ThreadRule::Main, Some(id)) => thread.pid == Some(id.0),
-            (ThreadRule::Main, None) => thread.name == Some("MainThread"),
+            (ThreadRule::Main, id) => {
+                // `threading` of another interpreter calls one of its own threads so.
+                let is_called_so = thread.interpreter == 0 && thread.name == Some(MAIN_THREAD);
+                is_called_so || id.is_some_and(|id| thread.pid == Some(id.0))
+            }
         }
     }
 }
@@ -41,6 +48,8 @@ impl ThreadRule {
 pub struct Who<'a> {
     /// Its process.
     pub pid: Option<u32>,
+    /// Its interpreter: 0 for the main one.
+    pub interpreter: i64,
     /// Its OS thread, where that is known.
     pub os_thread_id: Option<Tid>,
     /// Its name, where it has one.
@@ -132,6 +141,7 @@ impl Filter {
             Event::Thread(id, thread) if !self.rules.threads.is_empty() => {
                 let picked = self.rules.pick(Who {
                     pid: self.pid(thread.process),
+                    interpreter: thread.interpreter,
                     os_thread_id: thread.os_thread_id,
                     name: thread.name.as_deref(),
                 });
@@ -184,7 +194,7 @@ mod tests {
     }
 
     fn who(tid: u32, name: &str) -> Who<'_> {
-        Who { pid: Some(42), os_thread_id: Some(Tid(tid)), name: Some(name) }
+        Who { pid: Some(42), interpreter: 0, os_thread_id: Some(Tid(tid)), name: Some(name) }
     }
 
     #[test]
@@ -193,7 +203,9 @@ mod tests {
         assert!(rules.pick(who(43, "worker-1")) && rules.pick(who(57, "x")) && rules.pick(who(9, "57")));
         assert!(!rules.pick(who(43, "my worker-1")) && !rules.pick(Who { name: None, ..who(43, "") }));
         let main = Rules { threads: vec![ThreadRule::Main], ..Rules::default() };
-        assert!(main.pick(who(42, "renamed")) && !main.pick(who(43, "MainThread")));
+        assert!(main.pick(who(42, "renamed")) && !main.pick(who(43, "renamed")));
+        assert!(main.pick(who(43, "MainThread")), "Python was started in another thread than the first");
+        assert!(!main.pick(Who { interpreter: 1, ..who(43, "MainThread") }));
         assert!(main.pick(Who { os_thread_id: None, ..who(0, "MainThread") }));
         assert!(Rules::default().pick(who(1, "x")));
     }

@@ -4,6 +4,8 @@ use pysample::error::Error;
 use pysample::target::machine::{self, Contained};
 use pysample::view::dump::command_line;
 
+use super::look;
+
 /// The most processes that are offered.
 const MOST_OFFERED: usize = 3;
 
@@ -20,13 +22,34 @@ pub fn hint(error: &Error) -> Option<String> {
 /// What the user can do about an error, in one line.
 pub fn mend(error: &Error) -> Option<String> {
     let inside = match error {
-        Error::NoSuchProcess { pid } | Error::NotPython { pid, .. } => offer(*pid, &machine::known_inside_as(*pid)),
+        Error::NoSuchProcess { pid } | Error::NotPython { pid, .. } | Error::PythonBelow { pid, .. } => {
+            offer(*pid, &of_python(machine::known_inside_as(*pid)))
+        }
         _ => None,
     };
-    inside.or_else(|| match error {
-        Error::NoSuchProcess { .. } => Some(elsewhere(machine::are_in_own_pid_namespace()).into()),
-        _ => error.hint(),
-    })
+    match (inside, error) {
+        (Some(inside), Error::PythonBelow { .. }) => {
+            Some([Some(inside), error.hint()].into_iter().flatten().collect::<Vec<_>>().join("; or "))
+        }
+        (Some(inside), _) => Some(inside),
+        (None, Error::NoSuchProcess { .. }) => Some(elsewhere(machine::are_in_own_pid_namespace()).into()),
+        (None, _) => error.hint(),
+    }
+}
+
+/// Those that run Python, and after them those of which that cannot be told.
+fn of_python(found: Vec<Contained>) -> Vec<Contained> {
+    let (mut sure, mut unknown) = (Vec::new(), Vec::new());
+    for contained in found {
+        match look(contained.pid) {
+            Ok(_) => sure.push(contained),
+            Err(Error::NotPython { .. } | Error::NoSuchProcess { .. } | Error::Zombie { .. } | Error::Ended { .. }) => {
+            }
+            Err(_) => unknown.push(contained),
+        }
+    }
+    sure.extend(unknown);
+    sure
 }
 
 /// The id was perhaps that which the process has inside its container.

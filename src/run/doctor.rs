@@ -39,7 +39,9 @@ pub fn run(pid: Option<u32>, shape: Shape) -> Result<Exit> {
 fn examine(pid: u32) -> Result<(Report, u8)> {
     let sides = Sides::of(pid);
     let attached = match pysample::attach(pid) {
-        Err(error @ (Error::NoSuchProcess { .. } | Error::Zombie { .. } | Error::Ended { .. })) => return Err(error),
+        Err(
+            error @ (Error::NoSuchProcess { .. } | Error::ThreadOf { .. } | Error::Zombie { .. } | Error::Ended { .. }),
+        ) => return Err(error),
         attached => attached,
     };
     let mut findings = of_rules(&sides);
@@ -116,7 +118,7 @@ fn of_reads(sides: &Sides, tried: [io::Result<()>; 2], can_be_read: bool) -> [Fi
     let found = |name: &str, tried: io::Result<()>, otherwise: &str| match tried {
         Ok(()) => Finding::new(name, Outcome::Fine, "tried: works"),
         Err(error) if can_be_read => Finding {
-            remedies: Mend::Filter.remedies(sides),
+            remedies: if has_no_such_call(sides, &error) { Vec::new() } else { Mend::Filter.remedies(sides) },
             ..Finding::new(name, Outcome::Told, format!("tried: {error}; {otherwise}"))
         },
         Err(error) => Finding::new(name, Outcome::Refuses, format!("tried: {error}")),
@@ -125,6 +127,12 @@ fn of_reads(sides: &Sides, tried: [io::Result<()>; 2], can_be_read: bool) -> [Fi
         found("process_vm_readv", vectors, "/proc/PID/mem serves, with more system calls"),
         found("/proc/PID/mem", file, "it is not needed"),
     ]
+}
+
+/// Whether the kernel itself lacks a system call: filters may say so, too, and then there is one.
+fn has_no_such_call(sides: &Sides, error: &io::Error) -> bool {
+    let is_filtered = sides.ours.status.as_ref().is_some_and(|status| status.seccomp != 0);
+    error.kind() == io::ErrorKind::Unsupported && !is_filtered
 }
 
 fn of_python(target: &Target, interpreter: &Interpreter) -> Vec<Finding> {
@@ -205,4 +213,28 @@ fn ourselves() -> Report {
     };
     let hint = Some("`pysample ps` lists the Python processes, `pysample doctor --pid PID` examines one".into());
     Report::new(None, findings, None, Verdict { works: true, exit_status: 0, text: text.into(), hint })
+}
+
+#[cfg(test)]
+mod tests {
+    use pysample::target::permission::Side;
+    use pysample::target::proc::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_the_kernel_lacks_is_not_put_down_to_a_filter() {
+        let has_remedies = |seccomp, errno| {
+            let status = Some(Status { seccomp, ..Status::default() });
+            let sides = Sides { ours: Side { status, ..Side::default() }, ..Sides::default() };
+            let tried = [Err(io::Error::from_raw_os_error(errno)), Ok(())];
+            let [vectors, _] = of_reads(&sides, tried, true);
+            assert!(vectors.value.contains("/proc/PID/mem serves"), "{}", vectors.value);
+            !vectors.remedies.is_empty()
+        };
+        const EPERM: i32 = 1;
+        const ENOSYS: i32 = 38;
+        assert!(!has_remedies(0, ENOSYS));
+        assert!(has_remedies(2, ENOSYS) && has_remedies(2, EPERM) && has_remedies(0, EPERM));
+    }
 }

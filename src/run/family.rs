@@ -43,6 +43,8 @@ pub fn dump(plan: &Dump) -> Result<Exit> {
             Err(error @ (Error::NotPython { .. } | Error::NoSuchProcess { .. } | Error::Zombie { .. })) => {
                 first.get_or_insert(error);
             }
+            // Whose children these are is not asked for.
+            Err(error @ Error::ThreadOf { .. }) => return Err(error),
             Err(error @ Error::Ended { .. }) => drop(first.get_or_insert(error)),
             Err(error) => {
                 lost.push(Lost { pid: relative.pid, why: error.to_string() });

@@ -272,6 +272,8 @@ const BUCKET: Duration = Duration::from_millis(10);
 /// need no rest. It is paid back, by draining for all but so much of the share.
 const HEAD_START: Duration = Duration::from_millis(20);
 const KEPT_BACK: f64 = 0.02;
+/// The longest rest, whatever the share: a year, which is as long as a recording may be.
+const LONGEST_REST: f64 = 365.0 * 86_400.0;
 
 impl Budget {
     /// Up to `share` of the time, above 0 and up to 1.
@@ -291,7 +293,8 @@ impl Budget {
         self.level = self.level.saturating_sub(drained(before)) + stopped.saturating_sub(drained(stopped));
         self.last = now;
         self.counted = total;
-        now + self.level.saturating_sub(BUCKET).div_f64(self.drain)
+        let rest = self.level.saturating_sub(BUCKET).as_secs_f64() / self.drain;
+        now + Duration::from_secs_f64(rest.min(LONGEST_REST))
     }
 }
 
@@ -363,6 +366,16 @@ mod tests {
         for n in 1..1000 {
             let now = 50 * MILLISECOND * n;
             assert_eq!(budget.spend(now, now), now);
+        }
+    }
+
+    #[test]
+    fn the_smallest_share_is_a_long_rest_and_no_more() {
+        for share in [f64::MIN_POSITIVE, 1e-302, 1e-12] {
+            let mut budget = Budget::new(share);
+            assert_eq!(budget.spend(SECOND, Duration::ZERO), SECOND);
+            let rest = budget.spend(2 * SECOND, 50 * MILLISECOND) - 2 * SECOND;
+            assert_eq!(rest, Duration::from_secs_f64(LONGEST_REST));
         }
     }
 

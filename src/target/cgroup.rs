@@ -95,8 +95,9 @@ impl Container {
             let name = name.rsplit(':').next().unwrap_or(name);
             let (engine, rest) = engine_of(name);
             if is_container_id(rest) {
-                container.id = Some(rest.to_owned());
-                container.engine = container.engine.or(engine);
+                // An engine that is known already is that of this id, unless that of another around it.
+                let around = container.id.replace(rest.to_owned());
+                container.engine = engine.or(container.engine.filter(|_| around.is_none()));
             } else if engine.is_some() && (name == "docker" || name.starts_with("lxc.payload.")) {
                 container.engine = engine;
                 container.id = name.strip_prefix("lxc.payload.").map(str::to_owned);
@@ -310,6 +311,17 @@ mod tests {
             );
             assert_eq!(found.pod.as_deref(), pod, "{cgroup}");
         }
+    }
+
+    #[test]
+    fn of_containers_in_each_other_the_innermost_is_told_with_its_own_engine() {
+        let outer = "a".repeat(64);
+        let text = |cgroup: &str| container(&cgroup.replace("OUTER", &outer)).unwrap().to_text();
+        let kind = "0::/docker/OUTER/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podUNDERSCORED.slice/cri-containerd-ID.scope";
+        assert_eq!(text(kind), format!("containerd 3f4b5c6d7e8f, pod {UID}"));
+        assert_eq!(text("0::/docker/OUTER/kubepods/podDASHED/ID"), format!("container 3f4b5c6d7e8f, pod {UID}"));
+        assert_eq!(text("0::/kubepods/podDASHED/OUTER/docker/ID"), format!("docker 3f4b5c6d7e8f, pod {UID}"));
+        assert_eq!(text("0::/machine.slice/libpod-OUTER.scope/docker-ID.scope"), "docker 3f4b5c6d7e8f");
     }
 
     #[test]

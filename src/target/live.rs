@@ -93,13 +93,18 @@ impl Live {
             Ok(1..) => Stat::read(pid).map_err(|e| failed(pid, e))?,
             _ => return Err(Error::NoSuchProcess { pid }),
         };
+        let status = Status::read(&pid.to_string()).unwrap_or_default();
+        // A thread has a folder in `/proc`, too, though none that is listed there.
+        if ![0, pid].contains(&status.process) {
+            return Err(Error::ThreadOf { tid: pid, pid: status.process });
+        }
         if stat.is_kernel_thread {
             return Err(Error::NotPython { pid, why: format!("it is a kernel thread ({})", stat.name) });
         }
         if matches!(stat.state, b'Z' | b'X') {
             return Err(Error::Zombie { pid });
         }
-        let namespaced = Status::read(&pid.to_string()).is_some_and(|status| status.namespaced_pids.len() > 1);
+        let namespaced = status.namespaced_pids.len() > 1;
         let tasks = Tasks {
             translated: namespaced.then(FxHashMap::default),
             opened: FxHashMap::default(),
@@ -534,18 +539,28 @@ fn raise_limit_of_open_files() -> Option<usize> {
     Some(hard.map_or(usize::MAX, |files| files as usize))
 }
 
-/// Whether processes can be looked at at all: there is a `/proc`, and we may open some more files, without which what is
-/// read would be silently less.
+/// Whether processes can be looked at at all: there is a `/proc`, it is that of our own PID namespace, and we may open some
+/// more files, without which what is read would be silently less.
 ///
 /// # Errors
-/// [`Error::NoProc`], or what keeps us from opening files.
+/// [`Error::NoProc`], [`Error::ForeignProc`], or what keeps us from opening files.
 pub fn can_look() -> Result<()> {
     const NEEDED: usize = 12;
     let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/proc/self/stat")).collect();
-    opened.map(drop).map_err(|source| match source.kind() {
+    opened.map_err(|source| match source.kind() {
+        // The link is in every `/proc`. In one that does not show us it leads nowhere.
+        io::ErrorKind::NotFound if fs::symlink_metadata("/proc/self").is_ok() => Error::ForeignProc,
         io::ErrorKind::NotFound => Error::NoProc,
         _ => Error::Io { what: "cannot look at processes".into(), source },
-    })
+    })?;
+    if numbers_as_we_do() { Ok(()) } else { Err(Error::ForeignProc) }
+}
+
+/// Whether `/proc` knows us by the id that we have for ourselves, and by no other further in: the ids in it are then those
+/// that system calls take.
+fn numbers_as_we_do() -> bool {
+    let is_our_id = fs::read_link("/proc/self").is_ok_and(|this| this == Path::new(&std::process::id().to_string()));
+    is_our_id && Status::read("self").is_none_or(|status| status.namespaced_pids.len() <= 1)
 }
 
 /// Whether there is a process, though `/proc` does not show it to us: it is mounted with `hidepid`.

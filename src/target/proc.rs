@@ -83,6 +83,8 @@ pub struct Status {
     pub gids: Vec<u32>,
     /// Groups that it is in besides.
     pub other_groups: Vec<u32>,
+    /// The process that the task is a thread of; 0 where that is not told.
+    pub process: u32,
     /// The ids of the task in each of the PID namespaces that it is in, ours first, its own last.
     pub namespaced_pids: Vec<u32>,
     /// The process that traces it; 0 for none.
@@ -122,6 +124,7 @@ impl Status {
                 "Uid" => status.uids = numbers(),
                 "Gid" => status.gids = numbers(),
                 "Groups" => status.other_groups = numbers(),
+                "Tgid" => status.process = value.trim().parse().unwrap_or(0),
                 "NSpid" => status.namespaced_pids = numbers(),
                 "TracerPid" => status.tracer = value.trim().parse().unwrap_or(0),
                 "State" => status.is_asleep = matches!(value.trim().as_bytes().first(), Some(b'S' | b'D')),
@@ -215,10 +218,10 @@ mod tests {
         assert_eq!((stat.name.as_str(), stat.state, stat.is_kernel_thread), ("a) R \u{fffd}(b)", b'S', true));
         assert_eq!((stat.parent, stat.ticks, stat.threads, stat.started), (1, 11 + 12, 17, 19));
         let status = Status::parse(
-            b"Name:\t\xff\nState:\tS (sleeping)\nNSpid:\t40\t7\nUid:\t1\t2\t3\t4\nCapEff:\t00000000a8\nTracerPid:\t9\n\
+            b"Name:\t\xff\nState:\tS (sleeping)\nTgid:\t39\nNSpid:\t40\t7\nUid:\t1\t2\t3\t4\nCapEff:\t00000000a8\nTracerPid:\t9\n\
               voluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t2\n",
         );
-        assert_eq!((status.namespaced_pids, status.uids), (vec![40, 7], vec![1, 2, 3, 4]));
+        assert_eq!((status.process, status.namespaced_pids, status.uids), (39, vec![40, 7], vec![1, 2, 3, 4]));
         assert_eq!((status.effective, status.tracer, status.switches, status.is_asleep), (0xa8, 9, 5, true));
     }
 }

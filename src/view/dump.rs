@@ -124,11 +124,11 @@ impl Report {
     pub fn of_wanted(mut self, wanted: &Rules) -> Report {
         let pid = Some(self.process.pid);
         for interpreter in &mut self.interpreters {
-            let before = interpreter.threads.len();
+            let (before, id) = (interpreter.threads.len(), interpreter.id);
             interpreter.threads.retain(|thread| {
                 let (os_thread_id, name) = (thread.os_thread_id, thread.name.as_deref());
                 let is_excluded = thread.frames.iter().any(|frame| wanted.exclude(&frame.function, &frame.file));
-                wanted.pick(Who { pid, os_thread_id, name }) && !is_excluded
+                wanted.pick(Who { pid, interpreter: id, os_thread_id, name }) && !is_excluded
             });
             self.left_out += before - interpreter.threads.len();
         }

@@ -101,7 +101,11 @@ impl Mend {
                 "set kernel.yama.ptrace_scope below 3 in /etc/sysctl.d and start the machine again".into(),
             )]),
             Mend::Namespace => of(&[
-                (Place::Shell, format!("sudo nsenter --target {pid} --user --preserve-credentials pysample ...")),
+                // Nobody enters a user namespace around his own.
+                (
+                    Place::Shell,
+                    "on the host, as root: pysample ... --pid PID   (the id that `pysample ps` gives there)".into(),
+                ),
                 (Place::Docker, "docker run --userns=host --pid=host --cap-add SYS_PTRACE PYSAMPLE ...".into()),
                 (Place::Kubernetes, debug.into()),
             ]),
@@ -114,7 +118,12 @@ impl Mend {
                     Place::Kubernetes,
                     "securityContext: {seccompProfile: {type: Unconfined}, appArmorProfile: {type: Unconfined}}".into(),
                 ),
-                (Place::Systemd, "SystemCallFilter=process_vm_readv ptrace".into()),
+                (
+                    Place::Systemd,
+                    "after the unit's own SystemCallFilter=: SystemCallFilter=process_vm_readv ptrace   (alone it would \
+                     forbid all else)"
+                        .into(),
+                ),
             ]),
             Mend::Sandbox => {
                 of(&[(Place::Kubernetes, "run the pod without a runtimeClassName that puts it into a sandbox".into())])

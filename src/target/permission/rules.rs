@@ -58,6 +58,9 @@ pub fn verdict(sides: &Sides) -> (String, Mend) {
             Some(false) if !sides.are_in_first_user_namespace() => {
                 "it is in another user namespace, in which our CAP_SYS_PTRACE does not count"
             }
+            None if sides.are_likely_powerless() => {
+                "we hold CAP_SYS_PTRACE in a user namespace of our own, in which the process does not seem to be"
+            }
             Some(true) => "we hold CAP_SYS_PTRACE and are refused all the same: a security module or a sandbox",
             _ => {
                 "we hold CAP_SYS_PTRACE and are refused all the same: another user namespace, a security module or a sandbox"
@@ -136,6 +139,12 @@ fn ptrace(sides: &Sides) -> Rule {
         (true, Some(false)) => rule(
             "CAP_SYS_PTRACE",
             "we hold it in another user namespace, where it counts only if that is around the target's",
+            Outcome::MayRefuse,
+            Some(Mend::Namespace),
+        ),
+        (true, None) if sides.are_likely_powerless() => rule(
+            "CAP_SYS_PTRACE",
+            "we hold it in a user namespace of our own, in which the target does not seem to be",
             Outcome::MayRefuse,
             Some(Mend::Namespace),
         ),
@@ -230,6 +239,10 @@ fn namespaces(sides: &Sides) -> Option<Rule> {
         };
         format!("{name} {told}")
     };
+    if sides.theirs.namespaces.iter().all(Option::is_none) && sides.ours.namespaces.iter().all(Option::is_some) {
+        let value = "the kernel does not tell us in which it is, as of processes that we may not read";
+        return Some(rule("namespaces", value, Outcome::Told, None));
+    }
     let compared: Vec<String> = NAMESPACES.iter().enumerate().map(compare).collect();
     Some(rule("namespaces", compared.join(", "), Outcome::Told, None))
 }
@@ -382,8 +395,25 @@ mod tests {
         let theirs = Side { namespaces: namespace(4_026_531_837), ..side(0, u64::MAX) };
         assert!(verdict(&sides(ours.clone(), theirs.clone(), None)).0.contains("another user namespace"));
         // From the first one, the capability counts in all.
-        let told = verdict(&sides(theirs, ours, None)).0;
+        let told = verdict(&sides(theirs.clone(), ours.clone(), None)).0;
         assert!(told.starts_with("we hold CAP_SYS_PTRACE"), "{told}");
+        // Where the kernel does not say which it is, that is a sign, unless we are in the first one.
+        let unknown = side(0, u64::MAX);
+        assert!(verdict(&sides(ours.clone(), unknown.clone(), None)).0.contains("user namespace of our own"));
+        assert!(!verdict(&sides(theirs, unknown.clone(), None)).0.contains("of our own"));
+        let rules = rules(&sides(ours, unknown, None));
+        let mends = |rule: &&Rule| rule.name == "CAP_SYS_PTRACE" && rule.mend == Some(Mend::Namespace);
+        assert!(rules.iter().any(|rule| mends(&rule)), "{rules:#?}");
+    }
+
+    /// Nobody can enter a namespace around his own, and a filter that allows two calls allows no others.
+    #[test]
+    fn no_line_makes_it_worse_or_cannot_be_followed() {
+        let sides = sides(side(0, u64::MAX), side(0, u64::MAX), None);
+        let lines = [Mend::Namespace, Mend::Filter].map(|mend| mend.remedies(&sides)).concat();
+        assert!(lines.iter().all(|remedy| !remedy.line.contains("nsenter")), "{lines:#?}");
+        assert!(lines.iter().any(|remedy| remedy.line.contains("on the host, as root: pysample")), "{lines:#?}");
+        assert!(lines.iter().all(|remedy| !remedy.line.starts_with("SystemCallFilter=")), "{lines:#?}");
     }
 
     #[test]

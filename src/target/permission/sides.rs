@@ -110,6 +110,13 @@ impl Sides {
         self.ours.user_namespace().is_some_and(|namespace| namespace == FIRST_USER_NAMESPACE)
     }
 
+    /// Whether our capabilities do not count for the target, as far as that shows: the kernel does not even say in which user
+    /// namespace it is, and we are not in the first.
+    pub fn are_likely_powerless(&self) -> bool {
+        let is_ours_known = self.ours.user_namespace().is_some();
+        is_ours_known && self.theirs.user_namespace().is_none() && !self.are_in_first_user_namespace()
+    }
+
     /// Whether all our ids are those that the target's have to be.
     pub fn is_same_user(&self) -> Option<bool> {
         let (ours, theirs) = (self.ours.status.as_ref()?, self.theirs.status.as_ref()?);
