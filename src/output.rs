@@ -45,25 +45,19 @@ impl Output {
         Output { path: "standard output".into(), way: Way::Stdout }
     }
 
-    /// Standard output, for a profile that is to be kept.
-    ///
-    /// # Errors
-    ///
-    /// It is `/dev/null`, open as that is which takes the place of a standard output that was closed: all would be lost.
-    pub fn kept_stdout() -> Result<Output> {
-        let output = Output::stdout();
+    /// Standard output, for a profile. Where it is `/dev/null`, open as that is which takes the place of a standard output that
+    /// was closed, it is called so: all that is written is lost.
+    pub fn kept_stdout() -> Output {
         match was_closed(&io::stdout()) {
-            true => {
-                Err(output.failed(io::Error::other("it is closed; `-o /dev/null` is for a profile that nobody wants")))
-            }
-            false => Ok(output),
+            true => Output { path: "nowhere: standard output is closed, or /dev/null".into(), ..Output::stdout() },
+            false => Output::stdout(),
         }
     }
 
     /// Checks that `path` can be written, and leaves no trace of that. Waits for a reader if it is a FIFO.
     pub fn file(path: &Path) -> Result<Output> {
         if STDOUT.iter().any(|name| path == Path::new(name)) {
-            return Output::kept_stdout();
+            return Ok(Output::kept_stdout());
         }
         match way_to(path) {
             Ok(way) => Ok(Output { path: path.into(), way }),

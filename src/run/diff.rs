@@ -79,7 +79,7 @@ pub fn check(plan: &Check) -> Result<Exit> {
 
 /// Where a result goes; `-` is standard output.
 fn result(path: &Path) -> Result<Output> {
-    if is_standard(path) { Output::kept_stdout() } else { Output::file(path) }
+    if is_standard(path) { Ok(Output::kept_stdout()) } else { Output::file(path) }
 }
 
 fn is_standard(path: &Path) -> bool {

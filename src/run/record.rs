@@ -233,7 +233,7 @@ pub fn heading(summary: &Summary, profile: &Profile) -> Heading {
 /// Checks an output before a command is run. `None` where its name is not known yet.
 pub fn check(destination: &Destination) -> Result<Option<Output>> {
     match destination {
-        Destination::Stdout => Output::kept_stdout().map(Some),
+        Destination::Stdout => Ok(Some(Output::kept_stdout())),
         Destination::File(path) => Output::file(path).map(Some),
         Destination::Named => Output::check_folder(Path::new(".")).map(|()| None),
     }
