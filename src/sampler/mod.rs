@@ -298,8 +298,6 @@ struct Sampler {
     /// What was left out, for a rest or by the pace, and no moment stands for yet.
     left_out: LeftOut,
     passage: Passage,
-    /// Among how many samplers the files that this process may have open are shared.
-    shares: usize,
     /// Closes a channel when the recording ends.
     _end: Sender<()>,
 }
@@ -336,7 +334,6 @@ impl Sampler {
             is_spared: false,
             left_out: LeftOut::default(),
             passage,
-            shares: 1,
             _end: end,
             target,
             settings,
@@ -355,7 +352,7 @@ impl Sampler {
 
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
-        self.target.expect_many_looks(self.shares);
+        self.target.expect_many_looks();
         self.stops.add(self.pausing.arrive());
         let end = loop {
             match self.clock.next() {

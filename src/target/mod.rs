@@ -12,6 +12,7 @@ pub mod family;
 mod image;
 mod live;
 pub mod machine;
+mod open_files;
 pub mod pause;
 pub mod permission;
 mod plight;
@@ -321,11 +322,11 @@ impl Target {
         }
     }
 
-    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised. So
-    /// many targets share it.
-    pub fn expect_many_looks(&self, targets: usize) {
+    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised. All
+    /// targets that are looked at often share it.
+    pub fn expect_many_looks(&self) {
         if let Some(live) = self.live() {
-            live.keep_more_open(targets);
+            live.keep_more_open();
         }
     }
 

@@ -236,7 +236,6 @@ impl Chief {
         let (stop, stopped) = bounded(1);
         let (end, ended) = bounded(0);
         let mut sampler = Sampler::new(target, interpreter, self.settings, sender, stopped, end, self.passage.clone());
-        sampler.shares = MOST_SHARING;
         // Whoever rests for what others use is not sampled as they are: only the pace leaves out samples.
         sampler.thrift = None;
         sampler.keep_pace(self.governor.as_ref().map_or_else(Pace::full, Governor::pace));
@@ -378,6 +377,3 @@ impl Chief {
         Leg::Last(Box::new(Last { outcome, stops: self.stops }))
     }
 }
-
-/// Among so many processes the number of files that this one may have open is shared.
-const MOST_SHARING: usize = 64;
