@@ -53,6 +53,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a stopped process is told as such", told_stopped),
     ("a process frozen by its control group is read and told as such", frozen),
     ("a process in uninterruptible sleep is read and told as such", uninterruptible),
+    ("another process that has the id of one that has ended is not taken for it", reused_pid),
     ("a target without file descriptors is read", target_without_descriptors),
     ("a process that /proc hides from us is told as one that may not be read", hidden),
     ("where /proc is not mounted, that is said and nothing is made up", without_proc),
@@ -533,6 +534,56 @@ fn uninterruptible() {
     let _ = kill(Pid::from_raw(child as i32), Signal::SIGKILL);
     let _ = target.child.kill();
     target.child.wait().unwrap();
+}
+
+/// In a PID namespace of its own records a process, ends it and starts others until one has its id, which computes
+/// as well.
+const REUSES: &str = r#"
+import os, subprocess, sys, time
+
+def first():
+    while True: sum(range(1000))
+
+def second():
+    while True: sum(range(1000))
+
+def reads(pid):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            if open(f"/proc/{pid}/task/{task}/comm").read() == "sampler\n":
+                return int(open(f"/proc/{pid}/task/{task}/io").read().split("syscr: ")[1].split()[0])
+        except OSError:
+            pass # It has ended.
+
+pid = os.fork()
+if pid == 0: first()
+recording = subprocess.Popen([sys.argv[1], "record", "-r", "2", "-f", "collapsed", "-o", "-", "--pid", str(pid)])
+begun = None
+while begun is None or reads(recording.pid) == begun:
+    time.sleep(0.001)
+    begun = reads(recording.pid) if begun is None else begun
+os.kill(pid, 9)
+os.waitpid(pid, 0)
+while True:
+    open("/proc/sys/kernel/ns_last_pid", "w").write(str(pid - 1))
+    other = os.fork()
+    if other == 0:
+        if os.getpid() == pid: second()
+        os._exit(0)
+    if other == pid: break
+    os.waitpid(other, 0)
+status = recording.wait(60)
+os.kill(other, 9)
+sys.exit(status)
+"#;
+
+fn reused_pid() {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).args(&ordinary().command);
+    let recorded = Recording::run(command.args(["-c", REUSES, PYSAMPLE])).end();
+    assert!(recorded.status.success(), "{}", recorded.told);
+    assert!(recorded.told.contains("until the process ended"), "{}", recorded.told);
+    assert!(recorded.profile.contains("first") && !recorded.profile.contains("second"), "{}", recorded.profile);
 }
 
 fn target_without_descriptors() {

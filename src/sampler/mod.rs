@@ -44,6 +44,9 @@ pub use snapshot::snapshot;
 const CHANNEL: usize = 1 << 14;
 /// Samples a second beyond which several are told at once, where that spares work.
 const HIGH_RATE: f64 = 10_000.0;
+/// How often it is asked whether the target is still the process that it was. No id is given out again sooner than this, unless
+/// somebody sees to it.
+const CONFIRM_EVERY: Duration = Duration::from_millis(100);
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often a runtime that was lost is looked for.
@@ -278,6 +281,8 @@ struct Sampler {
     tally: Tally,
     told: Instant,
     looked: Instant,
+    /// When the target was last known to be the process that it was.
+    confirmed: Instant,
     /// Since when the target is a program that is not Python.
     foreign: Option<Instant>,
     reads_before: u64,
@@ -320,6 +325,7 @@ impl Sampler {
             tally: Tally::default(),
             told: Instant::now(),
             looked: Instant::now(),
+            confirmed: Instant::now(),
             foreign: None,
             reads_before: target.reads(),
             cpu_before: clock::cpu_time(),
@@ -458,6 +464,10 @@ impl Sampler {
             self.interner.remark(remark);
         }
         match taken {
+            Ok(()) if self.is_another() => {
+                self.tally.asked -= 1;
+                Some(End::TargetExited)
+            }
             Ok(()) => {
                 let weight = self.left_out.stand_for();
                 self.tally.taken += 1;
@@ -483,6 +493,16 @@ impl Sampler {
                 end
             }
         }
+    }
+
+    /// Whether what was read just now is of another process, which has the target's id. Where samples are seldom, each is
+    /// asked about.
+    fn is_another(&mut self) -> bool {
+        if self.confirmed.elapsed() < CONFIRM_EVERY {
+            return false;
+        }
+        self.confirmed = Instant::now();
+        self.target.is_another()
     }
 
     /// Tells what has been read, once it is proved.

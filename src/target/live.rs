@@ -40,6 +40,8 @@ const MOST_RANGES: usize = 1024;
 /// A living process.
 pub struct Live {
     pid: u32,
+    /// When it started: another process may get its id.
+    started: u64,
     way: Way,
     ranges: Mutex<Vec<RemoteIoVec>>,
     reads: AtomicU64,
@@ -102,6 +104,7 @@ impl Live {
         let way = if vectored_reads_work() { Way::Vectored } else { Way::File(open_memory(pid)?) };
         Ok(Live {
             pid,
+            started: stat.started,
             way,
             ranges: Mutex::default(),
             reads: AtomicU64::new(0),
@@ -322,12 +325,17 @@ impl Live {
         self.share.get_or_init(Share::new);
     }
 
-    /// Whether the process is there and not a zombie.
+    /// Whether the process is there, and neither a zombie nor another that has its id by now.
     pub fn is_alive(&self) -> bool {
         match Stat::read(self.pid) {
-            Ok(stat) => !matches!(stat.state, b'Z' | b'X'),
+            Ok(stat) => !matches!(stat.state, b'Z' | b'X') && stat.started == self.started,
             Err(e) => !is_gone(&e),
         }
+    }
+
+    /// Whether its id is that of another process by now.
+    pub fn is_another(&self) -> bool {
+        Stat::read(self.pid).is_ok_and(|stat| stat.started != self.started)
     }
 
     /// Opens the file behind a mapped binary: by its path in the target's root, by its path in ours (that of a process
@@ -630,6 +638,16 @@ mod tests {
         live.gather(&mut list, &mut bytes).unwrap();
         assert!(list.iter().all(|s| s.got == 8));
         assert_eq!(u64::from_le_bytes(bytes[8 * 2999..].try_into().unwrap()), 2999);
+    }
+
+    #[test]
+    fn a_process_that_has_the_id_of_one_that_has_ended_is_another() {
+        let mut live = Live::open(std::process::id()).unwrap();
+        assert!(live.is_alive() && !live.is_another());
+        live.started -= 1;
+        let facts = live.facts().unwrap();
+        assert!(!live.is_alive() && live.is_another());
+        assert!(matches!(live.probe(&facts), Err(Error::Ended { .. })));
     }
 
     #[test]

@@ -243,9 +243,18 @@ impl Target {
     /// Gathers the facts anew: mappings change while a program starts, and all of them when it executes another.
     pub fn refresh(&mut self) -> Result<()> {
         if let Some(live) = self.live() {
-            self.facts = live.facts()?;
+            let facts = live.facts()?;
+            if live.is_another() {
+                return Err(Error::Ended { pid: facts.pid });
+            }
+            self.facts = facts;
         }
         Ok(())
+    }
+
+    /// Whether it has ended and another process has its id, so that what was read may be of that.
+    pub fn is_another(&self) -> bool {
+        self.live().is_some_and(Live::is_another)
     }
 
     /// What keeps all of it from running, if anything does.
@@ -253,7 +262,7 @@ impl Target {
         Plight::of(self.live()?.pid())
     }
 
-    /// Whether the process is still there. A zombie is not.
+    /// Whether the process is still there. A zombie is not, nor is another that has its id.
     pub fn is_alive(&self) -> bool {
         self.live().is_none_or(Live::is_alive)
     }
