@@ -8,7 +8,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
@@ -44,6 +44,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a process that may not be read is counted by ps with the reason", ps_counts_refusals),
     ("a process that is not dumpable is named as such", not_dumpable),
     ("without process_vm_readv the memory is read as a file", refused_readv),
+    ("where the memory is read as a file, a program that is executed is read, or told", executed_as_file),
     ("without ptrace nobody is stopped and it is said", refused_ptrace),
     ("each other call may be refused", refused_calls),
     ("a debug container with another root reads the files of the target's root", other_root),
@@ -365,6 +366,42 @@ fn refused_readv() {
         assert!(value(&doctor, "seccomp").contains("filtered"), "{doctor:#}");
     }
     assert!(target.end().success());
+}
+
+/// Executes a Python that computes, then one program more at a byte on standard input.
+const BECOMES: &str = r#"
+import os, sys, threading
+def computes():
+    while True: sum(range(1000))
+def NAME():
+    os.read(0, 1)
+    os.execv(sys.argv[1], sys.argv[1:])
+threading.Thread(target=computes, daemon=True).start()
+os.write(1, b"NAME\n")
+NAME()
+"#;
+
+fn executed_as_file() {
+    let python = &ordinary().command[0];
+    let mut command = Command::new(python);
+    command.args(["-c", &BECOMES.replace("NAME", "first"), python, "-c", &BECOMES.replace("NAME", "second")]);
+    command.arg("/bin/cat");
+    let mut target = Plain::start(command);
+    let mut record = refusing(&["process_vm_readv"], EPERM);
+    record.args(["record", "-i", "-r", "1000", "-f", "collapsed", "-o", "-", "--pid", &target.child.id().to_string()]);
+    let recording = Recording::run(&mut record);
+    for name in ["first", "second"] {
+        assert_eq!(target.line(), name);
+        recording.has_begun();
+        // To find the new interpreter takes many reads of its memory, too.
+        recording.has_read(20_000);
+        target.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    }
+    let recorded = recording.end();
+    let told = &recorded.told;
+    assert!(recorded.status.success() && told.contains("until the process became a program that is not"), "{told}");
+    assert!(["first (", "second ("].iter().all(|name| recorded.profile.contains(name)), "{}{told}", recorded.profile);
+    target.end();
 }
 
 fn refused_ptrace() {

@@ -132,6 +132,14 @@ impl Live {
         Ok(())
     }
 
+    /// Turns to the memory that it has now: a file of memory stays that of the program that ran when it was opened.
+    pub fn renew(&mut self) -> Result<()> {
+        if let Way::File(file) = &mut self.way {
+            *file = open_memory(self.pid)?;
+        }
+        Ok(())
+    }
+
     fn is_refused(&self, facts: &Facts) -> bool {
         let mut byte = [0];
         let mut starts = facts.mappings.iter().take(MOST_PROBED).map(|mapping| mapping.start);

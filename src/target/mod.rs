@@ -240,9 +240,16 @@ impl Target {
         }
     }
 
-    /// Gathers the facts anew: mappings change while a program starts, and all of them when it executes another.
+    /// Gathers the facts anew, and turns to the memory of the program that runs now: mappings change while a program starts, and
+    /// all of them when it executes another.
     pub fn refresh(&mut self) -> Result<()> {
-        if let Some(live) = self.live() {
+        let live = match &mut self.origin {
+            Origin::Live(live) => Some(live),
+            Origin::Recorded(recorder) => Some(recorder.live_mut()),
+            Origin::Image(_) => None,
+        };
+        if let Some(live) = live {
+            live.renew()?;
             let facts = live.facts()?;
             if live.is_another() {
                 return Err(Error::Ended { pid: facts.pid });
