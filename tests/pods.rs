@@ -43,6 +43,7 @@ const TESTS: &[(&str, fn())] = &[
     ("the doctor of what is not Python has dump's exit status", doctor_not_python),
     ("a process that may not be read is counted by ps with the reason", ps_counts_refusals),
     ("a process that is not dumpable is named as such", not_dumpable),
+    ("a program that may not be read and is executed ends the recording, and it is told", executed_unreadable),
     ("without process_vm_readv the memory is read as a file", refused_readv),
     ("where the memory is read as a file, a program that is executed is read, or told", executed_as_file),
     ("without ptrace nobody is stopped and it is said", refused_ptrace),
@@ -346,6 +347,35 @@ fn not_dumpable() {
     assert!(told.contains("it is not dumpable"), "{told}");
     assert!(common::pysample(&["dump", "--pid", &pid]).status.success(), "root may");
     target.end();
+}
+
+/// A file that may be executed and not read makes a process that may not be read.
+fn executed_unreadable() {
+    const COMPUTES: &str = r#"
+import os, sys, time
+def computes():
+    while time.process_time() < 1: sum(range(1000))
+computes()
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+    let (kind, public) = (for_everybody(), public_folder());
+    let sleep = public.path().join("sleep");
+    fs::copy("/bin/sleep", &sleep).unwrap();
+    fs::set_permissions(&sleep, fs::Permissions::from_mode(0o711)).unwrap();
+    let record = |arguments: &[&str], until: &str| {
+        let mut record = as_nobody(public.path().join("pysample"));
+        record.args(["record", "-f", "collapsed", "-o", "-"]).args(arguments).arg("--");
+        let recording = Recording::run(record.args(&kind.command).args(["-c", COMPUTES]).arg(&sleep).arg("300"));
+        recording.has_told(until);
+        recording.signal(Signal::SIGTERM);
+        let recorded = recording.end();
+        assert!(recorded.profile.contains("computes ("), "{}", recorded.told);
+        recorded.told
+    };
+    let told = record(&[], "until the process became one that we may not read");
+    assert!(told.contains("`pysample doctor --pid` says why"), "{told}");
+    let told = record(&["-s", "-d", "8"], "until the time was up");
+    assert!(told.contains("  processes   1, for ") && told.contains("not permitted to read the memory"), "{told}");
 }
 
 fn refused_readv() {

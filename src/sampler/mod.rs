@@ -168,6 +168,8 @@ pub enum End {
     TargetExited,
     /// The target executed a program that is not Python.
     TargetReplaced,
+    /// The target may not be read any more: it executed a program of more privilege, or changed its user.
+    TargetForbidden,
 }
 
 /// The account of a recording.
@@ -283,7 +285,7 @@ struct Sampler {
     looked: Instant,
     /// When the target was last known to be the process that it was.
     confirmed: Instant,
-    /// Since when the target is a program that is not Python.
+    /// Since when the target is a program that is not Python, or may not be read.
     foreign: Option<Instant>,
     reads_before: u64,
     cpu_before: Duration,
@@ -536,8 +538,11 @@ impl Sampler {
             return None;
         }
         self.looked = Instant::now();
-        if self.target.refresh().is_err() {
-            return (!self.target.is_alive()).then_some(End::TargetExited);
+        match self.target.refresh() {
+            Ok(()) => {}
+            Err(_) if !self.target.is_alive() => return Some(End::TargetExited),
+            Err(Error::NotPermitted { .. }) => return self.is_foreign_for_good().then_some(End::TargetForbidden),
+            Err(_) => return None,
         }
         let binaries = self.target.binaries();
         if binaries.is_empty() || binaries.first() == self.binaries.first() {
@@ -552,13 +557,15 @@ impl Sampler {
                 self.interner.change_interpreter(interpreter, process);
                 None
             }
-            Err(Error::NotPython { .. }) => {
-                let since = *self.foreign.get_or_insert_with(Instant::now);
-                (since.elapsed() >= BECOMING).then_some(End::TargetReplaced)
-            }
+            Err(Error::NotPython { .. }) => self.is_foreign_for_good().then_some(End::TargetReplaced),
             Err(Error::Unsupported { .. }) => Some(End::TargetReplaced),
             Err(_) => None,
         }
+    }
+
+    /// Of one that is not a Python to read: whether it has not been for so long that it will not be.
+    fn is_foreign_for_good(&mut self) -> bool {
+        self.foreign.get_or_insert_with(Instant::now).elapsed() >= BECOMING
     }
 }
 

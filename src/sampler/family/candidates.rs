@@ -70,7 +70,7 @@ impl Candidates {
         self.put(relative, now, due, Known::Nothing);
     }
 
-    /// Takes one that was Python and executed another program.
+    /// Takes one that was Python and executed another program, or may not be read any more.
     pub fn add_again(&mut self, relative: Relative, now: Instant) {
         self.put(relative, now, now + FIRST, Known::NotOurs);
     }

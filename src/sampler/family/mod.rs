@@ -310,7 +310,7 @@ impl Chief {
         self.stops.merge(&stops);
         self.processes.time += outcome.elapsed.saturating_sub(joined);
         match outcome.end {
-            End::TargetReplaced => self.candidates.add_again(relative, Instant::now()),
+            End::TargetReplaced | End::TargetForbidden => self.candidates.add_again(relative, Instant::now()),
             End::TargetExited | End::Duration | End::Stopped => {}
         }
     }
