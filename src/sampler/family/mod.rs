@@ -207,7 +207,8 @@ impl Chief {
             match found {
                 // It may be another process by now; if it is the same, it is the one that was found.
                 Ok(found) if self.family.get(relative.pid) == Some(&relative) => {
-                    self.candidates.found(&relative);
+                    let told = self.candidates.found(&relative);
+                    told.iter().for_each(|lost| self.processes.find(lost));
                     let (target, interpreter) = *found;
                     if let Err(error) = self.join(relative, target, &interpreter) {
                         self.processes.lose(Lost { pid: relative.pid, why: error.to_string() });
