@@ -43,6 +43,7 @@ const TESTS: &[(&str, fn())] = &[
     ("the doctor of what is not Python has dump's exit status", doctor_not_python),
     ("a process that may not be read is counted by ps with the reason", ps_counts_refusals),
     ("a process that is not dumpable is named as such", not_dumpable),
+    ("the workers of a master that may not be read are recorded", master_not_readable),
     ("a program that may not be read and is executed ends the recording, and it is told", executed_unreadable),
     ("without process_vm_readv the memory is read as a file", refused_readv),
     ("where the memory is read as a file, a program that is executed is read, or told", executed_as_file),
@@ -347,6 +348,59 @@ fn not_dumpable() {
     assert!(told.contains("it is not dumpable"), "{told}");
     assert!(common::pysample(&["dump", "--pid", &pid]).status.success(), "root may");
     target.end();
+}
+
+/// The workers have given up their privileges, the master has not.
+fn master_not_readable() {
+    const MASTER: &str = r#"
+import os, sys
+COMPUTES = """
+import os
+os.write(1, b"r")
+def computes():
+    while True: sum(range(1000))
+computes()
+"""
+read, write = os.pipe()
+workers = []
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(write, 1)
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        os.execv(sys.executable, [sys.executable, "-c", COMPUTES])
+    workers.append(pid)
+for _ in workers: os.read(read, 1)
+os.write(1, b"ready\n")
+os.read(0, 1)
+for pid in workers:
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+"#;
+    let (kind, public) = (for_everybody(), public_folder());
+    let mut command = kind.command();
+    command.args(["-c", MASTER]).current_dir("/");
+    let mut master = Plain::start(command);
+    assert_eq!(master.line(), "ready");
+    let pid = master.child.id().to_string();
+    let of_master = |arguments: &[&str]| {
+        let mut command = as_nobody(public.path().join("pysample"));
+        let output = command.args(arguments).args(["-s", "--pid", &pid]).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+    };
+    // Yama lets nobody read what is not below them.
+    let is_readable = yama() == 0;
+    let record = ["record", "-d", "2", "-r", "50", "-f", "collapsed", "-o", "-"];
+    for what in [&record[..], &["gil", "-d", "1"], &["top", "--once", "-d", "1"]] {
+        let (status, printed, told) = of_master(what);
+        assert_eq!(status, Some(if is_readable { 0 } else { 5 }), "{what:?}: {told}");
+        assert!(told.contains(&format!("not permitted to read the memory of process {pid}")), "{what:?}: {told}");
+        if is_readable {
+            assert!(told.contains("its descendants are recorded"), "{what:?}: {told}");
+            assert!(what[0] != "record" || printed.contains("computes ("), "{printed}{told}");
+        }
+    }
+    master.end();
 }
 
 /// A file that may be executed and not read makes a process that may not be read.
