@@ -54,6 +54,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a root with nothing but musl and busybox runs the static binary", musl_and_busybox),
     ("on a read-only root the output is refused before the first sample", read_only_root),
     ("a stopped process is told as such", told_stopped),
+    ("stopped processes of a family are told as such", told_stopped_below),
     ("a process frozen by its control group is read and told as such", frozen),
     ("a process in uninterruptible sleep is read and told as such", uninterruptible),
     ("another process that has the id of one that has ended is not taken for it", reused_pid),
@@ -601,6 +602,36 @@ fn told_stopped() {
     assert!(target.end().success());
 }
 
+fn told_stopped_below() {
+    let mut target = ordinary().start("sleepers.py", &["6", "1"]);
+    let pids: Vec<u32> = serde_json::from_value(target.json()).unwrap();
+    let [first, rest @ ..] = &pids[..] else { panic!("there are six") };
+    let send = |pid: u32, signal| kill(Pid::from_raw(pid as i32), signal).unwrap();
+    let stop = |pid: u32| {
+        send(pid, Signal::SIGSTOP);
+        wait_until("it is stopped", || common::every_thread_is(pid, b'T'));
+    };
+    let pid = target.pid().to_string();
+    let told = |pid| format!("pysample: process {pid}: it is stopped by a signal");
+    stop(*first);
+    let looks = [&["dump"][..], &["gil", "-d", "0.3"], &["top", "--once", "-d", "0.3"]];
+    let records = [&["record", "-i", "-d", "0.3", "-f", "collapsed", "-o", "-"][..]];
+    for arguments in looks.iter().chain(&records) {
+        let output = common::pysample(&[*arguments, &["-s", "--pid", &pid]].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).matches("it is stopped by a signal").count(), 1, "{}", stderr(&output));
+        assert!(stderr(&output).contains(&told(*first)), "{arguments:?}: {}", stderr(&output));
+    }
+    rest.iter().for_each(|pid| stop(*pid));
+    stop(target.pid());
+    let recorded = Recording::start(target.pid(), &["-s", "-i", "-d", "0.3"]).end();
+    assert!(recorded.told.contains(&told(target.pid())), "{}", recorded.told);
+    assert_eq!(recorded.told.matches("it is stopped by a signal").count(), 3, "{}", recorded.told);
+    assert!(recorded.told.contains("nor does anything run of 4 more processes of its family"), "{}", recorded.told);
+    pids.iter().chain([&target.pid()]).for_each(|pid| send(*pid, Signal::SIGCONT));
+    assert!(target.end().success());
+}
+
 fn frozen() {
     let version_two = (&["unified", ""][..], "cgroup.freeze", "1", "0");
     let version_one = (&["freezer"][..], "freezer.state", "FROZEN", "THAWED");
@@ -618,6 +649,8 @@ fn frozen() {
         assert!(told.contains("its control group is frozen"), "{file}: {told}");
         let recorded = Recording::start(target.pid(), &["-d", "0.3", "-i"]).end();
         assert!(recorded.status.success() && recorded.account.taken > 0, "{file}: {}", recorded.told);
+        assert!(recorded.told.contains("its control group is frozen"), "{file}: {}", recorded.told);
+        let recorded = Recording::start(target.pid(), &["-s", "-d", "0.3", "-i"]).end();
         assert!(recorded.told.contains("its control group is frozen"), "{file}: {}", recorded.told);
         let doctor = doctor(&mut doctor_of(PYSAMPLE, target.pid()), 0);
         assert!(value(&doctor, "state").contains("frozen"), "{doctor:#}");

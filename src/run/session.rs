@@ -15,6 +15,7 @@ use pysample::view::progress::Progress;
 use pysample::view::summary::Ending;
 
 use super::described::Described;
+use super::family::tell_plights;
 use super::follow::{Following, Recorded, Sum, follow, terminal};
 use super::notices::{Notice, Notices};
 use super::{Exit, attach, look, tell, warn};
@@ -112,7 +113,9 @@ fn following<'a, P: Purpose>(purpose: &P, notices: &'a Notices, command: Option<
 /// The process whose family is recorded, which need not run Python itself. Where nobody of it does yet, that is said. One that
 /// may not be read has descendants that may: workers that have given their privileges up.
 pub fn root(pid: u32) -> Result<Described> {
-    match look(pid) {
+    let looked = look(pid);
+    tell_plights(pid);
+    match looked {
         Ok((target, interpreter)) => Ok(Described::new(&target, &interpreter)),
         Err(Error::NotPython { .. }) => {
             if super::python_below(pid).is_empty() {
