@@ -417,19 +417,22 @@ os.execv(sys.argv[1], sys.argv[1:])
     let sleep = public.path().join("sleep");
     fs::copy("/bin/sleep", &sleep).unwrap();
     fs::set_permissions(&sleep, fs::Permissions::from_mode(0o711)).unwrap();
-    let record = |arguments: &[&str], until: &str| {
+    let record = |arguments: &[&str], is_over: fn(&Recording)| {
         let mut record = as_nobody(public.path().join("pysample"));
-        record.args(["record", "-f", "collapsed", "-o", "-"]).args(arguments).arg("--");
+        record.args(["record", "-i", "-f", "collapsed", "-o", "-"]).args(arguments).arg("--");
         let recording = Recording::run(record.args(&kind.command).args(["-c", COMPUTES]).arg(&sleep).arg("300"));
-        recording.has_told(until);
+        is_over(&recording);
         recording.signal(Signal::SIGTERM);
         let recorded = recording.end();
         assert!(recorded.profile.contains("computes ("), "{}", recorded.told);
         recorded.told
     };
-    let told = record(&[], "until the process became one that we may not read");
+    let told = record(&[], |recording| recording.has_told("until the process became one that we may not read"));
     assert!(told.contains("`pysample doctor --pid` says why"), "{told}");
-    let told = record(&["-s", "-d", "8"], "until the time was up");
+    let told = record(&["-s"], |recording| {
+        recording.has_samplers(1);
+        recording.has_no_samplers();
+    });
     assert!(told.contains("  processes   1, for ") && told.contains("not permitted to read the memory"), "{told}");
 }
 
@@ -711,9 +714,10 @@ def reads(pid):
 
 pid = os.fork()
 if pid == 0: first()
-recording = subprocess.Popen([sys.argv[1], "record", "-r", "2", "-f", "collapsed", "-o", "-", "--pid", str(pid)])
+recording = subprocess.Popen([sys.argv[1], "record", "-i", "-r", "2", "-f", "collapsed", "-o", "-", "--pid", str(pid)])
 begun = None
-while begun is None or reads(recording.pid) == begun:
+# Some for each sample, and some before the first.
+while begun is None or (reads(recording.pid) or begun) < begun + 12:
     time.sleep(0.001)
     begun = reads(recording.pid) if begun is None else begun
 os.kill(pid, 9)

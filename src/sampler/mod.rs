@@ -25,7 +25,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
+use crate::sample::{Event, Lost, Process, Processes, Remark, Stops, Tally};
 use crate::target::{Binary, Facts, Target, machine};
 
 use clock::{Clock, LeftOut, Missed, Tick};
@@ -287,6 +287,8 @@ struct Sampler {
     confirmed: Instant,
     /// Since when the target is a program that is not Python, or may not be read.
     foreign: Option<Instant>,
+    /// Why it may not be read any more.
+    forbidden: Option<Lost>,
     reads_before: u64,
     cpu_before: Duration,
     pausing: Pausing,
@@ -329,6 +331,7 @@ impl Sampler {
             looked: Instant::now(),
             confirmed: Instant::now(),
             foreign: None,
+            forbidden: None,
             reads_before: target.reads(),
             cpu_before: clock::cpu_time(),
             pausing: settings.pause.pausing(&target, settings.rate <= SELDOM),
@@ -408,7 +411,8 @@ impl Sampler {
     }
 
     fn last(&self, elapsed: Duration, end: End) -> Box<Last> {
-        let processes = Processes { sampled: 1, time: elapsed, ..Processes::default() };
+        let mut processes = Processes { sampled: 1, time: elapsed, ..Processes::default() };
+        self.forbidden.iter().for_each(|lost| processes.lose(lost.clone()));
         let outcome = Outcome { tally: self.tally, elapsed, end, processes };
         Box::new(Last { outcome, stops: self.stops.clone() })
     }
@@ -541,7 +545,10 @@ impl Sampler {
         match self.target.refresh() {
             Ok(()) => {}
             Err(_) if !self.target.is_alive() => return Some(End::TargetExited),
-            Err(Error::NotPermitted { .. }) => return self.is_foreign_for_good().then_some(End::TargetForbidden),
+            Err(error @ Error::NotPermitted { .. }) => {
+                self.forbidden = Some(Lost { pid: self.target.pid(), why: error.to_string() });
+                return self.is_foreign_for_good().then_some(End::TargetForbidden);
+            }
             Err(_) => return None,
         }
         let binaries = self.target.binaries();
@@ -550,7 +557,7 @@ impl Sampler {
         }
         match locate(&self.target) {
             Ok(interpreter) => {
-                self.foreign = None;
+                (self.foreign, self.forbidden) = (None, None);
                 self.binaries = binaries;
                 self.reader = self.reader.again(&interpreter);
                 let process = process(&self.target, &interpreter);

@@ -70,9 +70,10 @@ impl Candidates {
         self.put(relative, now, due, Known::Nothing);
     }
 
-    /// Takes one that was Python and executed another program, or may not be read any more.
-    pub fn add_again(&mut self, relative: Relative, now: Instant) {
+    /// Takes one that was Python and executed another program, or may not be read any more, which was told.
+    pub fn add_again(&mut self, relative: Relative, now: Instant, told: Option<Lost>) {
         self.put(relative, now, now + FIRST, Known::NotOurs);
+        self.waiting.entry(relative.pid).and_modify(|candidate| candidate.told = told);
     }
 
     fn put(&mut self, relative: Relative, since: Instant, due: Instant, known: Known) {

@@ -311,7 +311,12 @@ impl Chief {
         self.stops.merge(&stops);
         self.processes.time += outcome.elapsed.saturating_sub(joined);
         match outcome.end {
-            End::TargetReplaced | End::TargetForbidden => self.candidates.add_again(relative, Instant::now()),
+            End::TargetReplaced => self.candidates.add_again(relative, Instant::now(), None),
+            End::TargetForbidden => {
+                let lost = outcome.processes.lost.into_iter().next();
+                lost.iter().for_each(|lost| self.processes.lose(lost.clone()));
+                self.candidates.add_again(relative, Instant::now(), lost);
+            }
             End::TargetExited | End::Duration | End::Stopped => {}
         }
     }
