@@ -29,7 +29,7 @@ use pysample::printable::printable;
 use pysample::python::{self, Interpreter};
 use pysample::sample::Snapshot;
 use pysample::sampler;
-use pysample::target::Target;
+use pysample::target::{Plight, Target};
 use pysample::view::dump::{Colour, Process, Python, Report};
 
 use crate::cli::Cli;
@@ -106,10 +106,12 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Exit> {
 fn attach(pid: u32) -> Result<(Target, Interpreter)> {
     let (target, interpreter) = pysample::attach(pid).map_err(family::offer)?;
     warn(&interpreter);
-    if let Some(plight) = target.plight() {
-        tell(&format!("pysample: process {pid}: {plight}"));
-    }
+    target.plight().into_iter().for_each(|plight| tell_plight(pid, plight));
     Ok((target, interpreter))
+}
+
+fn tell_plight(pid: u32, plight: Plight) {
+    tell(&format!("pysample: process {pid}: {plight}"));
 }
 
 /// The descendants of a process that are Python now, with their interpreters.

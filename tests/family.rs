@@ -316,6 +316,29 @@ fn a_child_that_cannot_be_read_costs_that_child_only_and_is_told() {
     assert!(recorded.told.contains("which is not supported"), "{}", recorded.told);
 }
 
+/// 30 processes of 4 threads, three files each, and one more.
+#[test]
+fn living_processes_are_recorded_on_where_fewer_files_may_be_open_than_they_have_threads() {
+    let _alone = alone();
+    for limit in [64, 128] {
+        let mut server = ordinary().start("sleepers.py", &["30", "3"]);
+        server.json();
+        let script = format!("ulimit -n {limit}; exec \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_pysample")]);
+        command.args(["record", "-s", "-i", "-r", "20", "-f", "collapsed", "-o", "-", "--pid"]);
+        let recording = Recording::run(command.arg(server.pid().to_string()));
+        recording.has_samplers(31);
+        recording.has_read(200);
+        let recorded = recording.stop();
+        assert!(recorded.status.success() && recorded.told.contains("until it was stopped"), "{}", recorded.told);
+        assert!(recorded.told.contains("  processes   31, for "), "{limit}: {}", recorded.told);
+        // Those that could not be looked at at first were, later.
+        assert!(!recorded.told.contains("not read"), "{limit}: {}", recorded.told);
+        assert!(server.end().success());
+    }
+}
+
 /// How many files and threads a process of pysample has, but for the one thread that is begun when it is first needed.
 fn holdings(pid: u32) -> (usize, usize) {
     let names = |what: &str| common::names(Path::new(&format!("/proc/{pid}/{what}")));

@@ -8,7 +8,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
@@ -47,7 +47,10 @@ const TESTS: &[(&str, fn())] = &[
     ("the doctor of what is not Python has dump's exit status", doctor_not_python),
     ("a process that may not be read is counted by ps with the reason", ps_counts_refusals),
     ("a process that is not dumpable is named as such", not_dumpable),
+    ("the workers of a master that may not be read are recorded", master_not_readable),
+    ("a program that may not be read and is executed ends the recording, and it is told", executed_unreadable),
     ("without process_vm_readv the memory is read as a file", refused_readv),
+    ("where the memory is read as a file, a program that is executed is read, or told", executed_as_file),
     ("without ptrace nobody is stopped and it is said", refused_ptrace),
     ("each other call may be refused", refused_calls),
     ("a debug container with another root reads the files of the target's root", other_root),
@@ -55,8 +58,10 @@ const TESTS: &[(&str, fn())] = &[
     ("a root with nothing but musl and busybox runs the static binary", musl_and_busybox),
     ("on a read-only root the output is refused before the first sample", read_only_root),
     ("a stopped process is told as such", told_stopped),
+    ("stopped processes of a family are told as such", told_stopped_below),
     ("a process frozen by its control group is read and told as such", frozen),
     ("a process in uninterruptible sleep is read and told as such", uninterruptible),
+    ("another process that has the id of one that has ended is not taken for it", reused_pid),
     ("a target without file descriptors is read", target_without_descriptors),
     ("a process that /proc hides from us is told as one that may not be read", hidden),
     ("where /proc is not mounted, that is said and nothing is made up", without_proc),
@@ -384,6 +389,91 @@ fn not_dumpable() {
     target.end();
 }
 
+/// The workers have given up their privileges, the master has not.
+fn master_not_readable() {
+    const MASTER: &str = r#"
+import os, sys
+COMPUTES = """
+import os
+os.write(1, b"r")
+def computes():
+    while True: sum(range(1000))
+computes()
+"""
+read, write = os.pipe()
+workers = []
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(write, 1)
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        os.execv(sys.executable, [sys.executable, "-c", COMPUTES])
+    workers.append(pid)
+for _ in workers: os.read(read, 1)
+os.write(1, b"ready\n")
+os.read(0, 1)
+for pid in workers:
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+"#;
+    let (kind, public) = (for_everybody(), public_folder());
+    let mut command = kind.command();
+    command.args(["-c", MASTER]).current_dir("/");
+    let mut master = Plain::start(command);
+    assert_eq!(master.line(), "ready");
+    let pid = master.child.id().to_string();
+    let of_master = |arguments: &[&str]| {
+        let mut command = as_nobody(public.path().join("pysample"));
+        let output = command.args(arguments).args(["-s", "--pid", &pid]).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+    };
+    // Yama lets nobody read what is not below them.
+    let is_readable = yama() == 0;
+    let record = ["record", "-d", "2", "-r", "50", "-f", "collapsed", "-o", "-"];
+    for what in [&record[..], &["gil", "-d", "1"], &["top", "--once", "-d", "1"]] {
+        let (status, printed, told) = of_master(what);
+        assert_eq!(status, Some(if is_readable { 0 } else { 5 }), "{what:?}: {told}");
+        assert!(told.contains(&format!("not permitted to read the memory of process {pid}")), "{what:?}: {told}");
+        if is_readable {
+            assert!(told.contains("its descendants are recorded"), "{what:?}: {told}");
+            assert!(what[0] != "record" || printed.contains("computes ("), "{printed}{told}");
+        }
+    }
+    master.end();
+}
+
+/// A file that may be executed and not read makes a process that may not be read.
+fn executed_unreadable() {
+    const COMPUTES: &str = r#"
+import os, sys, time
+def computes():
+    while time.process_time() < 1: sum(range(1000))
+computes()
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+    let (kind, public) = (for_everybody(), public_folder());
+    let sleep = public.path().join("sleep");
+    fs::copy("/bin/sleep", &sleep).unwrap();
+    fs::set_permissions(&sleep, fs::Permissions::from_mode(0o711)).unwrap();
+    let record = |arguments: &[&str], is_over: fn(&Recording)| {
+        let mut record = as_nobody(public.path().join("pysample"));
+        record.args(["record", "-i", "-f", "collapsed", "-o", "-"]).args(arguments).arg("--");
+        let recording = Recording::run(record.args(&kind.command).args(["-c", COMPUTES]).arg(&sleep).arg("300"));
+        is_over(&recording);
+        recording.signal(Signal::SIGTERM);
+        let recorded = recording.end();
+        assert!(recorded.profile.contains("computes ("), "{}", recorded.told);
+        recorded.told
+    };
+    let told = record(&[], |recording| recording.has_told("until the process became one that we may not read"));
+    assert!(told.contains("`pysample doctor --pid` says why"), "{told}");
+    let told = record(&["-s"], |recording| {
+        recording.has_samplers(1);
+        recording.has_no_samplers();
+    });
+    assert!(told.contains("  processes   1, for ") && told.contains("not permitted to read the memory"), "{told}");
+}
+
 fn refused_readv() {
     let mut target = ordinary().start("threads.py", &["3"]);
     target.json();
@@ -402,6 +492,42 @@ fn refused_readv() {
         assert!(value(&doctor, "seccomp").contains("filtered"), "{doctor:#}");
     }
     assert!(target.end().success());
+}
+
+/// Executes a Python that computes, then one program more at a byte on standard input.
+const BECOMES: &str = r#"
+import os, sys, threading
+def computes():
+    while True: sum(range(1000))
+def NAME():
+    os.read(0, 1)
+    os.execv(sys.argv[1], sys.argv[1:])
+threading.Thread(target=computes, daemon=True).start()
+os.write(1, b"NAME\n")
+NAME()
+"#;
+
+fn executed_as_file() {
+    let python = &ordinary().command[0];
+    let mut command = Command::new(python);
+    command.args(["-c", &BECOMES.replace("NAME", "first"), python, "-c", &BECOMES.replace("NAME", "second")]);
+    command.arg("/bin/cat");
+    let mut target = Plain::start(command);
+    let mut record = refusing(&["process_vm_readv"], EPERM);
+    record.args(["record", "-i", "-r", "1000", "-f", "collapsed", "-o", "-", "--pid", &target.child.id().to_string()]);
+    let recording = Recording::run(&mut record);
+    for name in ["first", "second"] {
+        assert_eq!(target.line(), name);
+        recording.has_begun();
+        // To find the new interpreter takes many reads of its memory, too.
+        recording.has_read(20_000);
+        target.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    }
+    let recorded = recording.end();
+    let told = &recorded.told;
+    assert!(recorded.status.success() && told.contains("until the process became a program that is not"), "{told}");
+    assert!(["first (", "second ("].iter().all(|name| recorded.profile.contains(name)), "{}{told}", recorded.profile);
+    target.end();
 }
 
 fn refused_ptrace() {
@@ -517,6 +643,36 @@ fn told_stopped() {
     assert!(target.end().success());
 }
 
+fn told_stopped_below() {
+    let mut target = ordinary().start("sleepers.py", &["6", "1"]);
+    let pids: Vec<u32> = serde_json::from_value(target.json()).unwrap();
+    let [first, rest @ ..] = &pids[..] else { panic!("there are six") };
+    let send = |pid: u32, signal| kill(Pid::from_raw(pid as i32), signal).unwrap();
+    let stop = |pid: u32| {
+        send(pid, Signal::SIGSTOP);
+        wait_until("it is stopped", || common::every_thread_is(pid, b'T'));
+    };
+    let pid = target.pid().to_string();
+    let told = |pid| format!("pysample: process {pid}: it is stopped by a signal");
+    stop(*first);
+    let looks = [&["dump"][..], &["gil", "-d", "0.3"], &["top", "--once", "-d", "0.3"]];
+    let records = [&["record", "-i", "-d", "0.3", "-f", "collapsed", "-o", "-"][..]];
+    for arguments in looks.iter().chain(&records) {
+        let output = common::pysample(&[*arguments, &["-s", "--pid", &pid]].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).matches("it is stopped by a signal").count(), 1, "{}", stderr(&output));
+        assert!(stderr(&output).contains(&told(*first)), "{arguments:?}: {}", stderr(&output));
+    }
+    rest.iter().for_each(|pid| stop(*pid));
+    stop(target.pid());
+    let recorded = Recording::start(target.pid(), &["-s", "-i", "-d", "0.3"]).end();
+    assert!(recorded.told.contains(&told(target.pid())), "{}", recorded.told);
+    assert_eq!(recorded.told.matches("it is stopped by a signal").count(), 3, "{}", recorded.told);
+    assert!(recorded.told.contains("nor does anything run of 4 more processes of its family"), "{}", recorded.told);
+    pids.iter().chain([&target.pid()]).for_each(|pid| send(*pid, Signal::SIGCONT));
+    assert!(target.end().success());
+}
+
 fn frozen() {
     let version_two = (&["unified", ""][..], "cgroup.freeze", "1", "0");
     let version_one = (&["freezer"][..], "freezer.state", "FROZEN", "THAWED");
@@ -534,6 +690,8 @@ fn frozen() {
         assert!(told.contains("its control group is frozen"), "{file}: {told}");
         let recorded = Recording::start(target.pid(), &["-d", "0.3", "-i"]).end();
         assert!(recorded.status.success() && recorded.account.taken > 0, "{file}: {}", recorded.told);
+        assert!(recorded.told.contains("its control group is frozen"), "{file}: {}", recorded.told);
+        let recorded = Recording::start(target.pid(), &["-s", "-d", "0.3", "-i"]).end();
         assert!(recorded.told.contains("its control group is frozen"), "{file}: {}", recorded.told);
         let doctor = doctor(&mut doctor_of(PYSAMPLE, target.pid()), 0);
         assert!(value(&doctor, "state").contains("frozen"), "{doctor:#}");
@@ -571,6 +729,57 @@ fn uninterruptible() {
     let _ = kill(Pid::from_raw(child as i32), Signal::SIGKILL);
     let _ = target.child.kill();
     target.child.wait().unwrap();
+}
+
+/// In a PID namespace of its own records a process, ends it and starts others until one has its id, which computes
+/// as well.
+const REUSES: &str = r#"
+import os, subprocess, sys, time
+
+def first():
+    while True: sum(range(1000))
+
+def second():
+    while True: sum(range(1000))
+
+def reads(pid):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            if open(f"/proc/{pid}/task/{task}/comm").read() == "sampler\n":
+                return int(open(f"/proc/{pid}/task/{task}/io").read().split("syscr: ")[1].split()[0])
+        except OSError:
+            pass # It has ended.
+
+pid = os.fork()
+if pid == 0: first()
+recording = subprocess.Popen([sys.argv[1], "record", "-i", "-r", "2", "-f", "collapsed", "-o", "-", "--pid", str(pid)])
+begun = None
+# Some for each sample, and some before the first.
+while begun is None or (reads(recording.pid) or begun) < begun + 12:
+    time.sleep(0.001)
+    begun = reads(recording.pid) if begun is None else begun
+os.kill(pid, 9)
+os.waitpid(pid, 0)
+while True:
+    open("/proc/sys/kernel/ns_last_pid", "w").write(str(pid - 1))
+    other = os.fork()
+    if other == 0:
+        if os.getpid() == pid: second()
+        os._exit(0)
+    if other == pid: break
+    os.waitpid(other, 0)
+status = recording.wait(60)
+os.kill(other, 9)
+sys.exit(status)
+"#;
+
+fn reused_pid() {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).args(&ordinary().command);
+    let recorded = Recording::run(command.args(["-c", REUSES, PYSAMPLE])).end();
+    assert!(recorded.status.success(), "{}", recorded.told);
+    assert!(recorded.told.contains("until the process ended"), "{}", recorded.told);
+    assert!(recorded.profile.contains("first") && !recorded.profile.contains("second"), "{}", recorded.profile);
 }
 
 fn target_without_descriptors() {

@@ -3,10 +3,11 @@
 use pysample::error::{Error, Result};
 use pysample::sample::{Lost, program_of};
 use pysample::sampler;
+use pysample::target::Plight;
 use pysample::target::family::{Family as Relatives, Relative};
 use pysample::view::dump::{Family, Report};
 
-use super::{Exit, colour, look, print, python_below, report};
+use super::{Exit, colour, look, print, python_below, report, tell, tell_plight};
 use crate::plan::{Dump, Shape};
 
 /// The descendants of a process that live now; none if it has ended.
@@ -28,6 +29,22 @@ pub fn offer(error: Error) -> Error {
             }
         }
         other => other,
+    }
+}
+
+/// Tells what keeps a process or its descendants from running. Each may be in uninterruptible sleep for a moment, which is worth a
+/// word for the process that was asked for alone.
+pub fn tell_plights(root: u32) {
+    /// So many are named.
+    const NAMED: usize = 3;
+    let below = descendants(root).into_iter().filter_map(|relative| {
+        let plight = Plight::of(relative.pid).filter(|plight| *plight != Plight::Uninterruptible)?;
+        Some((relative.pid, plight))
+    });
+    let held: Vec<(u32, Plight)> = Plight::of(root).map(|plight| (root, plight)).into_iter().chain(below).collect();
+    held.iter().take(NAMED).for_each(|(pid, plight)| tell_plight(*pid, *plight));
+    if let more @ 1.. = held.len().saturating_sub(NAMED) {
+        tell(&format!("pysample: nor does anything run of {more} more processes of its family"));
     }
 }
 
@@ -65,6 +82,7 @@ pub fn dump(plan: &Dump) -> Result<Exit> {
 fn dump_one(plan: &Dump, relative: &Relative) -> Result<Report> {
     let (target, interpreter) = look(relative.pid)?;
     super::warn(&interpreter);
+    target.plight().into_iter().for_each(|plight| tell_plight(relative.pid, plight));
     let snapshot = sampler::snapshot(&target, &interpreter, plan.wanted, plan.pause)?;
     Ok(report(plan, &target, &interpreter, snapshot).of_parent(relative.parent))
 }

@@ -256,6 +256,7 @@ fn ending(end: End) -> Ending {
         End::Stopped => Ending::Stopped,
         End::TargetExited => Ending::TargetExited,
         End::TargetReplaced => Ending::TargetReplaced,
+        End::TargetForbidden => Ending::TargetForbidden,
     }
 }
 

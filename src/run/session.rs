@@ -15,6 +15,7 @@ use pysample::view::progress::Progress;
 use pysample::view::summary::Ending;
 
 use super::described::Described;
+use super::family::tell_plights;
 use super::follow::{Following, Recorded, Sum, follow, terminal};
 use super::notices::{Notice, Notices};
 use super::{Exit, attach, look, tell, warn};
@@ -109,9 +110,12 @@ fn following<'a, P: Purpose>(purpose: &P, notices: &'a Notices, command: Option<
     Following { duration, allowed, reach, rules, notices, command }
 }
 
-/// The process whose family is recorded, which need not run Python itself. Where nobody of it does yet, that is said.
+/// The process whose family is recorded, which need not run Python itself. Where nobody of it does yet, that is said. One that
+/// may not be read has descendants that may: workers that have given their privileges up.
 pub fn root(pid: u32) -> Result<Described> {
-    match look(pid) {
+    let looked = look(pid);
+    tell_plights(pid);
+    match looked {
         Ok((target, interpreter)) => Ok(Described::new(&target, &interpreter)),
         Err(Error::NotPython { .. }) => {
             if super::python_below(pid).is_empty() {
@@ -120,6 +124,10 @@ pub fn root(pid: u32) -> Result<Described> {
             Ok(Described::root(pid))
         }
         Err(Error::NotRunning { .. } | Error::Unrecognised { .. } | Error::Unsupported { .. }) => {
+            Ok(Described::root(pid))
+        }
+        Err(error @ Error::NotPermitted { .. }) if !super::python_below(pid).is_empty() => {
+            tell(&format!("pysample: {error}; its descendants are recorded"));
             Ok(Described::root(pid))
         }
         Err(error) => Err(error),

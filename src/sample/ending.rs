@@ -16,6 +16,8 @@ pub enum Ending {
     FamilyEnded,
     /// The target became another program, which is not Python.
     TargetReplaced,
+    /// The target may not be read any more: it became another program, or another user's.
+    TargetForbidden,
     /// There never was a Python to record.
     NeverPython,
 }

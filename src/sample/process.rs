@@ -62,6 +62,14 @@ impl Processes {
         (count > 1).then(|| Processes { sampled: count, time, ..Processes::default() })
     }
 
+    /// Takes back what was told of one that could not be sampled: it can.
+    pub fn find(&mut self, lost: &Lost) {
+        self.lost_count = self.lost_count.saturating_sub(1);
+        if let Some(at) = self.lost.iter().rposition(|told| told == lost) {
+            self.lost.remove(at);
+        }
+    }
+
     /// Counts one that could not be sampled.
     pub fn lose(&mut self, lost: Lost) {
         /// So many are named.
@@ -93,6 +101,17 @@ mod tests {
 
     fn program(command: &[&str]) -> String {
         program_of(&command.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_was_told_of_one_that_could_be_sampled_later_is_taken_back() {
+        let lost = |pid| Lost { pid, why: "it starts".into() };
+        let mut processes = Processes::default();
+        (0..30).for_each(|pid| processes.lose(lost(pid)));
+        processes.find(&lost(7));
+        processes.find(&lost(29));
+        assert_eq!((processes.lost_count, processes.lost.len()), (28, 19));
+        assert!(!processes.lost.contains(&lost(7)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
-use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
+use crate::sample::{Event, Lost, Process, Processes, Remark, Stops, Tally};
 use crate::target::{Binary, Facts, Target, machine};
 
 use clock::{Clock, LeftOut, Missed, Tick};
@@ -44,6 +44,9 @@ pub use snapshot::snapshot;
 const CHANNEL: usize = 1 << 14;
 /// Samples a second beyond which several are told at once, where that spares work.
 const HIGH_RATE: f64 = 10_000.0;
+/// How often it is asked whether the target is still the process that it was. No id is given out again sooner than this, unless
+/// somebody sees to it.
+const CONFIRM_EVERY: Duration = Duration::from_millis(100);
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often a runtime that was lost is looked for.
@@ -165,6 +168,8 @@ pub enum End {
     TargetExited,
     /// The target executed a program that is not Python.
     TargetReplaced,
+    /// The target may not be read any more: it executed a program of more privilege, or changed its user.
+    TargetForbidden,
 }
 
 /// The account of a recording.
@@ -278,8 +283,12 @@ struct Sampler {
     tally: Tally,
     told: Instant,
     looked: Instant,
-    /// Since when the target is a program that is not Python.
+    /// When the target was last known to be the process that it was.
+    confirmed: Instant,
+    /// Since when the target is a program that is not Python, or may not be read.
     foreign: Option<Instant>,
+    /// Why it may not be read any more.
+    forbidden: Option<Lost>,
     reads_before: u64,
     cpu_before: Duration,
     pausing: Pausing,
@@ -298,8 +307,6 @@ struct Sampler {
     /// What was left out, for a rest or by the pace, and no moment stands for yet.
     left_out: LeftOut,
     passage: Passage,
-    /// Among how many samplers the files that this process may have open are shared.
-    shares: usize,
     /// Closes a channel when the recording ends.
     _end: Sender<()>,
 }
@@ -322,7 +329,9 @@ impl Sampler {
             tally: Tally::default(),
             told: Instant::now(),
             looked: Instant::now(),
+            confirmed: Instant::now(),
             foreign: None,
+            forbidden: None,
             reads_before: target.reads(),
             cpu_before: clock::cpu_time(),
             pausing: settings.pause.pausing(&target, settings.rate <= SELDOM),
@@ -336,7 +345,6 @@ impl Sampler {
             is_spared: false,
             left_out: LeftOut::default(),
             passage,
-            shares: 1,
             _end: end,
             target,
             settings,
@@ -355,7 +363,7 @@ impl Sampler {
 
     fn run(mut self) -> Leg {
         clock::ask_for_promptness();
-        self.target.expect_many_looks(self.shares);
+        self.target.expect_many_looks();
         self.stops.add(self.pausing.arrive());
         let end = loop {
             match self.clock.next() {
@@ -403,7 +411,8 @@ impl Sampler {
     }
 
     fn last(&self, elapsed: Duration, end: End) -> Box<Last> {
-        let processes = Processes { sampled: 1, time: elapsed, ..Processes::default() };
+        let mut processes = Processes { sampled: 1, time: elapsed, ..Processes::default() };
+        self.forbidden.iter().for_each(|lost| processes.lose(lost.clone()));
         let outcome = Outcome { tally: self.tally, elapsed, end, processes };
         Box::new(Last { outcome, stops: self.stops.clone() })
     }
@@ -464,6 +473,10 @@ impl Sampler {
             self.interner.remark(remark);
         }
         match taken {
+            Ok(()) if self.is_another() => {
+                self.tally.asked -= 1;
+                Some(End::TargetExited)
+            }
             Ok(()) => {
                 let weight = self.left_out.stand_for();
                 self.tally.taken += 1;
@@ -489,6 +502,16 @@ impl Sampler {
                 end
             }
         }
+    }
+
+    /// Whether what was read just now is of another process, which has the target's id. Where samples are seldom, each is
+    /// asked about.
+    fn is_another(&mut self) -> bool {
+        if self.confirmed.elapsed() < CONFIRM_EVERY {
+            return false;
+        }
+        self.confirmed = Instant::now();
+        self.target.is_another()
     }
 
     /// Tells what has been read, once it is proved.
@@ -522,8 +545,14 @@ impl Sampler {
             return None;
         }
         self.looked = Instant::now();
-        if self.target.refresh().is_err() {
-            return (!self.target.is_alive()).then_some(End::TargetExited);
+        match self.target.refresh() {
+            Ok(()) => {}
+            Err(_) if !self.target.is_alive() => return Some(End::TargetExited),
+            Err(error @ Error::NotPermitted { .. }) => {
+                self.forbidden = Some(Lost { pid: self.target.pid(), why: error.to_string() });
+                return self.is_foreign_for_good().then_some(End::TargetForbidden);
+            }
+            Err(_) => return None,
         }
         let binaries = self.target.binaries();
         if binaries.is_empty() || binaries.first() == self.binaries.first() {
@@ -531,20 +560,22 @@ impl Sampler {
         }
         match locate(&self.target) {
             Ok(interpreter) => {
-                self.foreign = None;
+                (self.foreign, self.forbidden) = (None, None);
                 self.binaries = binaries;
                 self.reader = self.reader.again(&interpreter);
                 let process = process(&self.target, &interpreter);
                 self.interner.change_interpreter(interpreter, process);
                 None
             }
-            Err(Error::NotPython { .. }) => {
-                let since = *self.foreign.get_or_insert_with(Instant::now);
-                (since.elapsed() >= BECOMING).then_some(End::TargetReplaced)
-            }
+            Err(Error::NotPython { .. }) => self.is_foreign_for_good().then_some(End::TargetReplaced),
             Err(Error::Unsupported { .. }) => Some(End::TargetReplaced),
             Err(_) => None,
         }
+    }
+
+    /// Of one that is not a Python to read: whether it has not been for so long that it will not be.
+    fn is_foreign_for_good(&mut self) -> bool {
+        self.foreign.get_or_insert_with(Instant::now).elapsed() >= BECOMING
     }
 }
 

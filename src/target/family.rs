@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::proc::Stat;
+use super::proc::{Stat, is_gone};
 use crate::error::{Error, Result};
 
 /// How long no look is spared, whatever is said of new processes.
@@ -36,6 +37,7 @@ pub struct Family {
     living: BTreeMap<u32, Relative>,
     way: Way,
     births: Births,
+    /// When everything was seen last.
     looked: Option<Instant>,
 }
 
@@ -99,30 +101,45 @@ impl Family {
         match self.way {
             Way::Asking => self.walk(children_of),
             Way::Scanning => {
-                let mut children = all_children();
-                self.walk(|pid, _| children.remove(&pid).unwrap_or_default())
+                let Ok(mut children) = all_children() else {
+                    self.looked = None;
+                    return Found::default();
+                };
+                self.walk(|pid, _| Ok(children.remove(&pid).unwrap_or_default()))
             }
         }
     }
 
-    /// Goes from each that is known to its children, and on from those that are new.
-    fn walk(&mut self, mut children: impl FnMut(u32, u32) -> Vec<u32>) -> Found {
+    /// Goes from each that is known to its children, and on from those that are new. Where one cannot be looked at, the next
+    /// look is not spared.
+    fn walk(&mut self, mut children: impl FnMut(u32, u32) -> io::Result<Vec<u32>>) -> Found {
         let mut found = Found::default();
         let mut todo: Vec<Relative> = self.living.values().copied().collect();
         let mut next = 0;
         while let Some(&relative) = todo.get(next) {
             next += 1;
-            let there = Stat::read(relative.pid).ok();
-            let Some(stat) = there.filter(|stat| !has_ended(stat) && stat.started == relative.started) else {
+            let Ok(there) = stat_of(relative.pid) else {
+                self.looked = None;
+                continue;
+            };
+            let Some(stat) = there.filter(|stat| stat.started == relative.started) else {
                 self.living.remove(&relative.pid);
                 found.gone.push(relative);
                 continue;
             };
-            for pid in children(relative.pid, stat.threads) {
+            let Ok(children) = children(relative.pid, stat.threads) else {
+                self.looked = None;
+                continue;
+            };
+            for pid in children {
                 if self.living.contains_key(&pid) || self.living.len() >= MOST {
                     continue;
                 }
-                let Some(stat) = Stat::read(pid).ok().filter(|stat| !has_ended(stat)) else { continue };
+                let there = stat_of(pid);
+                if there.is_err() {
+                    self.looked = None;
+                }
+                let Ok(Some(stat)) = there else { continue };
                 let child = Relative { pid, parent: Some(relative.pid), started: stat.started };
                 self.living.insert(pid, child);
                 found.born.push(child);
@@ -147,14 +164,32 @@ fn has_ended(stat: &Stat) -> bool {
     matches!(stat.state, b'Z' | b'X')
 }
 
+/// What `stat` says of a process; `None` of one that has ended.
+fn stat_of(pid: u32) -> io::Result<Option<Stat>> {
+    Ok(unless_gone(Stat::read(pid))?.filter(|stat| !has_ended(stat)))
+}
+
+/// What was read; `None` if there is nothing any more to read it of.
+fn unless_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The children of every thread of a process.
-fn children_of(pid: u32, threads: u32) -> Vec<u32> {
-    let of = |thread: &str| numbers(&fs::read(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default());
+fn children_of(pid: u32, threads: u32) -> io::Result<Vec<u32>> {
+    let of = |thread: &str| {
+        let read = unless_gone(fs::read(format!("/proc/{pid}/task/{thread}/children")))?;
+        Ok(numbers(&read.unwrap_or_default()))
+    };
     if threads == 1 {
         return of(&pid.to_string());
     }
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    threads.flatten().filter_map(|thread| Some(of(thread.file_name().to_str()?))).flatten().collect()
+    let Some(threads) = unless_gone(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(Vec::new()) };
+    let of_each = threads.flatten().map(|thread| thread.file_name().to_str().map_or(Ok(Vec::new()), of));
+    Ok(of_each.collect::<io::Result<Vec<Vec<u32>>>>()?.concat())
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u32> {
@@ -163,15 +198,15 @@ fn numbers(bytes: &[u8]) -> Vec<u32> {
 }
 
 /// The children of every process of the machine.
-fn all_children() -> HashMap<u32, Vec<u32>> {
+fn all_children() -> io::Result<HashMap<u32, Vec<u32>>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let Ok(entries) = fs::read_dir("/proc") else { return children };
-    for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
-        if let Ok(stat) = Stat::read(pid) {
+    let entries = fs::read_dir("/proc")?.flatten();
+    for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+        if let Some(stat) = unless_gone(Stat::read(pid))? {
             children.entry(stat.parent).or_default().push(pid);
         }
     }
-    children
+    Ok(children)
 }
 
 /// Whether any process or thread was started on this machine: `/proc/loadavg` ends with the last id that was given out.

@@ -153,6 +153,11 @@ impl Recorder {
         &self.live
     }
 
+    /// The process itself, to change how it is looked at.
+    pub fn live_mut(&mut self) -> &mut Live {
+        &mut self.live
+    }
+
     /// What was read so far.
     pub fn image(&self) -> Image {
         lock(&self.seen).clone()

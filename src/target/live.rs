@@ -17,9 +17,9 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use rustc_hash::FxHashMap;
-use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::proc::{self, Stat, Status};
+use super::open_files::Share;
+use super::proc::{self, Stat, Status, is_gone};
 use super::source::keeps_its_ending;
 use super::system_call::{Descriptor, InKernel};
 use super::{Activity, Binary, Facts, Place, SchedStat, Task, lock, permission};
@@ -27,10 +27,8 @@ use crate::error::{Error, Result};
 use crate::memory::{Addr, Memory, MemoryError, Span};
 use crate::sample::Tid;
 
-/// Threads whose files are kept open, where more files may not be opened than usual; three files each.
-const FEWEST_KEPT_OPEN: usize = 256;
-/// Threads whose files are kept open at most.
-const MOST_KEPT_OPEN: usize = 1 << 14;
+/// Threads whose files are kept open of a target that is looked at once; three files each.
+const KEPT_OPEN_FOR_ONCE: usize = 256;
 /// Mappings of which a byte is tried.
 const MOST_PROBED: usize = 8;
 /// File systems whose files have other devices and inodes in `maps` than for those who open them, of the kernel's
@@ -42,10 +40,14 @@ const MOST_RANGES: usize = 1024;
 /// A living process.
 pub struct Live {
     pid: u32,
+    /// When it started: another process may get its id.
+    started: u64,
     way: Way,
     ranges: Mutex<Vec<RemoteIoVec>>,
     reads: AtomicU64,
     tasks: Mutex<Tasks>,
+    /// Its share of the files that may be kept open, where it is looked at often.
+    share: OnceLock<Share>,
     /// What counts its processor time.
     clock: OnceLock<Option<ClockId>>,
     /// Its root and its working directory, where they are kept for when it has ended.
@@ -74,8 +76,6 @@ struct Tasks {
     translated: Option<FxHashMap<u64, Tid>>,
     /// Files below `/proc/PID/task/TID`, opened when they are first read.
     opened: FxHashMap<Tid, Opened>,
-    /// For how many threads they are kept open.
-    kept: usize,
 }
 
 #[derive(Default)]
@@ -105,18 +105,16 @@ impl Live {
             return Err(Error::Zombie { pid });
         }
         let namespaced = status.namespaced_pids.len() > 1;
-        let tasks = Tasks {
-            translated: namespaced.then(FxHashMap::default),
-            opened: FxHashMap::default(),
-            kept: FEWEST_KEPT_OPEN,
-        };
+        let tasks = Tasks { translated: namespaced.then(FxHashMap::default), opened: FxHashMap::default() };
         let way = if vectored_reads_work() { Way::Vectored } else { Way::File(open_memory(pid)?) };
         Ok(Live {
             pid,
+            started: stat.started,
             way,
             ranges: Mutex::default(),
             reads: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
+            share: OnceLock::new(),
             clock: OnceLock::new(),
             folders: Default::default(),
         })
@@ -135,6 +133,14 @@ impl Live {
         }
         if !self.is_alive() {
             return Err(Error::Ended { pid: self.pid });
+        }
+        Ok(())
+    }
+
+    /// Turns to the memory that it has now: a file of memory stays that of the program that ran when it was opened.
+    pub fn renew(&mut self) -> Result<()> {
+        if let Way::File(file) = &mut self.way {
+            *file = open_memory(self.pid)?;
         }
         Ok(())
     }
@@ -295,16 +301,32 @@ impl Live {
         line: &'l mut [u8],
     ) -> Option<&'l [u8]> {
         let tasks = &mut *lock(&self.tasks);
-        if tasks.opened.len() >= tasks.kept && !tasks.opened.contains_key(&tid) {
+        let kept = self.share.get().map_or(KEPT_OPEN_FOR_ONCE, Share::threads);
+        if tasks.opened.len() > kept || tasks.opened.len() == kept && !tasks.opened.contains_key(&tid) {
             tasks.opened.clear();
         }
-        let opened = which(tasks.opened.entry(tid).or_default());
-        let file = match opened {
+        let file = match which(tasks.opened.entry(tid).or_default()).take() {
             Some(file) => file,
-            None => opened.insert(File::open(self.path(&format!("task/{tid}/{name}"))).ok()?),
+            None => {
+                let path = self.path(&format!("task/{tid}/{name}"));
+                let opened = File::open(&path).or_else(|error| match is_gone(&error) {
+                    true => Err(error),
+                    false => {
+                        // Where there are too many files, ours are among them.
+                        tasks.opened.clear();
+                        File::open(&path)
+                    }
+                });
+                opened.ok()?
+            }
         };
         match file.read_at(line, 0) {
-            Ok(read @ 1..) => Some(&line[..read]),
+            Ok(read @ 1..) => {
+                if kept > 0 {
+                    *which(tasks.opened.entry(tid).or_default()) = Some(file);
+                }
+                Some(&line[..read])
+            }
             _ => {
                 tasks.opened.remove(&tid);
                 None
@@ -312,20 +334,22 @@ impl Live {
         }
     }
 
-    /// From now on files of so many threads may be kept open as the kernel allows this process, whose limit is raised; among
-    /// so many targets.
-    pub fn keep_more_open(&self, targets: usize) {
-        let limit = raise_limit_of_open_files().unwrap_or(0);
-        lock(&self.tasks).kept = (limit / 4).clamp(FEWEST_KEPT_OPEN, MOST_KEPT_OPEN) / targets.max(1);
+    /// From now on it has its share of the files that may be kept open among those that are looked at often.
+    pub fn keep_more_open(&self) {
+        self.share.get_or_init(Share::new);
     }
 
-    /// Whether the process is there and not a zombie.
+    /// Whether the process is there, and neither a zombie nor another that has its id by now.
     pub fn is_alive(&self) -> bool {
         match Stat::read(self.pid) {
-            Ok(stat) => !matches!(stat.state, b'Z' | b'X'),
-            // That we cannot look, for want of files, does not mean that there is nothing.
-            Err(e) => e.kind() != io::ErrorKind::NotFound && e.raw_os_error() != Some(Errno::ESRCH as i32),
+            Ok(stat) => !matches!(stat.state, b'Z' | b'X') && stat.started == self.started,
+            Err(e) => !is_gone(&e),
         }
+    }
+
+    /// Whether its id is that of another process by now.
+    pub fn is_another(&self) -> bool {
+        Stat::read(self.pid).is_ok_and(|stat| stat.started != self.started)
     }
 
     /// Opens the file behind a mapped binary: by its path in the target's root, by its path in ours (that of a process
@@ -529,16 +553,6 @@ fn open_harmless(path: &Path) -> io::Result<File> {
     fs::OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
 }
 
-/// Raises the number of files that this process may open to what it may raise it to. Returns it.
-fn raise_limit_of_open_files() -> Option<usize> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    let hard: Option<u64> = line.split_ascii_whitespace().nth(1)?.parse().ok();
-    // Unlike to ask for the limit, to set it may fail: a filter may forbid it.
-    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).ok()?;
-    Some(hard.map_or(usize::MAX, |files| files as usize))
-}
-
 /// Whether processes can be looked at at all: there is a `/proc`, it is that of our own PID namespace, and we may open some
 /// more files, without which what is read would be silently less.
 ///
@@ -648,6 +662,16 @@ mod tests {
         live.gather(&mut list, &mut bytes).unwrap();
         assert!(list.iter().all(|s| s.got == 8));
         assert_eq!(u64::from_le_bytes(bytes[8 * 2999..].try_into().unwrap()), 2999);
+    }
+
+    #[test]
+    fn a_process_that_has_the_id_of_one_that_has_ended_is_another() {
+        let mut live = Live::open(std::process::id()).unwrap();
+        assert!(live.is_alive() && !live.is_another());
+        live.started -= 1;
+        let facts = live.facts().unwrap();
+        assert!(!live.is_alive() && live.is_another());
+        assert!(matches!(live.probe(&facts), Err(Error::Ended { .. })));
     }
 
     #[test]

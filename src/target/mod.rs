@@ -12,6 +12,7 @@ pub mod family;
 mod image;
 mod live;
 pub mod machine;
+mod open_files;
 pub mod pause;
 pub mod permission;
 mod plight;
@@ -239,12 +240,28 @@ impl Target {
         }
     }
 
-    /// Gathers the facts anew: mappings change while a program starts, and all of them when it executes another.
+    /// Gathers the facts anew, and turns to the memory of the program that runs now: mappings change while a program starts, and
+    /// all of them when it executes another.
     pub fn refresh(&mut self) -> Result<()> {
-        if let Some(live) = self.live() {
-            self.facts = live.facts()?;
+        let live = match &mut self.origin {
+            Origin::Live(live) => Some(live),
+            Origin::Recorded(recorder) => Some(recorder.live_mut()),
+            Origin::Image(_) => None,
+        };
+        if let Some(live) = live {
+            live.renew()?;
+            let facts = live.facts()?;
+            if live.is_another() {
+                return Err(Error::Ended { pid: facts.pid });
+            }
+            self.facts = facts;
         }
         Ok(())
+    }
+
+    /// Whether it has ended and another process has its id, so that what was read may be of that.
+    pub fn is_another(&self) -> bool {
+        self.live().is_some_and(Live::is_another)
     }
 
     /// What keeps all of it from running, if anything does.
@@ -252,7 +269,7 @@ impl Target {
         Plight::of(self.live()?.pid())
     }
 
-    /// Whether the process is still there. A zombie is not.
+    /// Whether the process is still there. A zombie is not, nor is another that has its id.
     pub fn is_alive(&self) -> bool {
         self.live().is_none_or(Live::is_alive)
     }
@@ -329,11 +346,11 @@ impl Target {
         }
     }
 
-    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised. So
-    /// many targets share it.
-    pub fn expect_many_looks(&self, targets: usize) {
+    /// Prepares for looking at threads often: their files may be kept open, for which this process's limit is raised. All
+    /// targets that are looked at often share it.
+    pub fn expect_many_looks(&self) {
         if let Some(live) = self.live() {
-            live.keep_more_open(targets);
+            live.keep_more_open();
         }
     }
 

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::str::SplitAsciiWhitespace;
 use std::{fs, io};
 
+use nix::errno::Errno;
+
 use super::Mapping;
 use crate::memory::Addr;
 
@@ -72,6 +74,12 @@ impl Stat {
             started,
         })
     }
+}
+
+/// Whether an error of a file below `/proc/PID` says that the process or thread is gone. That we cannot look, for want of files,
+/// does not mean that there is nothing.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
 /// What is needed of `status`.

@@ -93,6 +93,7 @@ impl Summary {
             Ending::TargetExited => "the process ended",
             Ending::FamilyEnded => "it and its Python descendants had ended",
             Ending::TargetReplaced => "the process became a program that is not Python",
+            Ending::TargetForbidden => "the process became one that we may not read (`pysample doctor --pid` says why)",
             Ending::NeverPython => {
                 let nor = if self.processes.is_some() { ", nor was a descendant of it" } else { "" };
                 return writeln!(f, "No sample was taken: {subject} was never seen running Python{nor}");

@@ -113,6 +113,11 @@ impl Recording {
         wait_until("all are sampled", || self.samplers().len() >= number);
     }
 
+    /// Waits until no process is sampled any more.
+    pub fn has_no_samplers(&self) {
+        wait_until("none is sampled", || self.samplers().is_empty());
+    }
+
     /// The threads that sample, as folders of `/proc`.
     fn samplers(&self) -> Vec<PathBuf> {
         let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid())) else { return Vec::new() };

@@ -381,6 +381,7 @@ impl App<'_> {
         self.ended = Some(match end {
             Ending::Duration => "the time is up".into(),
             Ending::TargetReplaced => "it became a program that is not Python".into(),
+            Ending::TargetForbidden => "it became one that we may not read".into(),
             Ending::Stopped => "the recording was stopped".into(),
             Ending::TargetExited | Ending::NeverPython => "the process has ended".into(),
             Ending::FamilyEnded => "it and its Python descendants have ended".into(),

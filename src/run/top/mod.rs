@@ -202,6 +202,7 @@ fn refresh(
         Ending::TargetExited => Some("the process has ended"),
         Ending::FamilyEnded => Some("it and its Python descendants have ended"),
         Ending::TargetReplaced => Some("it became a program that is not Python"),
+        Ending::TargetForbidden => Some("it became one that we may not read"),
         Ending::Duration | Ending::Stopped | Ending::NeverPython => None,
     };
     let scene = Scene {

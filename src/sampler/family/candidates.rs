@@ -41,8 +41,8 @@ struct Candidate {
     program: Option<PathBuf>,
     known: Known,
     is_asked: bool,
-    /// Whether it was told that it cannot be read.
-    is_told: bool,
+    /// What was told of it: that it cannot be read.
+    told: Option<Lost>,
 }
 
 /// What is known of a candidate.
@@ -70,14 +70,15 @@ impl Candidates {
         self.put(relative, now, due, Known::Nothing);
     }
 
-    /// Takes one that was Python and executed another program.
-    pub fn add_again(&mut self, relative: Relative, now: Instant) {
+    /// Takes one that was Python and executed another program, or may not be read any more, which was told.
+    pub fn add_again(&mut self, relative: Relative, now: Instant, told: Option<Lost>) {
         self.put(relative, now, now + FIRST, Known::NotOurs);
+        self.waiting.entry(relative.pid).and_modify(|candidate| candidate.told = told);
     }
 
     fn put(&mut self, relative: Relative, since: Instant, due: Instant, known: Known) {
-        let (pause, is_told) = (FIRST, false);
-        let candidate = Candidate { relative, since, due, pause, program: None, known, is_asked: false, is_told };
+        let (pause, program, told) = (FIRST, None, None);
+        let candidate = Candidate { relative, since, due, pause, program, known, is_asked: false, told };
         self.waiting.insert(relative.pid, candidate);
     }
 
@@ -115,9 +116,9 @@ impl Candidates {
         .collect()
     }
 
-    /// It is Python.
-    pub fn found(&mut self, relative: &Relative) {
-        self.waiting.remove(&relative.pid);
+    /// It is Python. Returns what was told of it before, which is not so any more.
+    pub fn found(&mut self, relative: &Relative) -> Option<Lost> {
+        self.waiting.remove(&relative.pid)?.told
     }
 
     /// It is not, or not yet, or cannot be read. Returns what is to be told of that.
@@ -145,8 +146,11 @@ impl Candidates {
         candidate.known = Known::NotOurs;
         candidate.due = now + candidate.pause.max(cost * SHARE);
         candidate.pause = (candidate.pause * 2).min(LONGEST);
-        let is_news = !matches!(error, Error::NotPython { .. }) && !std::mem::replace(&mut candidate.is_told, true);
-        is_news.then(|| Lost { pid: relative.pid, why: error.to_string() })
+        if candidate.told.is_some() || matches!(error, Error::NotPython { .. }) {
+            return None;
+        }
+        candidate.told = Some(Lost { pid: relative.pid, why: error.to_string() });
+        candidate.told.clone()
     }
 }
 
@@ -239,6 +243,20 @@ mod tests {
         let lost = candidates.refused(answer(1, "python2"), &refused, now).unwrap();
         assert!(lost.pid == 1 && lost.why.contains("2.7.18"), "{lost:?}");
         assert_eq!(candidates.refused(answer(1, "python2"), &refused, now), None);
+    }
+
+    #[test]
+    fn what_was_told_of_a_python_that_took_long_to_start_is_taken_back() {
+        let (mut candidates, now) = (Candidates::default(), Instant::now());
+        let starting = Error::NotRunning { pid: 1, why: String::new() };
+        candidates.add(relative(1), now, Age::Old);
+        candidates.due(now, executes("uwsgi"));
+        assert_eq!(candidates.refused(answer(1, "uwsgi"), &starting, now), None);
+        let told = candidates.refused(answer(1, "uwsgi"), &starting, now + STARTING);
+        assert!(told.is_some());
+        assert_eq!(candidates.found(&relative(1)), told);
+        candidates.add(relative(1), now, Age::Old);
+        assert_eq!(candidates.found(&relative(1)), None);
     }
 
     #[test]

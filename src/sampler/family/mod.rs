@@ -207,7 +207,8 @@ impl Chief {
             match found {
                 // It may be another process by now; if it is the same, it is the one that was found.
                 Ok(found) if self.family.get(relative.pid) == Some(&relative) => {
-                    self.candidates.found(&relative);
+                    let told = self.candidates.found(&relative);
+                    told.iter().for_each(|lost| self.processes.find(lost));
                     let (target, interpreter) = *found;
                     if let Err(error) = self.join(relative, target, &interpreter) {
                         self.processes.lose(Lost { pid: relative.pid, why: error.to_string() });
@@ -236,7 +237,6 @@ impl Chief {
         let (stop, stopped) = bounded(1);
         let (end, ended) = bounded(0);
         let mut sampler = Sampler::new(target, interpreter, self.settings, sender, stopped, end, self.passage.clone());
-        sampler.shares = MOST_SHARING;
         // Whoever rests for what others use is not sampled as they are: only the pace leaves out samples.
         sampler.thrift = None;
         sampler.keep_pace(self.governor.as_ref().map_or_else(Pace::full, Governor::pace));
@@ -311,7 +311,12 @@ impl Chief {
         self.stops.merge(&stops);
         self.processes.time += outcome.elapsed.saturating_sub(joined);
         match outcome.end {
-            End::TargetReplaced => self.candidates.add_again(relative, Instant::now()),
+            End::TargetReplaced => self.candidates.add_again(relative, Instant::now(), None),
+            End::TargetForbidden => {
+                let lost = outcome.processes.lost.into_iter().next();
+                lost.iter().for_each(|lost| self.processes.lose(lost.clone()));
+                self.candidates.add_again(relative, Instant::now(), lost);
+            }
             End::TargetExited | End::Duration | End::Stopped => {}
         }
     }
@@ -378,6 +383,3 @@ impl Chief {
         Leg::Last(Box::new(Last { outcome, stops: self.stops }))
     }
 }
-
-/// Among so many processes the number of files that this one may have open is shared.
-const MOST_SHARING: usize = 64;
