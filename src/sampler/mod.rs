@@ -7,6 +7,7 @@
 mod census;
 mod clock;
 mod family;
+mod foreign;
 mod gate;
 mod held;
 mod intern;
@@ -29,6 +30,7 @@ use crate::sample::{Event, Process, Processes, Remark, Stops, Tally};
 use crate::target::{Binary, Facts, Target, machine};
 
 use clock::{Clock, LeftOut, Missed, Tick};
+use foreign::Foreign;
 use gate::Passage;
 use intern::Interner;
 use moment::{Failure, Reader};
@@ -48,9 +50,6 @@ const HIGH_RATE: f64 = 10_000.0;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often a runtime that was lost is looked for.
 const LOCATE_EVERY: Duration = Duration::from_millis(20);
-/// For how long a program that the target became may still turn out to be Python: its libraries are not mapped at once,
-/// and it may be a script that executes Python in turn.
-const BECOMING: Duration = Duration::from_secs(2);
 
 /// Samples that are left out for processor time are told at once where they are more than one in so many, after so long.
 const FEW: u64 = 20;
@@ -278,8 +277,8 @@ struct Sampler {
     tally: Tally,
     told: Instant,
     looked: Instant,
-    /// Since when the target is a program that is not Python.
-    foreign: Option<Instant>,
+    /// What the target is, if it is a program that is not Python.
+    foreign: Option<Foreign>,
     reads_before: u64,
     cpu_before: Duration,
     pausing: Pausing,
@@ -526,6 +525,10 @@ impl Sampler {
         if binaries.is_empty() || binaries.first() == self.binaries.first() {
             return None;
         }
+        let now = self.looked;
+        if self.foreign.as_ref().is_some_and(|foreign| !foreign.is_due(&binaries, now)) {
+            return None;
+        }
         match locate(&self.target) {
             Ok(interpreter) => {
                 self.foreign = None;
@@ -536,8 +539,11 @@ impl Sampler {
                 None
             }
             Err(Error::NotPython { .. }) => {
-                let since = *self.foreign.get_or_insert_with(Instant::now);
-                (since.elapsed() >= BECOMING).then_some(End::TargetReplaced)
+                match &mut self.foreign {
+                    Some(foreign) => foreign.look(binaries, now),
+                    foreign => *foreign = Some(Foreign::new(binaries, now)),
+                }
+                self.foreign.as_ref().is_some_and(|foreign| foreign.is_over(now)).then_some(End::TargetReplaced)
             }
             Err(Error::Unsupported { .. }) => Some(End::TargetReplaced),
             Err(_) => None,
