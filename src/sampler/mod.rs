@@ -38,7 +38,7 @@ use pace::{Governor, Pace};
 use pausing::{Budget, Pausing};
 
 pub use crate::sample::Wanted;
-pub use family::family;
+pub use family::{command, family};
 pub use gate::Gate;
 pub use snapshot::snapshot;
 

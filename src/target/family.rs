@@ -2,7 +2,7 @@
 //! so that what a look costs depends on the family and not on the machine. Whether they run Python is left to others.
 //!
 //! A descendant that was seen once is kept when its parent ends and it becomes another's child. Who was never seen before
-//! that is not found any more.
+//! that is not found any more, unless it becomes ours, see [`super::orphans`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::orphans::Adoption;
 use super::proc::Stat;
 use crate::error::{Error, Result};
 
@@ -37,6 +38,8 @@ pub struct Family {
     way: Way,
     births: Births,
     looked: Option<Instant>,
+    /// Where orphans of the root become our children.
+    adoption: Option<Adoption>,
 }
 
 /// How children are found.
@@ -46,6 +49,13 @@ enum Way {
     Asking,
     /// Every process of the machine is asked for its parent: for kernels without `CONFIG_PROC_CHILDREN`.
     Scanning,
+}
+
+impl Way {
+    fn of_this_machine() -> Way {
+        let asks = Path::new("/proc/self/task").join(std::process::id().to_string()).join("children").exists();
+        if asks { Way::Asking } else { Way::Scanning }
+    }
 }
 
 /// What a look found.
@@ -65,8 +75,30 @@ impl Family {
     /// There is no such process, it has ended, or no process can be looked at.
     pub fn of(root: u32) -> Result<Family> {
         super::can_look()?;
-        let asks = Path::new("/proc/self/task").join(std::process::id().to_string()).join("children").exists();
-        Family::by(if asks { Way::Asking } else { Way::Scanning }, root)
+        Family::by(Way::of_this_machine(), root)
+    }
+
+    /// The family of a command that we started. It may have ended, if it has left orphans.
+    ///
+    /// # Errors
+    ///
+    /// It has ended and left nobody, or no process can be looked at.
+    pub fn of_command(command: u32, adoption: Adoption) -> Result<Family> {
+        super::can_look()?;
+        let ended = match Family::by(Way::of_this_machine(), command) {
+            Ok(family) => return Ok(Family { adoption: Some(adoption.of(command)), ..family }),
+            Err(ended @ Error::Zombie { .. }) => ended,
+            Err(error) => return Err(error),
+        };
+        let mut family = Family {
+            living: BTreeMap::new(),
+            way: Way::of_this_machine(),
+            births: Births::new(),
+            looked: None,
+            adoption: Some(adoption.of(command)),
+        };
+        family.look();
+        if family.living.is_empty() { Err(ended) } else { Ok(family) }
     }
 
     fn by(way: Way, root: u32) -> Result<Family> {
@@ -75,7 +107,7 @@ impl Family {
             return Err(Error::Zombie { pid: root });
         }
         let root = Relative { pid: root, parent: None, started: stat.started };
-        Ok(Family { living: [(root.pid, root)].into(), way, births: Births::new(), looked: None })
+        Ok(Family { living: [(root.pid, root)].into(), way, births: Births::new(), looked: None, adoption: None })
     }
 
     /// Those that live, by their ids.
@@ -96,6 +128,46 @@ impl Family {
             return Found::default();
         }
         self.looked = Some(Instant::now());
+        let mut found = self.walk_the_way();
+        // Only after the others: who loses his parent meanwhile was seen with him, or is ours by now.
+        while self.take_in_orphans(&mut found) {
+            let Found { born, gone } = self.walk_the_way();
+            found.born.extend(born);
+            let is_known = |relative: &Relative| !found.born.contains(relative);
+            found.gone.extend(gone.iter().copied().filter(is_known));
+            found.born.retain(|relative| !gone.contains(relative));
+        }
+        found
+    }
+
+    /// Asks for the end of orphans that have become our children and have ended, but for those of whom `is_traced` says that
+    /// somebody traces them.
+    pub fn reap_orphans(&mut self, is_traced: impl Fn(u32) -> bool) {
+        self.adoption.iter_mut().for_each(|adoption| adoption.reap(&is_traced));
+    }
+
+    /// Takes in those that have become our children. Whether there were any new ones.
+    fn take_in_orphans(&mut self, found: &mut Found) -> bool {
+        let Some(adoption) = &mut self.adoption else { return false };
+        let before = found.born.len();
+        for pid in adoption.orphans() {
+            if self.living.contains_key(&pid) || self.living.len() >= MOST {
+                continue;
+            }
+            match Stat::read(pid) {
+                Ok(stat) if has_ended(&stat) => adoption.note_end(pid),
+                Ok(stat) => {
+                    let orphan = Relative { pid, parent: adoption.command(), started: stat.started };
+                    self.living.insert(pid, orphan);
+                    found.born.push(orphan);
+                }
+                Err(_) => {}
+            }
+        }
+        found.born.len() > before
+    }
+
+    fn walk_the_way(&mut self) -> Found {
         match self.way {
             Way::Asking => self.walk(children_of),
             Way::Scanning => {
@@ -155,6 +227,14 @@ fn children_of(pid: u32, threads: u32) -> Vec<u32> {
     }
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     threads.flatten().filter_map(|thread| Some(of(thread.file_name().to_str()?))).flatten().collect()
+}
+
+/// The children of a process of which nothing is known but its id.
+pub(super) fn all_children_of(pid: u32) -> Vec<u32> {
+    match Way::of_this_machine() {
+        Way::Asking => children_of(pid, 0),
+        Way::Scanning => all_children().remove(&pid).unwrap_or_default(),
+    }
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u32> {

@@ -12,6 +12,7 @@ pub mod family;
 mod image;
 mod live;
 pub mod machine;
+pub mod orphans;
 pub mod pause;
 pub mod permission;
 mod plight;
