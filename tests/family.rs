@@ -330,6 +330,25 @@ fn a_server_in_the_background_outlives_its_recording() {
 }
 
 #[test]
+fn a_child_that_pysample_had_before_it_ran_the_command_is_not_of_the_family() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let stranger = program(ordinary(), "background.py", &["stay", folder.path().to_str().expect("a name in UTF-8")]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "\"$1\" \"$2\" \"$3\" \"$4\" & shift 4; exec \"$@\"", "sh"]);
+    shell.arg(stranger.get_program()).args(stranger.get_args());
+    shell.args([env!("CARGO_BIN_EXE_pysample"), "record", "-s", "-i", "-f", "collapsed", "-o", "-", "--"]);
+    shell.arg(ordinary().command().get_program()).args(["-c", "import time; time.sleep(0.5); raise SystemExit(5)"]);
+    let recording = Recording::run(&mut shell);
+    recording.has_told("until it and its Python descendants had ended");
+    // What holds the pipes open.
+    fs::write(folder.path().join("done"), "").expect("it can be written");
+    let recorded = recording.end();
+    assert_eq!(recorded.status.code(), Some(5), "{}", recorded.told);
+    assert!(recorded.told.contains("  processes   1, for "), "{}", recorded.told);
+}
+
+#[test]
 fn a_server_in_the_background_that_ends_is_gone_though_its_command_runs_on_and_when_the_recording_is_over_too() {
     let _alone = alone();
     let cases: [(&[&str], Option<&str>); 2] = [(&[], None), (&["-d", "0.2"], Some("until the time was up"))];

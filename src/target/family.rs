@@ -229,12 +229,22 @@ fn children_of(pid: u32, threads: u32) -> Vec<u32> {
     threads.flatten().filter_map(|thread| Some(of(thread.file_name().to_str()?))).flatten().collect()
 }
 
-/// The children of a process of which nothing is known but its id.
-pub(super) fn all_children_of(pid: u32) -> Vec<u32> {
+/// Children of ours.
+pub(super) fn our_children(of: Parents) -> Vec<u32> {
+    let (us, threads) = (std::process::id(), if of == Parents::Any { u32::MAX } else { 1 });
     match Way::of_this_machine() {
-        Way::Asking => children_of(pid, 0),
-        Way::Scanning => all_children().remove(&pid).unwrap_or_default(),
+        Way::Asking => children_of(us, threads),
+        Way::Scanning => all_children().remove(&us).unwrap_or_default(),
     }
+}
+
+/// Whose children those of a process are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parents {
+    /// Any thread's.
+    Any,
+    /// The first thread's, where that can be told. The kernel gives it the children of others.
+    First,
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u32> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::prctl::set_child_subreaper;
 use nix::unistd::Pid;
 
-use super::family::all_children_of as children_of;
+use super::family::{Parents, our_children};
 use super::reaper::reap;
 use super::urgency::Urgency;
 
@@ -20,7 +20,6 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// That orphans become our children. Until this is dropped.
 #[derive(Debug)]
 pub struct Adoption {
-    us: u32,
     command: Option<u32>,
     /// Orphans that have ended.
     ended: BTreeSet<u32>,
@@ -30,11 +29,10 @@ impl Adoption {
     /// Asks for the orphans of a command that is to be started. `None` where the kernel refuses, and where we have children
     /// already: their orphans could not be told from the command's.
     pub fn begin() -> Option<Adoption> {
-        let us = std::process::id();
-        if !children_of(us).is_empty() || set_child_subreaper(true).is_err() {
+        if !our_children(Parents::Any).is_empty() || set_child_subreaper(true).is_err() {
             return None;
         }
-        Some(Adoption { us, command: None, ended: BTreeSet::new() })
+        Some(Adoption { command: None, ended: BTreeSet::new() })
     }
 
     /// The command has been started.
@@ -50,7 +48,7 @@ impl Adoption {
 
     /// The orphans, those included that have ended.
     pub(super) fn orphans(&self) -> Vec<u32> {
-        orphans(self.us, self.command)
+        orphans(self.command)
     }
 
     /// One has ended.
@@ -68,15 +66,15 @@ impl Drop for Adoption {
     fn drop(&mut self) {
         // What was granted can be given back.
         let _ = set_child_subreaper(false);
-        let (us, command) = (self.us, self.command);
-        if command.is_none() || orphans(us, command).is_empty() {
+        let command = self.command;
+        if command.is_none() || orphans(command).is_empty() {
             return;
         }
         // Without it, zombies stay until we end.
         let _ = thread::Builder::new().name("orphans".into()).spawn(move || {
             Urgency::inherit_none();
             loop {
-                let left = orphans(us, command);
+                let left = orphans(command);
                 if left.is_empty() {
                     break;
                 }
@@ -89,6 +87,6 @@ impl Drop for Adoption {
     }
 }
 
-fn orphans(us: u32, command: Option<u32>) -> Vec<u32> {
-    children_of(us).into_iter().filter(|&child| Some(child) != command).collect()
+fn orphans(command: Option<u32>) -> Vec<u32> {
+    our_children(Parents::First).into_iter().filter(|&child| Some(child) != command).collect()
 }
