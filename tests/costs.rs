@@ -3,16 +3,17 @@
 mod common;
 
 use std::alloc::System;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use common::Kind;
 use pysample::sample::{Event, Tally};
-use pysample::sampler::{self, Settings, Wanted};
+use pysample::sampler::{self, End, Settings, Wanted};
 use pysample::target::Target;
-use pysample::{attach, python};
+use pysample::{Error, attach, python};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -73,6 +74,70 @@ fn fifty_threads_take_four_reads_a_sample_at_most() {
 
 /// Allocations while a recorded image is sampled for so long. The image does not change, so all but the first sample are
 /// in steady state. Names are read again after 0.1 s, so this is shorter.
+/// A program that is not Python, past its start: it has allocated memory, of which the C library keeps lists.
+struct Other {
+    child: Child,
+}
+
+impl Other {
+    /// Runs `cat`, or what becomes it.
+    fn start(mut command: Command) -> Other {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program can be run");
+        Other { child }
+    }
+
+    fn hears(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it is a pipe");
+        stdin.write_all(line.as_bytes()).expect("it lives");
+    }
+
+    fn says(&mut self, line: &str) {
+        let mut said = vec![0; line.len()];
+        self.child.stdout.as_mut().expect("it is a pipe").read_exact(&mut said).expect("it says something");
+        assert_eq!(String::from_utf8_lossy(&said), line);
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn that_there_is_no_python_in_a_program_is_found_out_in_two_hundred_reads_at_most() {
+    let _alone = ALONE.lock();
+    let mut cat = Other::start(Command::new("cat"));
+    cat.hears("here\n");
+    cat.says("here\n");
+    let target = Target::attach(cat.child.id()).expect("it can be read");
+    let found = python::locate(&target).map(|interpreter| interpreter.found());
+    assert!(matches!(found, Err(Error::NotPython { .. })), "{found:?}");
+    assert!((1..=200).contains(&target.reads()), "{} reads", target.reads());
+}
+
+#[test]
+fn a_target_that_is_no_python_any_more_is_looked_into_seldom() {
+    let _alone = ALONE.lock();
+    let script = "import os\nos.write(1, b'ready')\nos.read(0, 1)\nos.execv('/bin/cat', ['cat'])";
+    let mut command = common::ordinary().command();
+    command.args(["-c", script]);
+    let mut target = Other::start(command);
+    target.says("ready");
+    let (opened, interpreter) = attach(target.child.id()).expect("the target can be read");
+    let recording = sampler::start(opened, interpreter, settings(100.0, 60.0)).expect("a thread can be started");
+    target.hears("xhere\n");
+    target.says("here\n");
+    // Until nothing more is to be expected of it, which takes two seconds: two hundred moments, each in vain.
+    let outcome = recording.finish();
+    assert_eq!(outcome.end, End::TargetReplaced, "{outcome:?}");
+    assert!(outcome.tally.failed > 20, "{outcome:?}");
+    // A thousand for its looks, and some for each moment.
+    let most = 1000 + 10 * outcome.tally.asked;
+    assert!(outcome.tally.reads <= most, "{} reads: {outcome:?}", outcome.tally.reads);
+}
+
 fn allocations(image: &Path, seconds: f64) -> (usize, u64) {
     let target = Target::open_image(image).expect("an image");
     let interpreter = python::locate(&target).expect("an interpreter");

@@ -249,6 +249,120 @@ fn a_program_that_executes_a_shell_that_runs_python_is_followed() {
     assert!(recorded.told.contains("  processes   2, for "), "{}", recorded.told);
 }
 
+/// A recording of `background.py`, which puts a server into the background.
+struct Background {
+    profiled: Profiled,
+    folder: TempDir,
+}
+
+impl Background {
+    fn start(how: &str, arguments: &[&str]) -> Background {
+        Background::start_by(arguments, |folder| program(ordinary(), "background.py", &[how, folder]))
+    }
+
+    /// By a shell that ends at once.
+    fn start_by_shell(arguments: &[&str]) -> Background {
+        Background::start_by(arguments, |folder| {
+            let python = program(ordinary(), "background.py", &["leave", folder]);
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "\"$@\" & exit 5", "sh"]).arg(python.get_program()).args(python.get_args());
+            shell
+        })
+    }
+
+    fn start_by(arguments: &[&str], command: impl FnOnce(&str) -> Command) -> Background {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = command(folder.path().to_str().expect("a name in UTF-8"));
+        Background { profiled: Profiled::start(arguments, &mut command), folder }
+    }
+
+    /// The id of the server, once it runs.
+    fn server(&self) -> u32 {
+        let path = self.folder.path().join("pid");
+        wait_until("the server runs", || path.exists());
+        fs::read_to_string(path).expect("it can be read").parse().expect("a process id")
+    }
+
+    /// Waits until its command has ended and somebody is sampled who lives on.
+    fn is_sampled(&self) {
+        let path = self.folder.path().join("left");
+        wait_until("the command has left", || path.exists());
+        self.profiled.recording.has_read(50);
+    }
+
+    fn end_server(&self) {
+        fs::write(self.folder.path().join("done"), "").expect("it can be written");
+    }
+}
+
+#[test]
+fn a_server_that_puts_itself_into_the_background_is_recorded_on() {
+    let _alone = alone();
+    is_recorded_on(Background::start("leave", &["-r", "100"]), 3);
+    is_recorded_on(Background::start_by_shell(&["-r", "100"]), 5);
+}
+
+fn is_recorded_on(background: Background, status: i32) {
+    let server = background.server();
+    background.is_sampled();
+    background.end_server();
+    let (_, recorded) = background.profiled.end();
+    assert_eq!(recorded.status.code(), Some(status), "{}", recorded.told);
+    assert!(seen(&recorded).get(&server).is_some_and(|seen| seen.contains_key("serve")), "{}", recorded.profile);
+    assert!(recorded.told.contains("until it and its Python descendants had ended"), "{}", recorded.told);
+}
+
+#[test]
+fn a_server_in_the_background_outlives_its_recording() {
+    let _alone = alone();
+    let background = Background::start("leave", &["-r", "100"]);
+    let server = background.server();
+    background.is_sampled();
+    background.profiled.recording.signal(Signal::SIGINT);
+    let done = background.folder.path().join("done");
+    let (_, recorded) = background.profiled.end();
+    let lives = || fs::read_to_string(format!("/proc/{server}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(lives(), "{}", recorded.told);
+    assert_eq!(recorded.status.code(), Some(3), "{}", recorded.told);
+    assert!(seen(&recorded).contains_key(&server), "{}", recorded.profile);
+    fs::write(done, "").expect("it can be written");
+    wait_until("the server ends by itself", || !lives());
+}
+
+#[test]
+fn a_child_that_pysample_had_before_it_ran_the_command_is_not_of_the_family() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let stranger = program(ordinary(), "background.py", &["stay", folder.path().to_str().expect("a name in UTF-8")]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "\"$1\" \"$2\" \"$3\" \"$4\" & shift 4; exec \"$@\"", "sh"]);
+    shell.arg(stranger.get_program()).args(stranger.get_args());
+    shell.args([env!("CARGO_BIN_EXE_pysample"), "record", "-s", "-i", "-f", "collapsed", "-o", "-", "--"]);
+    shell.arg(ordinary().command().get_program()).args(["-c", "import time; time.sleep(0.5); raise SystemExit(5)"]);
+    let recording = Recording::run(&mut shell);
+    recording.has_told("until it and its Python descendants had ended");
+    // What holds the pipes open.
+    fs::write(folder.path().join("done"), "").expect("it can be written");
+    let recorded = recording.end();
+    assert_eq!(recorded.status.code(), Some(5), "{}", recorded.told);
+    assert!(recorded.told.contains("  processes   1, for "), "{}", recorded.told);
+}
+
+#[test]
+fn a_server_in_the_background_that_ends_is_gone_though_its_command_runs_on_and_when_the_recording_is_over_too() {
+    let _alone = alone();
+    let cases: [(&[&str], Option<&str>); 2] = [(&[], None), (&["-d", "0.2"], Some("until the time was up"))];
+    for (arguments, told) in cases {
+        let background = Background::start("stay", arguments);
+        background.server();
+        told.into_iter().for_each(|told| background.profiled.recording.has_told(told));
+        background.end_server();
+        // The command waits until there is no such process any more.
+        let (_, recorded) = background.profiled.end();
+        assert_eq!(recorded.status.code(), Some(3), "{arguments:?}: {}", recorded.told);
+    }
+}
+
 #[test]
 fn a_command_without_any_python_is_told_as_such() {
     let _alone = alone();

@@ -13,13 +13,15 @@ use python_offsets::{Arch, Build, Offsets, Version, dwarf};
 
 use super::objects::{ObjectError, Objects};
 use crate::error::{Error, Result};
-use crate::memory::{Addr, Fields, Memory, MemoryError};
+use crate::memory::{Addr, Copies, Fields, Memory, MemoryError};
 use crate::target::elf::{Loaded, Sections, Symbol};
 use crate::target::{Binary, Target};
 
 /// How much writable memory is searched at most, and in what pieces.
 const MOST_SEARCHED: usize = 256 << 20;
 const PIECE: usize = 1 << 20;
+/// Pairs of pointers that are looked at together.
+const PAIRS: usize = 1 << 10;
 /// The largest file whose debug information is read.
 const LARGEST_DEBUG_FILE: u64 = 1 << 30;
 
@@ -156,6 +158,15 @@ struct Candidate {
     size: Option<u64>,
     by: FoundBy,
     binary: usize,
+}
+
+/// Two equal neighbouring pointers.
+#[derive(Clone, Copy)]
+struct Pair {
+    /// Where they are.
+    at: Addr,
+    /// What they point to.
+    to: Addr,
 }
 
 /// Why a candidate is not an interpreter that can be read.
@@ -312,36 +323,65 @@ impl<'a> Search<'a> {
     fn by_structure(&self) -> Vec<Candidate> {
         let mut found = Vec::new();
         self.writable_memory(|binary, start, bytes| {
-            for at in (0..bytes.len().saturating_sub(15)).step_by(8) {
-                let (head, main) = (bytes.addr_at(at).unwrap_or_default(), bytes.addr_at(at + 8).unwrap_or_default());
-                if head == main && head.0 % 8 == 0 && head.0 > 1 << 16 && self.is_writable(head) {
-                    let tables = tables(self.arch(binary), None);
-                    found.extend(tables.filter(|table| self.is_main_interpreter(table, head)).map(|table| Candidate {
-                        addr: start.offset(at).before(table.runtime.interpreters_head),
-                        size: Some(table.runtime.size as u64),
-                        by: FoundBy::Search,
-                        binary,
-                    }));
-                }
+            let tables: Vec<_> = tables(self.arch(binary), None).collect();
+            let pairs: Vec<_> = self.pairs(start, bytes).collect();
+            for (pair, table) in pairs.chunks(PAIRS).flat_map(|pairs| self.main_interpreters(&tables, pairs)) {
+                found.push(Candidate {
+                    addr: pair.at.before(table.runtime.interpreters_head),
+                    size: Some(table.runtime.size as u64),
+                    by: FoundBy::Search,
+                    binary,
+                });
             }
             found.len() < 64
         });
         found
     }
 
+    /// The pairs of equal neighbouring pointers to writable memory in a piece of memory that begins at `start`.
+    fn pairs(&self, start: Addr, bytes: &[u8]) -> impl Iterator<Item = Pair> {
+        (0..bytes.len().saturating_sub(15)).step_by(8).filter_map(move |at| {
+            let (head, main) = (bytes.addr_at(at)?, bytes.addr_at(at + 8)?);
+            let may_be_one = head == main && head.0.is_multiple_of(8) && head.0 > 1 << 16 && self.is_writable(head);
+            may_be_one.then(|| Pair { at: start.offset(at), to: head })
+        })
+    }
+
+    /// Those of some pairs that point to a main interpreter, and by which tables: its newest thread says that it belongs to
+    /// it. Any program has hundreds of pairs, each of which might be one by any table; all together take two reads.
+    fn main_interpreters(&self, tables: &[&'static Offsets], pairs: &[Pair]) -> Vec<(Pair, &'static Offsets)> {
+        let end = |table: &&Offsets| table.interpreter.id.max(table.interpreter.threads_head) + 8;
+        let len = tables.iter().map(end).max().unwrap_or_default();
+        let starts = self.read_each(pairs.iter().map(|pair| (pair.to, len)));
+        let may_be = pairs.iter().zip(&starts).flat_map(|(pair, start)| {
+            tables.iter().filter_map(|table| {
+                let thread = start.addr_at(table.interpreter.threads_head)?;
+                let is_main = start.u64_at(table.interpreter.id)? == 0;
+                (is_main && self.is_writable(thread)).then_some((*pair, *table, thread))
+            })
+        });
+        let may_be: Vec<_> = may_be.collect();
+        let owners = self.read_each(may_be.iter().map(|(_, table, thread)| (thread.offset(table.thread.interp), 8)));
+        let is_one = |(maybe, owner): (&(Pair, &'static Offsets, Addr), &Vec<u8>)| {
+            let (pair, table, _) = *maybe;
+            (owner.addr_at(0) == Some(pair.to)).then_some((pair, table))
+        };
+        may_be.iter().zip(&owners).filter_map(is_one).collect()
+    }
+
+    /// Reads many ranges together: as much as there is of each.
+    fn read_each(&self, ranges: impl Iterator<Item = (Addr, usize)>) -> Vec<Vec<u8>> {
+        let mut copies = Copies::default();
+        let ids: Vec<_> = ranges.map(|(addr, len)| copies.want(addr, len)).collect();
+        // Whoever has gone has nothing to be found in.
+        let is_read = copies.fetch(self.memory).is_ok();
+        ids.into_iter().map(|id| id.filter(|_| is_read).map(|id| copies.get(id).to_vec()).unwrap_or_default()).collect()
+    }
+
     fn is_writable(&self, addr: Addr) -> bool {
         let mappings = &self.target.facts().mappings;
         let after = mappings.partition_point(|m| m.start <= addr);
         after.checked_sub(1).is_some_and(|i| mappings[i].writable && addr < mappings[i].end)
-    }
-
-    /// Whether the newest thread of the interpreter at `addr` says that it belongs to it.
-    fn is_main_interpreter(&self, table: &Offsets, addr: Addr) -> bool {
-        let read = |at: Addr| self.memory.read_addr(at).unwrap_or_default();
-        let thread = read(addr.offset(table.interpreter.threads_head));
-        read(addr.offset(table.interpreter.id)).is_null()
-            && self.is_writable(thread)
-            && read(thread.offset(table.thread.interp)) == addr
     }
 
     fn arch(&self, binary: usize) -> Option<Arch> {

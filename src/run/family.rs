@@ -5,10 +5,19 @@ use pysample::sample::{Lost, program_of};
 use pysample::sampler;
 use pysample::target::Plight;
 use pysample::target::family::{Family as Relatives, Relative};
+use pysample::target::orphans::Adoption;
 use pysample::view::dump::{Family, Report};
 
 use super::{Exit, colour, look, print, python_below, report, tell, tell_plight};
-use crate::plan::{Dump, Shape};
+use crate::plan::{Dump, Reach, Shape};
+
+/// Before a command is started whose descendants are wanted, too: those who lose their parent are to become our children.
+pub fn adopt(reach: Reach) -> Option<Adoption> {
+    match reach {
+        Reach::Family => Adoption::begin(),
+        Reach::Alone => None,
+    }
+}
 
 /// The descendants of a process that live now; none if it has ended.
 pub fn descendants(pid: u32) -> Vec<Relative> {

@@ -10,12 +10,13 @@ use pysample::python::{self, Interpreter};
 use pysample::sample::{Lost, Processes, program_of};
 use pysample::sampler::{self, Recording, Settings};
 use pysample::target::command::Command;
+use pysample::target::orphans::Adoption;
 use pysample::target::{Binary, Target};
 use pysample::view::progress::Progress;
 use pysample::view::summary::Ending;
 
 use super::described::Described;
-use super::family::tell_plights;
+use super::family::{adopt, tell_plights};
 use super::follow::{Following, Recorded, Sum, follow, terminal};
 use super::notices::{Notice, Notices};
 use super::{Exit, attach, look, tell, warn};
@@ -153,12 +154,13 @@ fn record_command<P: Purpose>(purpose: &P, words: &[OsString]) -> Result<Exit> {
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
     let checked = purpose.check()?;
     let notices = Notices::listen()?;
+    let adoption = adopt(purpose.reach());
     let command = Command::spawn(words)?;
     let opened = notices.watch(command.watch()).and_then(|()| match checked {
         Some(output) => Ok(output),
         None => purpose.open(&program, command.pid()),
     });
-    let written = opened.and_then(|output| record_spawned(purpose, &program, &command, &notices, output));
+    let written = opened.and_then(|output| record_spawned(purpose, &program, (&command, adoption), &notices, output));
     if let Err(error) = &written {
         crate::complain(error);
     }
@@ -172,14 +174,14 @@ fn record_command<P: Purpose>(purpose: &P, words: &[OsString]) -> Result<Exit> {
 fn record_spawned<P: Purpose>(
     purpose: &P,
     program: &str,
-    command: &Command,
+    (command, adoption): (&Command, Option<Adoption>),
     notices: &Notices,
     output: P::Output,
 ) -> Result<()> {
     let how = following(purpose, notices, Some(command));
     if purpose.reach() == Reach::Family {
         let subject = Described::unseen(program, command.pid());
-        let recorded = match sampler::family(command.pid(), purpose.sampling()) {
+        let recorded = match sampler::command(command.pid(), adoption, purpose.sampling()) {
             Ok(recording) => {
                 let (recording, sum) = begin(purpose, &subject, output, recording)?;
                 follow(recording, sum, how)

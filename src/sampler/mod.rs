@@ -7,6 +7,7 @@
 mod census;
 mod clock;
 mod family;
+mod foreign;
 mod gate;
 mod held;
 mod intern;
@@ -29,6 +30,7 @@ use crate::sample::{Event, Lost, Process, Processes, Remark, Stops, Tally};
 use crate::target::{Binary, Facts, Target, machine};
 
 use clock::{Clock, LeftOut, Missed, Tick};
+use foreign::{BECOMING, Foreign};
 use gate::Passage;
 use intern::Interner;
 use moment::{Failure, Reader};
@@ -36,7 +38,7 @@ use pace::{Governor, Pace};
 use pausing::{Budget, Pausing};
 
 pub use crate::sample::Wanted;
-pub use family::family;
+pub use family::{command, family};
 pub use gate::Gate;
 pub use snapshot::snapshot;
 
@@ -51,9 +53,6 @@ const CONFIRM_EVERY: Duration = Duration::from_millis(100);
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often a runtime that was lost is looked for.
 const LOCATE_EVERY: Duration = Duration::from_millis(20);
-/// For how long a program that the target became may still turn out to be Python: its libraries are not mapped at once,
-/// and it may be a script that executes Python in turn.
-const BECOMING: Duration = Duration::from_secs(2);
 
 /// Samples that are left out for processor time are told at once where they are more than one in so many, after so long.
 const FEW: u64 = 20;
@@ -285,10 +284,10 @@ struct Sampler {
     looked: Instant,
     /// When the target was last known to be the process that it was.
     confirmed: Instant,
-    /// Since when the target is a program that is not Python, or may not be read.
-    foreign: Option<Instant>,
-    /// Why it may not be read any more.
-    forbidden: Option<Lost>,
+    /// What the target is, if it is a program that is not Python.
+    foreign: Option<Foreign>,
+    /// Since when it may not be read any more, and why.
+    forbidden: Option<(Instant, Lost)>,
     reads_before: u64,
     cpu_before: Duration,
     pausing: Pausing,
@@ -412,7 +411,7 @@ impl Sampler {
 
     fn last(&self, elapsed: Duration, end: End) -> Box<Last> {
         let mut processes = Processes { sampled: 1, time: elapsed, ..Processes::default() };
-        self.forbidden.iter().for_each(|lost| processes.lose(lost.clone()));
+        self.forbidden.iter().for_each(|(_, lost)| processes.lose(lost.clone()));
         let outcome = Outcome { tally: self.tally, elapsed, end, processes };
         Box::new(Last { outcome, stops: self.stops.clone() })
     }
@@ -549,13 +548,18 @@ impl Sampler {
             Ok(()) => {}
             Err(_) if !self.target.is_alive() => return Some(End::TargetExited),
             Err(error @ Error::NotPermitted { .. }) => {
-                self.forbidden = Some(Lost { pid: self.target.pid(), why: error.to_string() });
-                return self.is_foreign_for_good().then_some(End::TargetForbidden);
+                let since = self.forbidden.as_ref().map_or(self.looked, |(since, _)| *since);
+                self.forbidden = Some((since, Lost { pid: self.target.pid(), why: error.to_string() }));
+                return (since.elapsed() >= BECOMING).then_some(End::TargetForbidden);
             }
             Err(_) => return None,
         }
         let binaries = self.target.binaries();
         if binaries.is_empty() || binaries.first() == self.binaries.first() {
+            return None;
+        }
+        let now = self.looked;
+        if self.foreign.as_ref().is_some_and(|foreign| !foreign.is_due(&binaries, now)) {
             return None;
         }
         match locate(&self.target) {
@@ -567,15 +571,16 @@ impl Sampler {
                 self.interner.change_interpreter(interpreter, process);
                 None
             }
-            Err(Error::NotPython { .. }) => self.is_foreign_for_good().then_some(End::TargetReplaced),
+            Err(Error::NotPython { .. }) => {
+                match &mut self.foreign {
+                    Some(foreign) => foreign.look(binaries, now),
+                    foreign => *foreign = Some(Foreign::new(binaries, now)),
+                }
+                self.foreign.as_ref().is_some_and(|foreign| foreign.is_over(now)).then_some(End::TargetReplaced)
+            }
             Err(Error::Unsupported { .. }) => Some(End::TargetReplaced),
             Err(_) => None,
         }
-    }
-
-    /// Of one that is not a Python to read: whether it has not been for so long that it will not be.
-    fn is_foreign_for_good(&mut self) -> bool {
-        self.foreign.get_or_insert_with(Instant::now).elapsed() >= BECOMING
     }
 }
 

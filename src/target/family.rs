@@ -2,7 +2,7 @@
 //! so that what a look costs depends on the family and not on the machine. Whether they run Python is left to others.
 //!
 //! A descendant that was seen once is kept when its parent ends and it becomes another's child. Who was never seen before
-//! that is not found any more.
+//! that is not found any more, unless it becomes ours, see [`super::orphans`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::orphans::Adoption;
 use super::proc::{Stat, is_gone};
 use crate::error::{Error, Result};
 
@@ -39,6 +40,8 @@ pub struct Family {
     births: Births,
     /// When everything was seen last.
     looked: Option<Instant>,
+    /// Where orphans of the root become our children.
+    adoption: Option<Adoption>,
 }
 
 /// How children are found.
@@ -48,6 +51,13 @@ enum Way {
     Asking,
     /// Every process of the machine is asked for its parent: for kernels without `CONFIG_PROC_CHILDREN`.
     Scanning,
+}
+
+impl Way {
+    fn of_this_machine() -> Way {
+        let asks = Path::new("/proc/self/task").join(std::process::id().to_string()).join("children").exists();
+        if asks { Way::Asking } else { Way::Scanning }
+    }
 }
 
 /// What a look found.
@@ -67,8 +77,30 @@ impl Family {
     /// There is no such process, it has ended, or no process can be looked at.
     pub fn of(root: u32) -> Result<Family> {
         super::can_look()?;
-        let asks = Path::new("/proc/self/task").join(std::process::id().to_string()).join("children").exists();
-        Family::by(if asks { Way::Asking } else { Way::Scanning }, root)
+        Family::by(Way::of_this_machine(), root)
+    }
+
+    /// The family of a command that we started. It may have ended, if it has left orphans.
+    ///
+    /// # Errors
+    ///
+    /// It has ended and left nobody, or no process can be looked at.
+    pub fn of_command(command: u32, adoption: Adoption) -> Result<Family> {
+        super::can_look()?;
+        let ended = match Family::by(Way::of_this_machine(), command) {
+            Ok(family) => return Ok(Family { adoption: Some(adoption.of(command)), ..family }),
+            Err(ended @ Error::Zombie { .. }) => ended,
+            Err(error) => return Err(error),
+        };
+        let mut family = Family {
+            living: BTreeMap::new(),
+            way: Way::of_this_machine(),
+            births: Births::new(),
+            looked: None,
+            adoption: Some(adoption.of(command)),
+        };
+        family.look();
+        if family.living.is_empty() { Err(ended) } else { Ok(family) }
     }
 
     fn by(way: Way, root: u32) -> Result<Family> {
@@ -77,7 +109,7 @@ impl Family {
             return Err(Error::Zombie { pid: root });
         }
         let root = Relative { pid: root, parent: None, started: stat.started };
-        Ok(Family { living: [(root.pid, root)].into(), way, births: Births::new(), looked: None })
+        Ok(Family { living: [(root.pid, root)].into(), way, births: Births::new(), looked: None, adoption: None })
     }
 
     /// Those that live, by their ids.
@@ -98,6 +130,46 @@ impl Family {
             return Found::default();
         }
         self.looked = Some(Instant::now());
+        let mut found = self.walk_the_way();
+        // Only after the others: who loses his parent meanwhile was seen with him, or is ours by now.
+        while self.take_in_orphans(&mut found) {
+            let Found { born, gone } = self.walk_the_way();
+            found.born.extend(born);
+            let is_known = |relative: &Relative| !found.born.contains(relative);
+            found.gone.extend(gone.iter().copied().filter(is_known));
+            found.born.retain(|relative| !gone.contains(relative));
+        }
+        found
+    }
+
+    /// Asks for the end of orphans that have become our children and have ended, but for those of whom `is_traced` says that
+    /// somebody traces them.
+    pub fn reap_orphans(&mut self, is_traced: impl Fn(u32) -> bool) {
+        self.adoption.iter_mut().for_each(|adoption| adoption.reap(&is_traced));
+    }
+
+    /// Takes in those that have become our children. Whether there were any new ones.
+    fn take_in_orphans(&mut self, found: &mut Found) -> bool {
+        let Some(adoption) = &mut self.adoption else { return false };
+        let before = found.born.len();
+        for pid in adoption.orphans() {
+            if self.living.contains_key(&pid) || self.living.len() >= MOST {
+                continue;
+            }
+            match Stat::read(pid) {
+                Ok(stat) if has_ended(&stat) => adoption.note_end(pid),
+                Ok(stat) => {
+                    let orphan = Relative { pid, parent: adoption.command(), started: stat.started };
+                    self.living.insert(pid, orphan);
+                    found.born.push(orphan);
+                }
+                Err(_) => {}
+            }
+        }
+        found.born.len() > before
+    }
+
+    fn walk_the_way(&mut self) -> Found {
         match self.way {
             Way::Asking => self.walk(children_of),
             Way::Scanning => {
@@ -190,6 +262,24 @@ fn children_of(pid: u32, threads: u32) -> io::Result<Vec<u32>> {
     let Some(threads) = unless_gone(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(Vec::new()) };
     let of_each = threads.flatten().map(|thread| thread.file_name().to_str().map_or(Ok(Vec::new()), of));
     Ok(of_each.collect::<io::Result<Vec<Vec<u32>>>>()?.concat())
+}
+
+/// Children of ours.
+pub(super) fn our_children(of: Parents) -> Vec<u32> {
+    let (us, threads) = (std::process::id(), if of == Parents::Any { u32::MAX } else { 1 });
+    match Way::of_this_machine() {
+        Way::Asking => children_of(us, threads).unwrap_or_default(),
+        Way::Scanning => all_children().unwrap_or_default().remove(&us).unwrap_or_default(),
+    }
+}
+
+/// Whose children those of a process are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parents {
+    /// Any thread's.
+    Any,
+    /// The first thread's, where that can be told. The kernel gives it the children of others.
+    First,
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u32> {

@@ -13,6 +13,7 @@ mod image;
 mod live;
 pub mod machine;
 mod open_files;
+pub mod orphans;
 pub mod pause;
 pub mod permission;
 mod plight;

@@ -26,6 +26,7 @@ use pysample::view::summary::{Ending, Summary};
 use pysample::view::top::{Report, Scene, State};
 
 use super::described::Described;
+use super::family::adopt;
 use super::follow::{ended, what};
 use super::notices::{Notice, Notices};
 use super::session::{Search, forward_until_end, nobody, root, search};
@@ -69,6 +70,7 @@ pub fn run(plan: &Top) -> Result<Exit> {
 /// Whatever becomes of the view, the command runs on to its own end, and its exit status is ours.
 fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
     let notices = Notices::listen()?;
+    let adoption = adopt(plan.choice.reach);
     let (command, printed) = match plan.form {
         Form::Screen => {
             let (printed, take) = Printed::expect()?;
@@ -81,7 +83,7 @@ fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
     let watched = notices.watch(command.watch());
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
     let begun = watched.and_then(|()| match plan.choice.reach {
-        Reach::Family => sampler::family(command.pid(), plan.sampling)
+        Reach::Family => sampler::command(command.pid(), adoption, plan.sampling)
             .map(|recording| Some((Described::unseen(&program, command.pid()), recording))),
         Reach::Alone => search(&command, &notices).and_then(|found| match found {
             Search::Found(target, interpreter) => started(plan, *target, *interpreter).map(Some),

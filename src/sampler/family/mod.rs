@@ -26,6 +26,7 @@ use crate::sample::{Event, Lost, Process, ProcessId, Processes, Stops, Tally};
 use crate::target::Target;
 use crate::target::family::{Family, Relative, program};
 use crate::target::machine;
+use crate::target::orphans::Adoption;
 
 use candidates::{Age, Candidates};
 use looker::Looker;
@@ -57,11 +58,28 @@ const MOST: usize = 1000;
 ///
 /// There is no such process, or a thread cannot be started.
 pub fn family(root: u32, settings: Settings) -> Result<Recording> {
+    record(root, Family::of(root)?, settings)
+}
+
+/// As [`family`], for a command that we started, whose orphans may become our children.
+///
+/// # Errors
+///
+/// It has ended and left nobody, or a thread cannot be started.
+pub fn command(command: u32, adoption: Option<Adoption>, settings: Settings) -> Result<Recording> {
+    let family = match adoption {
+        Some(adoption) => Family::of_command(command, adoption)?,
+        None => Family::of(command)?,
+    };
+    record(command, family, settings)
+}
+
+fn record(root: u32, family: Family, settings: Settings) -> Result<Recording> {
     let (sender, events) = bounded(super::CHANNEL);
     let (stop, stopped) = bounded(1);
     let (end, ended) = bounded(0);
     let (gate, passage) = Gate::new();
-    let chief = Chief::new(root, settings, sender, stopped, end, (gate.clone(), passage))?;
+    let chief = Chief::new((root, family), settings, sender, stopped, end, (gate.clone(), passage))?;
     let thread = thread::Builder::new().name("chief".into()).spawn(move || chief.run()).map_err(Error::no_thread)?;
     Ok(Recording { events, ended, stop, gate, thread })
 }
@@ -108,7 +126,7 @@ struct Chief {
 
 impl Chief {
     fn new(
-        root: u32,
+        (root, mut family): (u32, Family),
         settings: Settings,
         sender: Sender<Event>,
         stopped: Receiver<()>,
@@ -116,7 +134,6 @@ impl Chief {
         (gate, passage): (Gate, Passage),
     ) -> Result<Chief> {
         let cpu_before = clock::cpu_time();
-        let mut family = Family::of(root)?;
         let mut candidates = Candidates::default();
         let start = Instant::now();
         family.look();
@@ -192,6 +209,8 @@ impl Chief {
         // Whoever is sampled seldom would find out late.
         let has_ended = |member: &&Member| found.gone.contains(&member.relative);
         self.members.iter().filter(has_ended).for_each(|member| member.recording.stopper().stop());
+        let Chief { family, members, .. } = self;
+        family.reap_orphans(|pid| members.iter().any(|member| member.relative.pid == pid));
     }
 
     /// Has those looked at whose time has come.
