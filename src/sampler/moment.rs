@@ -13,6 +13,7 @@
 //! A thread that has not run since it was read is not read again: however many sleep, they cost the stopped one nothing.
 
 mod gils;
+mod identities;
 mod lists;
 mod states;
 
