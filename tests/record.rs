@@ -326,10 +326,11 @@ fn relay(kind: &Kind) {
             kind.minor < 11 || is_named || root.starts_with("unnamed ("),
             "the thread of {root} is not runner {number}"
         );
-        assert!(kind.minor < 11 || thread_id(root) == Some(tid), "the thread of {root} is not {tid}");
+        assert!(thread_id(root) == Some(tid), "the thread of {root} is not {tid}");
         runners.insert(number);
         named.extend(is_named.then_some(number));
     }
+    assert!(account.unreadable * 4 <= account.stacks + 100, "a new thread is read like any other: {account:?}");
     assert!(runners.len() > 10 && named.len() > 2, "many are seen: {named:?} of {runners:?}, {account:?}");
     ends_well(target);
 }

@@ -365,11 +365,14 @@ impl Reader {
                 thread.stack.foresee(&self.offsets, &mut self.copies);
             }
         }
+        self.foresee_ids();
         self.fetch(memory)?;
         self.find_interpreters(memory)?;
         self.find_departures();
         self.find_arrivals(memory)?;
+        self.foresee_ids();
         self.walk_stacks(memory, wanted, pausing.is_never())?;
+        self.note_ids();
         let Reader { offsets, copies, threads, .. } = self;
         let whole = threads.iter_mut().filter(|thread| !thread.is_kept && thread.walk == Some(Walk::Whole));
         whole.filter(|thread| thread.stack.was_moving()).for_each(|thread| thread.stack.settle(offsets, copies));
@@ -395,6 +398,7 @@ impl Reader {
                 thread.stack.foresee(&self.offsets, &mut self.copies);
             }
         }
+        self.foresee_ids();
         if with_codes {
             self.codes.begin();
             // Without a GIL what is read now proves nothing of threads that run on until they are stopped.
