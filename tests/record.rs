@@ -40,6 +40,7 @@ const OF_EACH_VERSION: Tests = &[
     ("merged lines are one frame a function", merged_lines),
     ("code that comes and goes at one address is not mixed up", stale_names),
     ("threads that come and go are recorded by their own names", churn),
+    ("a thread is not taken for the one before it", relay),
     ("a stack of 3000 frames is complete", deep_recursion),
     ("sixty threads are complete", sixty_threads),
     ("hostile names stay one frame each on one line", hostile_names),
@@ -311,6 +312,34 @@ fn churn(kind: &Kind) {
     let main: u64 = profile.by(|stack| is_thread(&stack[0], "MainThread"))[&true];
     assert!(main + account.unreadable >= account.taken, "main is in every sample: {account:?}");
     ends_well(target);
+}
+
+/// Threads are told apart though each has the ids and the memory of the one before. Some are gone before they could be asked
+/// for their names: these have none.
+fn relay(kind: &Kind) {
+    let target = kind.start_ready("relay.py", &[]);
+    let (profile, account) = target.record(&["-r", "200", "-d", "3", "-t"]);
+    let (mut named, mut runners) = (BTreeSet::new(), BTreeSet::new());
+    for (stack, _) in &profile.stacks {
+        let runs = |frame: &String| function_of(frame).strip_prefix("only_in_")?.split_once("_of_").map(own);
+        let Some((number, tid)) = stack.iter().find_map(runs) else { continue };
+        let root = &stack[0];
+        let is_named = is_thread(root, &format!("runner-{number}"));
+        assert!(
+            kind.minor < 11 || is_named || root.starts_with("unnamed ("),
+            "the thread of {root} is not runner {number}"
+        );
+        assert!(thread_id(root) == Some(tid), "the thread of {root} is not {tid}");
+        runners.insert(number);
+        named.extend(is_named.then_some(number));
+    }
+    assert!(account.unreadable * 4 <= account.stacks + 100, "a new thread is read like any other: {account:?}");
+    assert!(runners.len() > 10 && named.len() > 2, "many are seen: {named:?} of {runners:?}, {account:?}");
+    ends_well(target);
+}
+
+fn own((number, tid): (&str, &str)) -> (u32, u32) {
+    [number, tid].map(|digits| digits.parse().expect("a number")).into()
 }
 
 fn deep_recursion(kind: &Kind) {

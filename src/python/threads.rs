@@ -83,8 +83,16 @@ pub struct Identity {
     pub addr: Addr,
     /// `pthread_self()`.
     pub thread_id: u64,
-    /// `gettid()` as the target sees it (3.11 and later).
+    /// `gettid()` as the target sees it. Thread states up to 3.10 do not have it: there it is what libc says, once that is known.
     pub native_thread_id: Option<u64>,
+}
+
+impl Identity {
+    /// Whether both are of the same thread, as far as is known.
+    pub fn may_be(self, other: Identity) -> bool {
+        let ids = self.native_thread_id.zip(other.native_thread_id);
+        (self.addr, self.thread_id) == (other.addr, other.thread_id) && ids.is_none_or(|(own, its)| own == its)
+    }
 }
 
 /// Decodes a copy of a thread state: its identity, the next older thread, the interpreter it belongs to.
@@ -126,6 +134,11 @@ impl PthreadTid {
         };
         let fitting = USUAL.into_iter().chain((0..PTHREAD_SEARCH).step_by(4)).find(|&at| fits(at));
         fitting.or_else(|| USUAL.into_iter().find(|&at| fits_some(at))).map(PthreadTid)
+    }
+
+    /// Where a thread's id is, for one with this pthread id, and how long it is.
+    pub fn range(self, thread_id: u64) -> (Addr, usize) {
+        (Addr(thread_id).offset(self.0), size_of::<i32>())
     }
 
     /// The thread id of a thread, as the target sees it.

@@ -221,7 +221,7 @@ impl Interner {
         let interpreter = thread.interpreter_id;
         let key = (interpreter, thread.identity);
         if let Some((id, known)) = self.threads.get_mut(&key) {
-            let name = self.names.get(thread.interpreter, thread.identity.thread_id);
+            let name = self.names.get(thread.interpreter, thread.identity);
             if known.name == name || name.is_none() {
                 return *id;
             }
@@ -236,7 +236,7 @@ impl Interner {
             interpreter,
             os_thread_id: thread.tid,
             python_thread_id: thread.identity.thread_id,
-            name: self.names.get(thread.interpreter, thread.identity.thread_id),
+            name: self.names.get(thread.interpreter, thread.identity),
         };
         self.outlet.define(Event::Thread(id, known.clone()));
         self.threads.insert(key, (id, known));
@@ -244,7 +244,7 @@ impl Interner {
     }
 
     /// Reads the names of threads, and `sys.path`: soon after a thread appears, and otherwise ever more seldom.
-    fn read_names(&mut self, reader: &Reader, memory: &dyn Memory) {
+    fn read_names(&mut self, reader: &mut Reader, memory: &dyn Memory) {
         let has_new = reader.threads().iter().any(|thread| !self.names.has_seen(thread.interpreter, thread.identity));
         if has_new {
             self.names_every = NAMES_AT_FIRST;
@@ -253,7 +253,7 @@ impl Interner {
             return;
         }
         let objects = self.interpreter.objects(memory);
-        self.names.refresh(&objects, self.interpreter.runtime, reader.interpreters(), reader.threads());
+        self.names.refresh(&objects, self.interpreter.runtime, reader);
         self.forget_threads(reader);
         self.tell_search_path(memory);
         self.names_every = (self.names_every * 2).min(NAMES_AT_LAST);

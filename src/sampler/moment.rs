@@ -13,6 +13,7 @@
 //! A thread that has not run since it was read is not read again: however many sleep, they cost the stopped one nothing.
 
 mod gils;
+mod identities;
 mod lists;
 mod states;
 
@@ -369,11 +370,14 @@ impl Reader {
                 thread.stack.foresee(&self.offsets, &mut self.copies);
             }
         }
+        self.foresee_ids();
         self.fetch(memory)?;
         self.find_interpreters(memory)?;
         self.find_departures();
         self.find_arrivals(memory)?;
+        self.foresee_ids();
         self.walk_stacks(memory, wanted, pausing.is_never())?;
+        self.note_ids();
         let Reader { offsets, copies, threads, .. } = self;
         let whole = threads.iter_mut().filter(|thread| !thread.is_kept && thread.walk == Some(Walk::Whole));
         whole.filter(|thread| thread.stack.was_moving()).for_each(|thread| thread.stack.settle(offsets, copies));
@@ -399,6 +403,7 @@ impl Reader {
                 thread.stack.foresee(&self.offsets, &mut self.copies);
             }
         }
+        self.foresee_ids();
         if with_codes {
             self.codes.begin();
             // Without a GIL what is read now proves nothing of threads that run on until they are stopped.

@@ -53,7 +53,7 @@ fn take(target: &Target, interpreter: &Interpreter, wanted: Wanted, pause: Pause
             Err(_) => return Err(Error::Ended { pid }),
         }
         let objects = interpreter.objects(target.memory());
-        names.refresh(&objects, interpreter.runtime, reader.interpreters(), reader.threads());
+        names.refresh(&objects, interpreter.runtime, &mut reader);
         let taken = spell_out(&mut reader, &names, target, wanted);
         let flaws = |snapshot: &Snapshot| threads(snapshot).filter(|thread| thread.incomplete.is_some()).count();
         let found = flaws(&taken);
@@ -148,7 +148,7 @@ fn threads_of(
             }
         }
         ThreadSnapshot {
-            name: names.get(interpreter.addr, thread.identity.thread_id),
+            name: names.get(interpreter.addr, thread.identity),
             os_thread_id: thread.tid,
             python_thread_id: thread.identity.thread_id,
             state: thread.state.refined(thread.gil, innermost),

@@ -114,11 +114,12 @@ impl Reader {
 
     /// Forgets threads that are not there any more, as far as they have been read.
     pub(super) fn find_departures(&mut self) {
+        let place = self.place_of_ids();
         let Reader { offsets, copies, threads, .. } = self;
         let before = threads.len();
         threads.retain(|thread| match copies.find(thread.identity.addr) {
             Found::Read(bytes) if !thread.is_kept => threads::decode(offsets, thread.identity.addr, bytes)
-                .is_some_and(|(identity, _, owner)| identity == thread.identity && owner == thread.interpreter),
+                .is_some_and(|(identity, _, owner)| thread.has(identity, owner, place, copies)),
             _ => true,
         });
         if threads.len() < before {
@@ -224,7 +225,7 @@ impl Reader {
             if thread.generation == self.generation {
                 return false;
             }
-            if thread.identity == identity && thread.interpreter == interpreter {
+            if thread.identity.may_be(identity) && thread.interpreter == interpreter {
                 thread.generation = self.generation;
                 return true;
             }
@@ -256,7 +257,7 @@ impl Reader {
         }
         let memory = target.memory();
         let ids: Vec<u64> = self.threads.iter().map(|thread| thread.identity.thread_id).collect();
-        let mut pthread_tid = self.pthread_tid;
+        let (keeps_ids, mut pthread_tid) = (self.offsets.thread.native_thread_id.is_some(), self.pthread_tid);
         let place = OnceCell::new();
         // To look for the place takes hundreds of system calls.
         if self.pthread_sought.is_some_and(|at| at.elapsed() < LISTS_EVERY) {
@@ -265,11 +266,19 @@ impl Reader {
         for thread in self.threads.iter_mut().filter(|thread| thread.tid.is_none()) {
             // The id that it keeps itself is its parent's in a process that was forked behind Python's back, as uWSGI does.
             let kept = thread.identity.native_thread_id.and_then(|own| target.task(own));
+            // That it is gone tells nothing of whoever has its place by now.
+            let was_read = !keeps_ids && thread.identity.native_thread_id.is_some();
             thread.tid = kept.or_else(|| {
+                if was_read {
+                    return None;
+                }
                 let find = || PthreadTid::find(memory, &distinct(&ids), |id| target.task(id).is_some());
                 let place = pthread_tid.or_else(|| *place.get_or_init(find));
                 pthread_tid = place;
-                place.and_then(|place| place.read(memory, thread.identity.thread_id)).and_then(|own| target.task(own))
+                let own = place.and_then(|place| place.read(memory, thread.identity.thread_id))?;
+                let tid = target.task(own)?;
+                thread.identity.native_thread_id.get_or_insert(own);
+                Some(tid)
             });
             thread.is_sought = thread.tid.is_none();
         }
