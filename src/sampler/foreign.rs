@@ -32,7 +32,7 @@ impl Foreign {
 
     /// It was looked into again, and there is no Python in it.
     pub fn look(&mut self, binaries: Vec<Binary>, now: Instant) {
-        self.pause = if self.binaries == binaries { self.pause * 2 } else { FIRST };
+        self.pause = if self.binaries == binaries { (self.pause * 2).min(BECOMING) } else { FIRST };
         self.due = now + self.pause;
         self.binaries = binaries;
     }
