@@ -261,7 +261,7 @@ def introduction(report, disturbed, all_runs):
         f"{machine['processor']}, {machine['processors']} processors. "
     )
     if report["runs"] > 1:
-        told += f"Medians of {report['runs']} runs with their range. "
+        told += f"Medians of up to {report['runs']} runs with their range. "
     if disturbed:
         told += f"Other processes used more than a tenth of a processor in {disturbed} of {all_runs} runs. "
     return (
