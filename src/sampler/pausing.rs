@@ -45,6 +45,7 @@ pub struct Pausing {
     remark: Option<Remark>,
     /// Since when the kernel forbids it, and for how long it is left at that.
     forbidden: Option<Forbidden>,
+    /// Whether it has been told that it does.
     is_told: bool,
 }
 
@@ -53,8 +54,6 @@ struct Forbidden {
     pid: u32,
     since: Instant,
     untried: Duration,
-    /// Whether it was tried again, and is not known to be allowed.
-    is_trial: bool,
 }
 
 impl Pausing {
@@ -71,9 +70,8 @@ impl Pausing {
     /// From now on threads are stopped again, if the kernel forbade it and that is some time ago: whoever traced them may have
     /// gone. True if they are.
     pub fn try_again(&mut self) -> bool {
-        match &mut self.forbidden {
-            Some(it) if !it.is_trial && it.since.elapsed() >= it.untried => {
-                it.is_trial = true;
+        match self.forbidden {
+            Some(it) if self.is_never() && it.since.elapsed() >= it.untried => {
                 self.pauser = Some(Pauser::on_trial(it.pid));
                 true
             }
@@ -174,7 +172,7 @@ impl Pausing {
                     self.remark = Some(Remark::CannotPause);
                 }
                 let untried = self.forbidden.map_or(TRY_AGAIN, |before| (before.untried * 2).min(LONGEST_UNTRIED));
-                self.forbidden = Some(Forbidden { pid, since: Instant::now(), untried, is_trial: false });
+                self.forbidden = Some(Forbidden { pid, since: Instant::now(), untried });
                 false
             }
         }

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Failure, Reader, ThreadTrack};
 use crate::memory::{Addr, Copies, Fields, Found, Memory};
-use crate::python::threads::{self, Identity, MOST_THREADS, PthreadTid};
+use crate::python::threads::{Identity, MOST_THREADS, PthreadTid};
 
 impl Reader {
     /// Asks for what tells threads apart whose thread states do not: the ids of OS threads that libc keeps.
@@ -33,13 +33,8 @@ impl Reader {
     /// A thread state that has been freed may look as before; those that are in the lists have not.
     pub fn still_there(&mut self, memory: &dyn Memory) -> Result<Vec<(Addr, Identity)>, Failure> {
         let place = self.place_of_ids();
-        self.apart.clear();
-        for interpreter in &self.interpreters {
-            let (at, len) = self.window.range(interpreter.addr);
-            self.apart.want(at, len);
-        }
+        self.want_lists();
         for thread in &self.threads {
-            self.apart.want(thread.identity.addr, self.thread_len);
             place.iter().for_each(|&place| want_id(place, thread.identity, &mut self.apart));
         }
         self.apart.fetch(memory)?;
@@ -62,24 +57,10 @@ impl Reader {
         listed: &mut FxHashMap<(Addr, Addr), Identity>,
         memory: &dyn Memory,
     ) -> Result<(), Failure> {
-        let (at, _) = self.window.range(interpreter);
-        let links = match self.apart.find(at) {
-            Found::Read(bytes) => self.window.decode(&self.offsets, bytes),
-            Found::NotAsked => None,
-        };
-        let mut addr = links.map_or(Addr::NULL, |links| links.threads);
+        let mut addr = self.newest_listed(interpreter);
         while !addr.is_null() && listed.len() < MOST_THREADS {
-            if self.apart.find(addr) == Found::NotAsked {
-                self.apart.want(addr, self.thread_len);
-                self.apart.fetch(memory)?;
-            }
-            let Found::Read(bytes) = self.apart.find(addr) else { break };
-            match threads::decode(&self.offsets, addr, bytes) {
-                Some((identity, next, owner))
-                    if owner == interpreter && listed.insert((owner, addr), identity).is_none() =>
-                {
-                    addr = next;
-                }
+            match self.listed(addr, interpreter, memory)? {
+                Some((identity, next)) if listed.insert((interpreter, addr), identity).is_none() => addr = next,
                 _ => break,
             }
         }

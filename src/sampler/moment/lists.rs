@@ -160,14 +160,7 @@ impl Reader {
             return Ok(());
         }
         for _ in 0..LIST_TRIES {
-            self.apart.clear();
-            for interpreter in &self.interpreters {
-                let (at, len) = self.window.range(interpreter.addr);
-                self.apart.want(at, len);
-            }
-            for thread in &self.threads {
-                self.apart.want(thread.identity.addr, self.thread_len);
-            }
+            self.want_lists();
             self.apart.fetch(memory)?;
             self.generation += 1;
             self.cut = 0;
@@ -188,29 +181,55 @@ impl Reader {
 
     /// Follows an interpreter's list of threads; false if it leads astray, as it may have changed meanwhile.
     pub(super) fn follow_list(&mut self, interpreter: Addr, memory: &dyn Memory) -> Result<bool, Failure> {
+        let mut addr = self.newest_listed(interpreter);
+        for _ in 0..MOST_THREADS {
+            if addr.is_null() {
+                return Ok(true);
+            }
+            match self.listed(addr, interpreter, memory)? {
+                Some((identity, next)) if self.meet_thread(identity, interpreter) => addr = next,
+                _ => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks for the lists of threads, as far as they are known, to be read apart.
+    pub(super) fn want_lists(&mut self) {
+        self.apart.clear();
+        for interpreter in &self.interpreters {
+            let (at, len) = self.window.range(interpreter.addr);
+            self.apart.want(at, len);
+        }
+        for thread in &self.threads {
+            self.apart.want(thread.identity.addr, self.thread_len);
+        }
+    }
+
+    /// Where an interpreter's list of threads begins, as it was read apart.
+    pub(super) fn newest_listed(&self, interpreter: Addr) -> Addr {
         let (at, _) = self.window.range(interpreter);
         let links = match self.apart.find(at) {
             Found::Read(bytes) => self.window.decode(&self.offsets, bytes),
             Found::NotAsked => None,
         };
-        let mut addr = links.map_or(Addr::NULL, |links| links.threads);
-        for _ in 0..MOST_THREADS {
-            if addr.is_null() {
-                return Ok(true);
-            }
-            if self.apart.find(addr) == Found::NotAsked {
-                self.apart.want(addr, self.thread_len);
-                self.apart.fetch(memory)?;
-            }
-            let Found::Read(bytes) = self.apart.find(addr) else { return Ok(false) };
-            match threads::decode(&self.offsets, addr, bytes) {
-                Some((identity, next, owner)) if owner == interpreter && self.meet_thread(identity, interpreter) => {
-                    addr = next;
-                }
-                _ => return Ok(false),
-            }
+        links.map_or(Addr::NULL, |links| links.threads)
+    }
+
+    /// A thread of an interpreter's list and the next one, as they were read apart, or are now; `None` if it is not of it.
+    pub(super) fn listed(
+        &mut self,
+        addr: Addr,
+        interpreter: Addr,
+        memory: &dyn Memory,
+    ) -> Result<Option<(Identity, Addr)>, Failure> {
+        if self.apart.find(addr) == Found::NotAsked {
+            self.apart.want(addr, self.thread_len);
+            self.apart.fetch(memory)?;
         }
-        Ok(false)
+        let Found::Read(bytes) = self.apart.find(addr) else { return Ok(None) };
+        let decoded = threads::decode(&self.offsets, addr, bytes).filter(|(_, _, owner)| *owner == interpreter);
+        Ok(decoded.map(|(identity, next, _)| (identity, next)))
     }
 
     pub(super) fn index_threads(&mut self) {
