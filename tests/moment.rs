@@ -15,7 +15,12 @@ fn main() {
             common::watch::trial(format!("{}: no signal is lost or doubled", kind.kind), move || {
                 no_signal_is_lost(kind)
             }),
-            common::watch::trial(format!("{}: signals arrive in order", kind.kind), move || signals_arrive(kind, 40)),
+            common::watch::trial(format!("{}: signals arrive in order", kind.kind), move || {
+                signals_arrive(kind, &["40"])
+            }),
+            common::watch::trial(format!("{}: ordinary signals arrive, each once", kind.kind), move || {
+                signals_arrive(kind, &["40", "ordinary"])
+            }),
             common::watch::trial(format!("{}: no call is interrupted and nobody wakes", kind.kind), move || {
                 nobody_is_disturbed(kind)
             }),
@@ -44,7 +49,7 @@ fn main() {
     let long = common::kinds().filter(|kind| kind.kind == "3.13");
     let long = long.map(|kind| {
         common::watch::trial(format!("{}: signals arrive in order for half a minute", kind.kind), move || {
-            signals_arrive(kind, 1300)
+            signals_arrive(kind, &["1300"])
         })
     });
     let execs =
@@ -227,9 +232,10 @@ fn was(stack: &str) -> Result<usize, &'static str> {
     Ok(found)
 }
 
-/// A child of the target sends it signals, each a number higher than the one before, and begins anew when all have come.
-fn signals_arrive(kind: &Kind, rounds: u32) -> Result<(), Failed> {
-    let mut target = kind.start("ordered.py", &[&rounds.to_string()]);
+/// A child of the target sends it signals, as ordered.py says with these arguments.
+fn signals_arrive(kind: &Kind, arguments: &[&str]) -> Result<(), Failed> {
+    let rounds: u32 = arguments[0].parse()?;
+    let mut target = kind.start("ordered.py", arguments);
     assert_eq!(target.line(), "ready");
     let recording = Recording::start_elsewhere(target.pid(), &["-r", "1000", "--max-pause", "100"]);
     recording.has_begun();
