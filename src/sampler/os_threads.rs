@@ -16,6 +16,8 @@ use crate::target::{Activity, Place, SchedStat, Target};
 
 /// For how long a thread that ran is taken to run on without another look.
 const STILL_RUNS: Duration = Duration::from_micros(50);
+/// Likewise, if it still has the GIL: after a rest of ours all that is done between takes several times as long.
+const STILL_HOLDS: Duration = Duration::from_micros(200);
 
 /// What is known of the OS threads, from one moment to the next.
 #[derive(Default)]
@@ -219,9 +221,9 @@ impl OsThreads {
         self.by_tid.get(&tid).filter(|known| known.round == self.round)?.place
     }
 
-    /// Likewise, if that was no longer ago than a thread is taken to run on for.
+    /// Likewise, if that was no longer ago than a thread that still has the GIL is taken to run on for.
     pub fn place_lately(&self, tid: Tid) -> Option<Place> {
-        self.by_tid.get(&tid).filter(|known| known.at.elapsed() < STILL_RUNS)?;
+        self.by_tid.get(&tid).filter(|known| known.at.elapsed() < STILL_HOLDS)?;
         self.place(tid)
     }
 

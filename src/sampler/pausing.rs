@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use rustix::thread::sched_getcpu;
 
 use crate::sample::{Remark, Tid};
@@ -14,6 +15,8 @@ use crate::target::{Place, Target};
 const CROWDED: u8 = 8;
 /// For how many moments we stay urgent after somebody had no processor, or had to be followed to its.
 const LINGERS: u8 = 64;
+/// A stop so long makes one ask whether we had a processor all the time.
+const LONG_STOP: Duration = Duration::from_micros(300);
 /// How soon it is tried again to stop threads where the kernel forbade it; twice as long each time, up to a minute or so.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const LONGEST_UNTRIED: Duration = Duration::from_secs(64);
@@ -34,6 +37,8 @@ pub struct Pausing {
     may_linger: bool,
     lingers: u8,
     urgency: Urgency,
+    /// How often this thread of ours was preempted, when that was last asked.
+    preemptions: i64,
     /// For how long threads were displaced that ran, in this moment.
     displaced: Option<Duration>,
     /// For how long threads were displaced that had no processor, altogether.
@@ -147,7 +152,9 @@ impl Pausing {
     /// Stops a thread; true if it is stopped. Where the kernel forbids it, nobody is stopped until [`Pausing::try_again`].
     pub fn pause(&mut self, tid: Tid) -> bool {
         self.leave_processor();
+        let hurries = self.must_hurry();
         let Some(pauser) = &mut self.pauser else { return false };
+        pauser.hurry(hurries);
         let paused = pauser.pause(tid);
         if pauser.has_waited() {
             (self.crowded, self.lingers) = (CROWDED, LINGERS);
@@ -191,8 +198,27 @@ impl Pausing {
                 pauser.resume()
             }
         };
+        if stopped.is_some_and(|stopped| stopped > LONG_STOP) {
+            self.look_for_others();
+        }
         self.linger();
         [displaced, stopped].into_iter().flatten().reduce(|all, next| all + next)
+    }
+
+    /// Whether others might take the processor from us while somebody is stopped. Where processors are to be had, nobody takes
+    /// it from whoever has just woken up and uses it for a moment, and to become urgent and usual again takes as long as to
+    /// read a stack.
+    fn must_hurry(&self) -> bool {
+        !self.may_linger || self.crowded > 0 || self.lingers > 0
+    }
+
+    /// Hurries from now on if others were run while we had work to do.
+    fn look_for_others(&mut self) {
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else { return };
+        let preemptions = usage.involuntary_context_switches();
+        if std::mem::replace(&mut self.preemptions, preemptions) < preemptions {
+            self.lingers = LINGERS;
+        }
     }
 
     /// Stays urgent, or is as usual again.
@@ -243,7 +269,7 @@ impl Pausing {
     /// To be called by the thread that goes on. Returns for how long a thread of the target has waited for it.
     pub fn arrive(&mut self) -> Option<Duration> {
         Urgency::inherit_none();
-        self.urgency = Urgency::default();
+        (self.urgency, self.preemptions) = (Urgency::default(), 0);
         self.pauser.as_mut()?.arrive()
     }
 }

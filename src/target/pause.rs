@@ -16,12 +16,13 @@
 //!
 //! The kernel lets only the thread that seized do the rest, so a [`Pauser`] is used by one thread of ours.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::proc::Status;
@@ -76,13 +77,14 @@ pub struct Pauser {
     looked: Instant,
     /// For how long those were stopped that stopped late.
     late: Option<Duration>,
-    /// Whether we run before all others, as we do while somebody is stopped.
+    /// Whether we run before all others, as we do while somebody is stopped if we are to hurry.
     urgency: Urgency,
+    hurries: bool,
     /// Whether the last that was told to stop had no processor.
     has_waited: bool,
-    /// Since when a thread waits that was caught on its way to a signal that cannot be passed on; see
-    /// [`Pauser::must_leave`].
-    must_leave: Option<Instant>,
+    /// Since when a thread waits that was caught on its way to a signal that cannot be passed on, and which thread of ours
+    /// has to end for it; see [`Pauser::must_leave`].
+    must_leave: Option<(Instant, Pid)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,9 +136,15 @@ impl Pauser {
             looked: Instant::now(),
             late: None,
             urgency: Urgency::default(),
+            hurries: true,
             has_waited: false,
             must_leave: None,
         }
+    }
+
+    /// Whether nobody is run before us from the next stop on until it ends, which takes a privilege.
+    pub fn hurry(&mut self, hurries: bool) {
+        self.hurries = hurries;
     }
 
     /// Whether a thread is stopped by us.
@@ -160,7 +168,9 @@ impl Pauser {
         if !self.has_settled() {
             return Err(Refusal::WillNotStop);
         }
-        self.urgency.begin();
+        if self.hurries {
+            self.urgency.begin();
+        }
         let seize = || ptrace::seize(pid, ptrace::Options::empty());
         let seized = match self.paused.as_slice() {
             [] => seize(),
@@ -259,14 +269,10 @@ impl Pauser {
 
     /// Whether a thread has stopped. One that executes a program takes the id of its process.
     fn look(&self, pid: Pid) -> Result<Option<(Pid, Caught)>, Errno> {
-        let stop = match stop_of(pid) {
-            Err(Errno::ECHILD) if pid != self.pid => stop_of(self.pid)?.map(|caught| (self.pid, caught)),
-            stop => stop?.map(|caught| (pid, caught)),
-        };
-        if let Some((pid, _)) = stop {
-            system_calls::begin_again(pid);
+        match stop_of(pid) {
+            Err(Errno::ECHILD) if pid != self.pid => Ok(stop_of(self.pid)?.map(|caught| (self.pid, caught))),
+            stop => Ok(stop?.map(|caught| (pid, caught))),
         }
-        Ok(stop)
     }
 
     /// Lets every thread go that is stopped. Returns for how long the first of them was stopped, or a little more; `None`
@@ -281,11 +287,13 @@ impl Pauser {
     }
 
     fn release(&mut self, pid: Pid, caught: Caught) {
+        // Not as soon as it has stopped: by now the kernel has taken it from its processor, and need not wait for that.
+        system_calls::begin_again(pid);
         let released = match caught {
             Caught::Interruption => ptrace::detach(pid, None),
             Caught::Signal(signal) => ptrace::detach(pid, signal),
             Caught::RealTimeSignal => {
-                self.must_leave.get_or_insert_with(Instant::now);
+                self.must_leave.get_or_insert_with(|| (Instant::now(), gettid()));
                 Ok(())
             }
         };
@@ -340,11 +348,16 @@ impl Pauser {
         self.must_leave.is_some()
     }
 
-    /// To be called by the thread of ours that goes on as the one before ends. Returns for how long a thread of the
-    /// target has waited for that.
+    /// To be called by the thread of ours that goes on as the one before ends, which it waits for. Returns for how long a
+    /// thread of the target has waited for that.
     pub fn arrive(&mut self) -> Option<Duration> {
         let before = std::mem::replace(self, Pauser::of(self.pid));
-        before.must_leave.map(|since| since.elapsed())
+        let (since, thread) = before.must_leave?;
+        let begun = Instant::now();
+        while Path::new(&format!("/proc/self/task/{thread}")).exists() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        Some(since.elapsed())
     }
 }
 
@@ -392,10 +405,12 @@ mod system_calls {
 
         const EINTR: i64 = -4;
         const ERESTARTNOHAND: i64 = -514;
-        /// Where the word is in the kernel's `struct user`.
+        /// Where the words are in the kernel's `struct user`.
         const RAX: usize = 80;
-        let Ok(registers) = ptrace::getregs(pid) else { return };
-        if registers.rax as i64 == EINTR && fails(registers.orig_rax) {
+        const ORIG_RAX: usize = 120;
+        let word = |at| ptrace::read_user(pid, std::ptr::without_provenance_mut(at)).ok();
+        // Of nearly all threads the first word says that they are in no such call.
+        if word(ORIG_RAX).is_some_and(fails) && word(RAX) == Some(EINTR) {
             // It fails only for a thread that has been killed meanwhile.
             let _ = ptrace::write_user(pid, std::ptr::without_provenance_mut(RAX), ERESTARTNOHAND);
         }
@@ -407,7 +422,7 @@ mod system_calls {
     /// Whether a call is one that fails when its thread is stopped: a wait, or a transfer by a socket that has a timeout.
     /// A number that is none means that the thread is in no call.
     #[cfg(target_arch = "x86_64")]
-    fn fails(number: u64) -> bool {
+    fn fails(number: i64) -> bool {
         match number {
             // read, write, readv, writev, sendto, recvfrom, sendmsg, recvmsg, recvmmsg, sendmmsg, accept, accept4
             0 | 1 | 19 | 20 | 44..=47 | 299 | 307 | 43 | 288 => true,
