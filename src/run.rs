@@ -17,6 +17,7 @@ mod rescue;
 mod session;
 mod sources;
 mod spool;
+mod suspend;
 mod top;
 
 use std::io::{self, IsTerminal, Write};

@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -28,6 +29,7 @@ type Tests = &'static [(&'static str, fn(&Kind))];
 const OF_EACH_VERSION: Tests = &[
     ("a target that is stopped and goes on is recorded throughout", job_control),
     ("a pysample that is killed lets go of the target", killed_in_the_window),
+    ("a pysample that a terminal stops holds nobody meanwhile", stopped_by_a_terminal),
     ("a target that forks all the time has its children live", forks),
     ("a target that is killed ends a recording", targets_killed),
 ];
@@ -145,6 +147,33 @@ fn killed_in_the_window(kind: &Kind) {
         wait_until("the target goes on", || turns(target.pid()) > before);
     }
     assert!(target.end().success());
+}
+
+/// As with Ctrl-Z and `fg`, again and again: whatever thread of the target is stopped just then goes on before pysample stops.
+fn stopped_by_a_terminal(kind: &Kind) {
+    for program in ["spin.py", "ordered.py"] {
+        let mut target = kind.start(program, &["100000"]);
+        assert_eq!(target.line(), "ready");
+        target.tell("go\n");
+        let mut command = Command::new(PYSAMPLE);
+        command.args(["record", "-f", "collapsed", "-o", "-", "--pid", &target.pid().to_string()]);
+        // A group of its own, as a shell gives it.
+        let recording = Recording::run(command.args(["-r", "20000", "--max-pause", "100", "-i"]).process_group(0));
+        recording.has_begun();
+        for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU].iter().cycle().take(30) {
+            recording.signal(*signal);
+            wait_until("pysample is stopped", || is_stopped(recording.pid()));
+            assert_eq!(tracer_of(target.pid()), 0, "{program}, {signal}");
+            assert!(!states(target.pid()).contains(&'t'), "{signal}: {:?}", states(target.pid()));
+            let before = turns(target.pid());
+            wait_until("the target runs on", || turns(target.pid()) > before);
+            recording.signal(Signal::SIGCONT);
+            recording.has_read(20);
+        }
+        let recorded = recording.stop();
+        assert!(recorded.status.success() && recorded.account.is_whole(), "{}", recorded.told);
+        assert!(recorded.account.late > 0 && recorded.account.taken > 0, "what was missed is late: {}", recorded.told);
+    }
 }
 
 fn targets_killed(kind: &Kind) {

@@ -18,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::recording::Recording;
 use common::{Kind, PATIENCE, Running, wait_until};
 use inferno::flamegraph;
 use libtest_mimic::Arguments;
@@ -39,6 +40,7 @@ const OF_EACH_VERSION: Tests = &[
     ("with idle threads every thread is counted in every sample", idle_threads),
     ("merged lines are one frame a function", merged_lines),
     ("code that comes and goes at one address is not mixed up", stale_names),
+    ("a program that is executed at the same addresses does not bear old names", reborn),
     ("threads that come and go are recorded by their own names", churn),
     ("a thread is not taken for the one before it", relay),
     ("a stack of 3000 frames is complete", deep_recursion),
@@ -247,6 +249,24 @@ fn stale_names(kind: &Kind) {
         seen.insert(number);
     }
     assert!(seen.len() > 100, "many functions are seen: {}, {account:?}", seen.len());
+    ends_well(target);
+}
+
+/// So seldom that nothing is read while the program starts.
+fn reborn(kind: &Kind) {
+    const RATE: u64 = 5;
+    let begun = Instant::now();
+    let mut target = kind.start_ready("reborn.py", &[]);
+    let recording = Recording::start(target.pid(), &["-r", &RATE.to_string()]);
+    recording.has_read(20);
+    target.tell("x");
+    assert_eq!(target.line(), "ready");
+    let before = begun.elapsed().as_secs() * RATE + RATE;
+    recording.has_read(80);
+    let recorded = recording.stop();
+    let of = |name: &str| recorded.stacks().filter(|(stack, _)| stack.contains(name)).map(|(_, n)| n).sum::<u64>();
+    let (old, new) = (of("first_"), of("other_"));
+    assert!((1..=before).contains(&old) && new > 2, "{old} old, at most {before}, {new} new: {}", recorded.told);
     ends_well(target);
 }
 

@@ -130,6 +130,11 @@ fn listened_to(ignored: u64) -> Vec<i32> {
     ENDS.into_iter().filter(wanted).chain(FORWARDED).collect()
 }
 
+/// Whether we were told to ignore a signal when we were started, and have not caught it since.
+pub fn is_ignored(signal: i32) -> bool {
+    ignored_signals() & bit(signal) != 0
+}
+
 /// The signals that we were told to ignore when we were started, as the kernel's mask of bits.
 fn ignored_signals() -> u64 {
     ignored_in(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())

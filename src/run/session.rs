@@ -19,6 +19,7 @@ use super::described::Described;
 use super::family::{adopt, tell_plights};
 use super::follow::{Following, Recorded, Sum, follow, terminal};
 use super::notices::{Notice, Notices};
+use super::suspend::BetweenSamples;
 use super::{Exit, attach, look, tell, warn};
 use crate::plan::{Reach, Subject};
 
@@ -70,10 +71,10 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
     };
     let output = purpose.open(&subject.program, pid)?;
     let notices = Notices::listen()?;
-    let recording = match found {
-        Some((target, interpreter)) => sampler::start(target, interpreter, purpose.sampling())?,
-        None => sampler::family(pid, purpose.sampling())?,
-    };
+    let recording = BetweenSamples::listen()?.begin(|| match found {
+        Some((target, interpreter)) => sampler::start(target, interpreter, purpose.sampling()),
+        None => sampler::family(pid, purpose.sampling()),
+    })?;
     let (recording, sum) = begin(purpose, &subject, output, recording)?;
     let recorded = follow(recording, sum, following(purpose, &notices, None));
     let exit = match (recorded.end, recorded.tally.taken) {
@@ -153,14 +154,15 @@ pub fn nobody(pid: u32, processes: &Processes) -> Exit {
 fn record_command<P: Purpose>(purpose: &P, words: &[OsString]) -> Result<Exit> {
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
     let checked = purpose.check()?;
-    let notices = Notices::listen()?;
+    let (notices, suspending) = (Notices::listen()?, BetweenSamples::listen()?);
     let adoption = adopt(purpose.reach());
     let command = Command::spawn(words)?;
     let opened = notices.watch(command.watch()).and_then(|()| match checked {
         Some(output) => Ok(output),
         None => purpose.open(&program, command.pid()),
     });
-    let written = opened.and_then(|output| record_spawned(purpose, &program, (&command, adoption), &notices, output));
+    let written = opened
+        .and_then(|output| record_spawned(purpose, &program, (&command, adoption), (&notices, &suspending), output));
     if let Err(error) = &written {
         crate::complain(error);
     }
@@ -175,13 +177,14 @@ fn record_spawned<P: Purpose>(
     purpose: &P,
     program: &str,
     (command, adoption): (&Command, Option<Adoption>),
-    notices: &Notices,
+    (notices, suspending): (&Notices, &BetweenSamples),
     output: P::Output,
 ) -> Result<()> {
     let how = following(purpose, notices, Some(command));
     if purpose.reach() == Reach::Family {
         let subject = Described::unseen(program, command.pid());
-        let recorded = match sampler::command(command.pid(), adoption, purpose.sampling()) {
+        let begun = suspending.begin(|| sampler::command(command.pid(), adoption, purpose.sampling()));
+        let recorded = match begun {
             Ok(recording) => {
                 let (recording, sum) = begin(purpose, &subject, output, recording)?;
                 follow(recording, sum, how)
@@ -197,7 +200,7 @@ fn record_spawned<P: Purpose>(
     let (subject, recorded) = match search(command, notices)? {
         Search::Found(target, interpreter) => {
             let subject = Described::new(&target, &interpreter);
-            let recording = sampler::start(*target, *interpreter, purpose.sampling())?;
+            let recording = suspending.begin(|| sampler::start(*target, *interpreter, purpose.sampling()))?;
             let (recording, sum) = begin(purpose, &subject, output, recording)?;
             (subject, follow(recording, sum, how))
         }

@@ -31,7 +31,7 @@ use crate::target::{Binary, Facts, Target, machine};
 
 use clock::{Clock, LeftOut, Missed, Tick};
 use foreign::{BECOMING, Foreign};
-use gate::Passage;
+use gate::{Passage, Within};
 use intern::Interner;
 use moment::{Failure, Reader};
 use pace::{Governor, Pace};
@@ -46,8 +46,9 @@ pub use snapshot::snapshot;
 const CHANNEL: usize = 1 << 14;
 /// Samples a second beyond which several are told at once, where that spares work.
 const HIGH_RATE: f64 = 10_000.0;
-/// How often it is asked whether the target is still the process that it was. No id is given out again sooner than this, unless
-/// somebody sees to it.
+/// How often it is asked whether the target is still the process that it was, and runs the same program. No id is given out again
+/// sooner than this, unless somebody sees to it; and a program that is executed is noticed by what cannot be read while it starts,
+/// or by where it is, unless it is the same one and addresses are not randomised.
 const CONFIRM_EVERY: Duration = Duration::from_millis(100);
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -284,6 +285,8 @@ struct Sampler {
     looked: Instant,
     /// When the target was last known to be the process that it was.
     confirmed: Instant,
+    /// Whether it has executed a program that has not been found yet.
+    is_replaced: bool,
     /// What the target is, if it is a program that is not Python.
     foreign: Option<Foreign>,
     /// Since when it may not be read any more, and why.
@@ -306,6 +309,8 @@ struct Sampler {
     /// What was left out, for a rest or by the pace, and no moment stands for yet.
     left_out: LeftOut,
     passage: Passage,
+    /// Lets nobody stop us until the thread of ours before this one has ended, where that ends so that one of the target goes on.
+    within: Option<Within>,
     /// Closes a channel when the recording ends.
     _end: Sender<()>,
 }
@@ -329,6 +334,7 @@ impl Sampler {
             told: Instant::now(),
             looked: Instant::now(),
             confirmed: Instant::now(),
+            is_replaced: false,
             foreign: None,
             forbidden: None,
             reads_before: target.reads(),
@@ -344,6 +350,7 @@ impl Sampler {
             is_spared: false,
             left_out: LeftOut::default(),
             passage,
+            within: None,
             _end: end,
             target,
             settings,
@@ -364,6 +371,7 @@ impl Sampler {
         clock::ask_for_promptness();
         self.target.expect_many_looks();
         self.stops.add(self.pausing.arrive());
+        self.within = None;
         let end = loop {
             match self.clock.next() {
                 Tick::Stopped(missed) => {
@@ -376,10 +384,12 @@ impl Sampler {
                 }
                 Tick::Due(missed) => {
                     self.miss(missed);
-                    let passage = self.passage.clone();
-                    let _within = passage.pass();
+                    let within = self.passage.pass();
                     let end = self.sample();
                     self.rest();
+                    if self.pausing.must_leave() {
+                        self.within = Some(within);
+                    }
                     if self.tally.taken == 0 {
                         self.clock.begin_again();
                     }
@@ -471,11 +481,7 @@ impl Sampler {
         if let Some(remark) = self.pausing.take_remark() {
             self.interner.remark(remark);
         }
-        match taken {
-            Ok(()) if self.is_another() => {
-                self.tally.asked -= 1;
-                Some(End::TargetExited)
-            }
+        match taken.and_then(|()| self.confirm()) {
             Ok(()) => {
                 let weight = self.left_out.stand_for();
                 self.tally.taken += 1;
@@ -503,14 +509,14 @@ impl Sampler {
         }
     }
 
-    /// Whether what was read just now is of another process, which has the target's id. Where samples are seldom, each is
-    /// asked about.
-    fn is_another(&mut self) -> bool {
-        if self.confirmed.elapsed() < CONFIRM_EVERY {
-            return false;
+    /// Fails if what was read just now is of another process, which has the target's id, or of another program. Where samples are
+    /// seldom, each is asked about.
+    fn confirm(&mut self) -> std::result::Result<(), Failure> {
+        if !self.is_replaced && self.confirmed.elapsed() >= CONFIRM_EVERY {
+            self.confirmed = Instant::now();
+            self.is_replaced = self.target.is_replaced();
         }
-        self.confirmed = Instant::now();
-        self.target.is_another()
+        if self.is_replaced { Err(Failure::Lost) } else { Ok(()) }
     }
 
     /// Tells what has been read, once it is proved.
@@ -544,6 +550,7 @@ impl Sampler {
             return None;
         }
         self.looked = Instant::now();
+        self.is_replaced |= self.target.is_replaced();
         match self.target.refresh() {
             Ok(()) => {}
             Err(_) if !self.target.is_alive() => return Some(End::TargetExited),
@@ -555,7 +562,7 @@ impl Sampler {
             Err(_) => return None,
         }
         let binaries = self.target.binaries();
-        if binaries.is_empty() || binaries.first() == self.binaries.first() {
+        if binaries.is_empty() || binaries.first() == self.binaries.first() && !self.is_replaced {
             return None;
         }
         let now = self.looked;
@@ -565,7 +572,7 @@ impl Sampler {
         match locate(&self.target) {
             Ok(interpreter) => {
                 (self.foreign, self.forbidden) = (None, None);
-                self.binaries = binaries;
+                (self.binaries, self.is_replaced) = (binaries, false);
                 self.reader = self.reader.again(&interpreter);
                 let process = process(&self.target, &interpreter);
                 self.interner.change_interpreter(interpreter, process);

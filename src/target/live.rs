@@ -48,6 +48,8 @@ pub struct Live {
     tasks: Mutex<Tasks>,
     /// Its share of the files that may be kept open, where it is looked at often.
     share: OnceLock<Share>,
+    /// Its memory as a file, which reads as empty once it is that of a program that runs no more, where it is looked at often.
+    memory: OnceLock<Option<File>>,
     /// What counts its processor time.
     clock: OnceLock<Option<ClockId>>,
     /// Its root and its working directory, where they are kept for when it has ended.
@@ -115,6 +117,7 @@ impl Live {
             reads: AtomicU64::new(0),
             tasks: Mutex::new(tasks),
             share: OnceLock::new(),
+            memory: OnceLock::new(),
             clock: OnceLock::new(),
             folders: Default::default(),
         })
@@ -139,6 +142,9 @@ impl Live {
 
     /// Turns to the memory that it has now: a file of memory stays that of the program that ran when it was opened.
     pub fn renew(&mut self) -> Result<()> {
+        if self.memory.take().is_some() {
+            self.keep_memory_open();
+        }
         if let Way::File(file) = &mut self.way {
             *file = open_memory(self.pid)?;
         }
@@ -344,6 +350,21 @@ impl Live {
         match Stat::read(self.pid) {
             Ok(stat) => !matches!(stat.state, b'Z' | b'X') && stat.started == self.started,
             Err(e) => !is_gone(&e),
+        }
+    }
+
+    /// Keeps its memory open, to see when it is replaced.
+    pub fn keep_memory_open(&self) {
+        self.memory.get_or_init(|| open_memory(self.pid).ok());
+    }
+
+    /// Whether it has ended or executed a program since its memory was opened, so that what is read may be of another process, or
+    /// of that program. Where the memory may not be opened only the first is seen.
+    pub fn is_replaced(&self) -> bool {
+        match self.memory.get() {
+            // Nothing is mapped there, which is an error and no end.
+            Some(Some(memory)) => matches!(memory.read_at(&mut [0], 0), Ok(0)),
+            Some(None) | None => self.is_another(),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod displace;
 pub mod elf;
 pub mod family;
 mod image;
+pub mod job_control;
 mod live;
 pub mod machine;
 mod open_files;
@@ -260,9 +261,10 @@ impl Target {
         Ok(())
     }
 
-    /// Whether it has ended and another process has its id, so that what was read may be of that.
-    pub fn is_another(&self) -> bool {
-        self.live().is_some_and(Live::is_another)
+    /// Whether it has ended or executed a program since it was refreshed, so that what is read may be of another process that has
+    /// its id, or of that program.
+    pub fn is_replaced(&self) -> bool {
+        self.live().is_some_and(Live::is_replaced)
     }
 
     /// What keeps all of it from running, if anything does.
@@ -352,6 +354,7 @@ impl Target {
     pub fn expect_many_looks(&self) {
         if let Some(live) = self.live() {
             live.keep_more_open();
+            live.keep_memory_open();
         }
     }
 

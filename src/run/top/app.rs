@@ -15,13 +15,13 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, MouseEventKi
 use super::super::described::Described;
 use super::super::follow::{ended, what};
 use super::super::notices::{Notice, Notices};
+use super::super::suspend::{self, Wish};
 use super::Over;
 use super::collect::{Collected, Collector, Whole};
 use super::printed::Printed;
 use super::save::{Profile, dump, moments};
 use super::screen::Screen;
 use super::sources::{Surroundings, pid_of};
-use super::suspend::{self, Wish};
 use crate::plan::{Reach, Top};
 
 /// A picture is drawn so often when nothing is pressed, and at most so often.

@@ -6,7 +6,6 @@ mod printed;
 mod save;
 mod screen;
 mod sources;
-mod suspend;
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -30,6 +29,7 @@ use super::family::adopt;
 use super::follow::{ended, what};
 use super::notices::{Notice, Notices};
 use super::session::{Search, forward_until_end, nobody, root, search};
+use super::suspend::BetweenSamples;
 use super::{Exit, attach, print, record, tell};
 use crate::plan::{Form, Reach, Subject, Top};
 use collect::Collector;
@@ -53,12 +53,13 @@ pub struct Over {
 pub fn run(plan: &Top) -> Result<Exit> {
     match &plan.subject {
         Subject::Process(pid) => {
+            let suspending = suspending(plan)?;
             let (subject, recording) = match plan.choice.reach {
                 Reach::Alone => {
                     let (target, interpreter) = attach(*pid)?;
-                    started(plan, target, interpreter)?
+                    started(plan, target, interpreter, &suspending)?
                 }
-                Reach::Family => (root(*pid)?, sampler::family(*pid, plan.sampling)?),
+                Reach::Family => (root(*pid)?, suspending.begin(|| sampler::family(*pid, plan.sampling))?),
             };
             let notices = Notices::listen()?;
             watch(plan, subject, recording, &notices, None, None)
@@ -69,7 +70,7 @@ pub fn run(plan: &Top) -> Result<Exit> {
 
 /// Whatever becomes of the view, the command runs on to its own end, and its exit status is ours.
 fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
-    let notices = Notices::listen()?;
+    let (notices, suspending) = (Notices::listen()?, suspending(plan)?);
     let adoption = adopt(plan.choice.reach);
     let (command, printed) = match plan.form {
         Form::Screen => {
@@ -83,10 +84,11 @@ fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
     let watched = notices.watch(command.watch());
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
     let begun = watched.and_then(|()| match plan.choice.reach {
-        Reach::Family => sampler::command(command.pid(), adoption, plan.sampling)
+        Reach::Family => suspending
+            .begin(|| sampler::command(command.pid(), adoption, plan.sampling))
             .map(|recording| Some((Described::unseen(&program, command.pid()), recording))),
         Reach::Alone => search(&command, &notices).and_then(|found| match found {
-            Search::Found(target, interpreter) => started(plan, *target, *interpreter).map(Some),
+            Search::Found(target, interpreter) => started(plan, *target, *interpreter, &suspending).map(Some),
             Search::Over => Ok(None),
         }),
     });
@@ -113,9 +115,22 @@ fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
 }
 
 /// A recording of one process that has been opened.
-fn started(plan: &Top, target: Target, interpreter: Interpreter) -> Result<(Described, Recording)> {
+fn started(
+    plan: &Top,
+    target: Target,
+    interpreter: Interpreter,
+    suspending: &BetweenSamples,
+) -> Result<(Described, Recording)> {
     let subject = Described::new(&target, &interpreter);
-    Ok((subject, sampler::start(target, interpreter, plan.sampling)?))
+    Ok((subject, suspending.begin(|| sampler::start(target, interpreter, plan.sampling))?))
+}
+
+/// The screen hears for itself that it is to be left.
+fn suspending(plan: &Top) -> Result<BetweenSamples> {
+    match plan.form {
+        Form::Screen => Ok(BetweenSamples::default()),
+        Form::Text | Form::Json => BetweenSamples::listen(),
+    }
 }
 
 fn watch(

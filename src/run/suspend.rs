@@ -1,15 +1,19 @@
-//! Stopping as Ctrl-Z would, if somebody is there to have us go on.
+//! Stopping as Ctrl-Z would, if somebody is there to have us go on, and at a time when no thread of the target is stopped by us.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use pysample::error::{Error, Result};
+use pysample::sampler::{Gate, Recording};
 use rustix::process::{Pid, Signal, getpgid, getpgrp, getppid, getsid, kill_current_process_group};
-use signal_hook::consts::{SIGCONT, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
+
+use super::notices::is_ignored;
 
 /// How long a signal that we send ourselves may take to come.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -25,18 +29,49 @@ pub enum Wish {
 
 /// Wishes, as they come.
 pub fn wishes() -> Result<Receiver<Wish>> {
-    let failed = |source| Error::Io { what: "cannot listen to signals".into(), source };
-    let mut signals = Signals::new([SIGTSTP, SIGCONT]).map_err(failed)?;
     // More than one of each tells nothing new.
     let (sender, receiver) = bounded(2);
-    let heard = move || {
-        for signal in signals.forever() {
-            let _ = sender.try_send(if signal == SIGTSTP { Wish::Stop } else { Wish::GoOn });
-        }
-    };
-    let started = thread::Builder::new().name("suspend".into()).spawn(heard);
-    started.map_err(Error::no_thread)?;
+    hear(&[SIGTSTP, SIGCONT], move |signal| {
+        let _ = sender.try_send(if signal == SIGTSTP { Wish::Stop } else { Wish::GoOn });
+    })?;
     Ok(receiver)
+}
+
+/// Signals by which a terminal stops us do so between two samples of a recording, once it has begun.
+#[derive(Debug, Default)]
+pub struct BetweenSamples(Arc<Mutex<Option<Gate>>>);
+
+impl BetweenSamples {
+    /// From now on.
+    pub fn listen() -> Result<BetweenSamples> {
+        let suspending = BetweenSamples::default();
+        let gate = suspending.0.clone();
+        let wanted: Vec<i32> = [SIGTSTP, SIGTTIN, SIGTTOU].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        hear(&wanted, move |signal| {
+            let gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
+            let _closed = gate.as_ref().map(Gate::close);
+            // Of a group that nobody would have go on the kernel stops nobody with these.
+            if somebody_cares() {
+                let _ = emulate_default_handler(signal);
+            }
+        })?;
+        Ok(suspending)
+    }
+
+    /// Begins a recording. We do not stop before it can be held back.
+    pub fn begin(&self, begin: impl FnOnce() -> Result<Recording>) -> Result<Recording> {
+        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recording = begin()?;
+        *gate = Some(recording.gate());
+        Ok(recording)
+    }
+}
+
+fn hear(signals: &[i32], mut told: impl FnMut(i32) + Send + 'static) -> Result<()> {
+    let failed = |source| Error::Io { what: "cannot listen to signals".into(), source };
+    let mut signals = Signals::new(signals).map_err(failed)?;
+    let heard = move || signals.forever().for_each(&mut told);
+    thread::Builder::new().name("suspend".into()).spawn(heard).map(drop).map_err(Error::no_thread)
 }
 
 /// Stops our process group, as the terminal would have. Returns when we go on.
