@@ -227,10 +227,50 @@ fn forks(kind: &Kind) {
     assert!(target.end().success());
 }
 
+/// Counts rounds, and tells for each byte how many they are by now and how many nanoseconds of processor time they took.
+const COUNTS: &str = r#"
+import sys, time
+sys.path.insert(0, sys.argv.pop(1))
+from moving import ready
+rounds = 0
+ready(tell=lambda: "%d %d" % (rounds, time.process_time_ns()))
+while True:
+    for _ in range(1000):
+        pass
+    rounds += 1
+"#;
+
+/// Rounds in a second of processor time: the median of some parts of a second, each of so much that the machine's own
+/// changes even out.
+fn speed(target: &mut Running) -> f64 {
+    const PARTS: usize = 9;
+    const PART: f64 = 0.1e9;
+    let mut now = || {
+        target.tell("?");
+        let told = target.line();
+        let (rounds, time) = told.split_once(' ').expect("two numbers");
+        (rounds.parse::<f64>().expect("a number"), time.parse::<f64>().expect("a number"))
+    };
+    let mut last = now();
+    let mut speeds: Vec<f64> = Vec::new();
+    wait_until("it has run for long enough", || {
+        let next = now();
+        if next.1 - last.1 >= PART {
+            speeds.push((next.0 - last.0) / (next.1 - last.1));
+            last = next;
+        }
+        speeds.len() == PARTS
+    });
+    speeds.sort_by(f64::total_cmp);
+    speeds[PARTS / 2]
+}
+
 fn thousand_looks(kind: &Kind) {
     let mut target = kind.start("threads.py", &["5"]);
     target.json();
-    let busy = spinning(kind);
+    let mut busy = kind.start_with("", &[], &["-c", COUNTS]);
+    assert_eq!(busy.line(), "ready");
+    let fast = speed(&mut busy);
     for target in [&target, &busy] {
         let before = (threads(target.pid()), files(target.pid()), resident(target.pid()));
         for _ in 0..500 {
@@ -245,6 +285,9 @@ fn thousand_looks(kind: &Kind) {
         assert_eq!((&before.0, &before.1), (&after.0, &after.1));
         assert!(after.2 <= before.2 + 256, "its memory grew from {} to {} KiB", before.2, after.2);
     }
+    // A thread that is left in single steps, say, is a thousand times slower; a shared machine changes its own speed by a quarter.
+    let afterwards = speed(&mut busy);
+    assert!(afterwards > fast / 2.0, "{fast} rounds in a nanosecond before, {afterwards} afterwards");
     let open = files(std::process::id());
     assert!(open.len() < 200, "we keep nothing open: {}", open.len());
     assert!(busy.end().success() && target.end().success());

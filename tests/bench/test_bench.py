@@ -76,6 +76,12 @@ class Truth(unittest.TestCase):
         for functions in (("t_0",), ("t", "t_01"), ("t", "t_0", "t_12"), ("t", "t"), ("t", "t_3"), ("count",)):
             self.assertFalse(stacks.is_possible((*MAIN, *functions)), functions)
 
+    def test_what_sums_up_is_called_by_what_counts_and_calls_one_generator(self):
+        for functions in (("held_up",), ("held_up", "<genexpr>"), ("held_up", "held_up.<locals>.<genexpr>")):
+            self.assertTrue(stacks.is_possible((*MAIN, *functions)), functions)
+        for functions in (("t", "held_up"), ("held_up", "t"), ("held_up", "<genexpr>", "t"), ("<genexpr>",)):
+            self.assertFalse(stacks.is_possible((*MAIN, *functions)), functions)
+
     def test_a_stack_without_its_outermost_frames_cannot_have_been(self):
         for functions in ((), ("t",), ("<module>", "t"), ("<module>", "count", "t"), ("<module>", "main")):
             self.assertFalse(stacks.is_possible(functions), functions)
