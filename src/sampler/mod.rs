@@ -1,6 +1,6 @@
 //! The sampler: one thread that owns the clock, reads moments, and tells what it saw as events.
 //!
-//! It never waits for whoever receives the events: the channel is bounded, and what does not fit is counted as
+//! It never waits for whoever receives the events: what the channel holds is bounded, and what does not fit is counted as
 //! dropped. Definitions (names, frames, stacks) are never dropped; they wait until there is room, and samples that
 //! would come before them are dropped instead.
 
@@ -22,7 +22,7 @@ mod snapshot;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::error::{Error, Result};
 use crate::python::{Interpreter, locate};
@@ -42,8 +42,6 @@ pub use family::{command, family};
 pub use gate::Gate;
 pub use snapshot::snapshot;
 
-/// Events that the channel holds.
-const CHANNEL: usize = 1 << 14;
 /// Samples a second beyond which several are told at once, where that spares work.
 const HIGH_RATE: f64 = 10_000.0;
 /// How often it is asked whether the target is still the process that it was, and runs the same program. No id is given out again
@@ -260,7 +258,7 @@ impl Recording {
 
 /// Starts to record a target on a thread of its own.
 pub fn start(target: Target, interpreter: Interpreter, settings: Settings) -> Result<Recording> {
-    let (sender, events) = bounded(CHANNEL);
+    let (sender, events) = unbounded();
     let (stop, stopped) = bounded(1);
     let (end, ended) = bounded(0);
     let (gate, passage) = Gate::new();

@@ -1,14 +1,18 @@
 //! Events on their way out, to a receiver that nobody waits for.
 //!
-//! The channel is bounded. Samples that do not fit are dropped and counted; definitions wait here until there is room, and
-//! as long as some wait no sample passes them.
+//! What the channel holds is bounded. Samples that do not fit are dropped and counted; definitions wait here until there is room,
+//! and as long as some wait no sample passes them. It is a channel that grows as it fills: one that has its room from the start
+//! takes megabytes and milliseconds for what is hardly ever used.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 
 use crate::sample::{Event, Remark, Tally};
+
+/// Events that the channel holds at most.
+const ROOM: usize = 1 << 14;
 
 /// The sending end.
 pub struct Outlet {
@@ -18,7 +22,7 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Sends to `sender`; some definitions come first.
+    /// Sends to `sender`, of a channel without bounds of its own; some definitions come first.
     pub fn new(sender: Sender<Event>, first: impl IntoIterator<Item = Event>) -> Outlet {
         Outlet { sender, pending: first.into_iter().collect() }
     }
@@ -30,19 +34,23 @@ impl Outlet {
 
     /// Sends as many definitions as there is room for; true if that was all.
     fn flush(&mut self) -> bool {
-        while let Some(event) = self.pending.pop_front() {
-            if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
-                self.pending.push_front(event);
-                return false;
-            }
+        while self.has_room() {
+            let Some(event) = self.pending.pop_front() else { return true };
+            let _ = self.sender.send(event);
         }
-        true
+        self.pending.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.sender.len() < ROOM
     }
 
     /// Sends a sample, or counts it as dropped.
     pub fn send(&mut self, event: Event, tally: &mut Tally) {
-        if !self.flush() || matches!(self.sender.try_send(event), Err(TrySendError::Full(_))) {
-            tally.dropped += 1;
+        match self.flush() && self.has_room() {
+            // It fails only if nobody receives any more.
+            true => drop(self.sender.send(event)),
+            false => tally.dropped += 1,
         }
     }
 
@@ -54,12 +62,12 @@ impl Outlet {
 
     /// Tells how far the recording is, if there is room.
     pub fn progress(&mut self, at: Duration, tally: &Tally) {
-        if self.flush() {
-            let _ = self.sender.try_send(Event::Progress(at, *tally));
+        if self.flush() && self.has_room() {
+            let _ = self.sender.send(Event::Progress(at, *tally));
         }
     }
 
-    /// Sends what is left. The receiver is still there or it has chosen not to be: this may wait for it.
+    /// Sends what is left, whether there is room or not.
     pub fn finish(&mut self, at: Duration, tally: &Tally) {
         for event in self.pending.drain(..) {
             let _ = self.sender.send(event);

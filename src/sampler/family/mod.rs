@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 
 use super::clock;
 use super::gate::{Gate, Passage};
@@ -32,8 +32,9 @@ use candidates::{Age, Candidates};
 use looker::Looker;
 use merge::{Line, Merger, Out};
 
-/// Events that the channel of one process holds, at least; at high rates more.
-const CHANNEL: usize = 1 << 10;
+/// Events of one process that are much to find, and that are taken at once at most.
+const MUCH: usize = 1 << 9;
+const AT_ONCE: usize = 1 << 12;
 /// How often births are looked for. One that lives 80 ms is seen, looked at and sampled in that time.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Where a turn of the chief costs more than this share of the time, one in so many, or of the processor time that there is for
@@ -75,7 +76,7 @@ pub fn command(command: u32, adoption: Option<Adoption>, settings: Settings) -> 
 }
 
 fn record(root: u32, family: Family, settings: Settings) -> Result<Recording> {
-    let (sender, events) = bounded(super::CHANNEL);
+    let (sender, events) = unbounded();
     let (stop, stopped) = bounded(1);
     let (end, ended) = bounded(0);
     let (gate, passage) = Gate::new();
@@ -250,9 +251,7 @@ impl Chief {
         if let Some(warning) = interpreter.warning().filter(|warning| !self.processes.warnings.contains(warning)) {
             self.processes.warnings.push(warning);
         }
-        // A second's worth of a few threads, within bounds.
-        let room = (self.settings.rate as usize * 4).clamp(CHANNEL, super::CHANNEL);
-        let (sender, events) = bounded(room);
+        let (sender, events) = unbounded();
         let (stop, stopped) = bounded(1);
         let (end, ended) = bounded(0);
         let mut sampler = Sampler::new(target, interpreter, self.settings, sender, stopped, end, self.passage.clone());
@@ -293,9 +292,8 @@ impl Chief {
         let mut is_much = false;
         let mut ended = Vec::new();
         for (index, Member { line, recording, .. }) in self.members.iter_mut().enumerate() {
-            let room = recording.events.capacity().unwrap_or(CHANNEL);
-            is_much |= recording.events.len() > room / 8;
-            for _ in 0..room {
+            is_much |= recording.events.len() > MUCH;
+            for _ in 0..AT_ONCE {
                 match recording.events.try_recv() {
                     Ok(event) => line.push(event),
                     Err(TryRecvError::Empty) => break,
