@@ -143,7 +143,7 @@ impl Live {
     /// Turns to the memory that it has now: a file of memory stays that of the program that ran when it was opened.
     pub fn renew(&mut self) -> Result<()> {
         if self.memory.take().is_some() {
-            self.keep_memory_open();
+            self.keep_more_open();
         }
         if let Way::File(file) = &mut self.way {
             *file = open_memory(self.pid)?;
@@ -340,9 +340,12 @@ impl Live {
         }
     }
 
-    /// From now on it has its share of the files that may be kept open among those that are looked at often.
+    /// From now on it has its share of the files that may be kept open among those that are looked at often. Its memory is one, to see
+    /// when it is replaced.
     pub fn keep_more_open(&self) {
-        self.share.get_or_init(Share::new);
+        if self.share.get_or_init(Share::new).threads() > 0 {
+            self.memory.get_or_init(|| open_memory(self.pid).ok());
+        }
     }
 
     /// Whether the process is there, and neither a zombie nor another that has its id by now.
@@ -353,13 +356,8 @@ impl Live {
         }
     }
 
-    /// Keeps its memory open, to see when it is replaced.
-    pub fn keep_memory_open(&self) {
-        self.memory.get_or_init(|| open_memory(self.pid).ok());
-    }
-
     /// Whether it has ended or executed a program since its memory was opened, so that what is read may be of another process, or
-    /// of that program. Where the memory may not be opened only the first is seen.
+    /// of that program. Where the memory is not kept open only another process is seen.
     pub fn is_replaced(&self) -> bool {
         match self.memory.get() {
             // Nothing is mapped there, which is an error and no end.

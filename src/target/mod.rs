@@ -354,7 +354,6 @@ impl Target {
     pub fn expect_many_looks(&self) {
         if let Some(live) = self.live() {
             live.keep_more_open();
-            live.keep_memory_open();
         }
     }
 
