@@ -12,6 +12,7 @@ from targets import DEEP, DEEPER, THREADS, TORTURE, started
 PYSAMPLE, NEVER_PAUSE, ALL_PAUSE = "pysample", "pysample --never-pause", "pysample --max-pause 100"
 PY_SPY, PY_SPY_NONBLOCKING = "py-spy", "py-spy --nonblocking"
 AUSTIN, TACHYON, TACHYON_BLOCKING = "Austin", "Tachyon", "Tachyon --blocking"
+NAPS, CALLS = "naps alone", "calls alone"  # no profilers, but what the machine takes at least
 
 FASTEST = 200_000  # samples a second, more than any of them takes
 FAST = 20_000  # the same for those that would take ever longer
@@ -149,7 +150,7 @@ def truth(bench):
 def slow_down(bench):
     """For how much of its time the target is held up while it is recorded, beyond what it is before and after. How fast it
     goes otherwise is not compared: machines are faster and slower by more than that from one second to the next."""
-    some = [PYSAMPLE, PY_SPY, AUSTIN, TACHYON_BLOCKING]
+    some = [PYSAMPLE, PY_SPY, AUSTIN, TACHYON_BLOCKING, CALLS]
     scenes = [(DEEP, 100), (DEEPER, 100), (THREADS, 100), (TORTURE, 1000)]
     for number in range(bench.runs):
         for kind in bench.kinds:
@@ -216,7 +217,7 @@ def _count_reads(profiler, kind, scene, seconds):
 
 def rate(bench):
     """How many stacks a second are kept when more are asked for than can be had."""
-    some = [NEVER_PAUSE, ALL_PAUSE, PY_SPY, AUSTIN, TACHYON, TACHYON_BLOCKING]
+    some = [NEVER_PAUSE, ALL_PAUSE, PY_SPY, AUSTIN, TACHYON, TACHYON_BLOCKING, CALLS]
 
     def measure(profiler, kind):
         rate = FAST if profiler.counts else FASTEST
@@ -230,7 +231,7 @@ def rate(bench):
 
 def cost(bench):
     """Processor time and memory of the profiler, its start and its writing included."""
-    some = [PYSAMPLE, PY_SPY, AUSTIN, TACHYON]
+    some = [PYSAMPLE, PY_SPY, AUSTIN, TACHYON, NAPS, CALLS]
     seconds = 2 * bench.seconds
 
     def measure(profiler, kind, scene):

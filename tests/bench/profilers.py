@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import stacks
-from machine import Unusable, cache, install, mount_proc, output, tell
+from machine import Unusable, cache, install, mount_proc, need, output, tell
 from targets import roots
 
 REPOSITORY = Path(__file__).parents[2]
@@ -57,7 +57,8 @@ def assemble(executable, kinds, with_peers):
     crew = Crew()
     _add_pysample(crew, executable or _build())
     if with_peers:
-        for name, add in (("py-spy", _add_py_spy), ("Austin", _add_austin), ("Tachyon", _add_tachyon)):
+        peers = (("py-spy", _add_py_spy), ("Austin", _add_austin), ("Tachyon", _add_tachyon), ("floor", _add_floor))
+        for name, add in peers:
             try:
                 add(crew, kinds)
             except Unusable as why:
@@ -190,3 +191,22 @@ def _add_tachyon(crew, kinds):
         return Profiler(name, command, lambda out: stacks.of_files_first(_lines(out), heads=1), only=kind.name)
 
     crew.add("Tachyon", kind.version, mode(), mode("--blocking"))
+
+
+# --- no profiler at all -----------------------------------------------------------------------------------------------
+
+
+def _add_floor(crew, kinds):
+    """What the machine takes at least, see `floor.c`."""
+    need("cc", "gcc")
+    executable = cache() / "peers/floor"
+    executable.parent.mkdir(parents=True, exist_ok=True)
+    output("cc", "-O2", "-o", executable, Path(__file__).with_name("floor.c"))
+
+    def mode(what):
+        def command(kind, pid, rate, seconds, out):
+            return [executable, what, str(pid), str(rate), str(seconds), out.outside]
+
+        return Profiler(f"{what} alone", command, lambda out: stacks.of_nothing(int(next(_lines(out)))))
+
+    crew.profilers.update((profiler.name, profiler) for profiler in (mode("naps"), mode("calls")))

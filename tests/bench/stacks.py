@@ -26,6 +26,11 @@ def of_samples(lines, heads):
     return of_files_first(samples, heads)
 
 
+def of_nothing(samples):
+    """So many samples of which nothing is known."""
+    return Counter({(): samples})
+
+
 def _counted(lines, functions):
     stacks = Counter()
     for line in lines:

@@ -183,8 +183,11 @@ def by_tachyon(sheet, profiler, kind):
 # --- the measures and their goals -------------------------------------------------------------------------------------
 
 
+EVERYBODY = (who.PY_SPY, who.AUSTIN, who.TACHYON)
+
+
 def _slow_down(scene, rate, most):
-    peers = (who.PY_SPY, who.AUSTIN, who.TACHYON_BLOCKING)
+    peers = (who.PY_SPY, who.AUSTIN, who.TACHYON_BLOCKING, who.CALLS)
     words = f"slow-down of the target, {rate} Hz, {scene}"
     figure = middle("slow-down", PERCENT, lambda run: run["lost"], scene)
     return Row(words, at_most(most, PERCENT), who.PYSAMPLE, figure, peers)
@@ -199,7 +202,7 @@ def _reads(scene, most):
 def _cpu(scene, most):
     figure = middle("cost", PERCENT, lambda run: run["cpu"], scene)
     words = f"own use of a processor, 100 Hz, {scene}"
-    return Row(words, at_most(most, PERCENT), who.PYSAMPLE, figure, (who.PY_SPY, who.AUSTIN, who.TACHYON))
+    return Row(words, at_most(most, PERCENT), who.PYSAMPLE, figure, (*EVERYBODY, who.NAPS, who.CALLS))
 
 
 KEPT = middle("truth", PERCENT, lambda run: run["kept"] / run["asked"])
@@ -207,7 +210,6 @@ RATE = middle("rate", A_SECOND, lambda run: run["rate"])
 PEAK = middle("cost", MEBIBYTES, lambda run: run["peak"], "depth 100", "50 idle threads", choose=max)
 BLOCKING, OTHERS = (who.PY_SPY, who.TACHYON_BLOCKING), (who.PY_SPY_NONBLOCKING, who.AUSTIN, who.TACHYON)
 PUNCTUAL = (who.TACHYON_BLOCKING, who.AUSTIN, who.TACHYON)  # py-spy takes as long as it needs for all
-EVERYBODY = (who.PY_SPY, who.AUSTIN, who.TACHYON)
 
 ROWS = [
     Row("impossible stacks, 1000 Hz", at_most(0, PERCENT), who.PYSAMPLE, impossible, BLOCKING),
@@ -225,7 +227,7 @@ ROWS = [
     _reads("50 idle threads", 4),
     Row("highest kept rate", at_least(100_000, A_SECOND), who.NEVER_PAUSE, RATE, (who.AUSTIN, who.TACHYON)),
     Row("highest kept rate, by Tachyon's", at_least(2, TIMES), who.NEVER_PAUSE, by_tachyon),
-    Row("highest kept rate", at_least(25_000, A_SECOND), who.ALL_PAUSE, RATE, BLOCKING),
+    Row("highest kept rate", at_least(25_000, A_SECOND), who.ALL_PAUSE, RATE, (*BLOCKING, who.CALLS)),
     _cpu("50 idle threads", 0.015),
     _cpu("depth 100", 0.005),
     Row("peak memory", at_most(15, MEBIBYTES), who.PYSAMPLE, PEAK, EVERYBODY),
