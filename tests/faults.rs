@@ -240,7 +240,7 @@ while True:
     rounds += 1
 "#;
 
-/// Rounds in a second of processor time: the median of some parts of a second, each of so much that the machine's own
+/// Rounds in a nanosecond of processor time: the median of some parts of a second, each of so much that the machine's own
 /// changes even out.
 fn speed(target: &mut Running) -> f64 {
     const PARTS: usize = 9;
