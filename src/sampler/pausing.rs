@@ -154,8 +154,7 @@ impl Pausing {
         self.leave_processor();
         let hurries = self.must_hurry();
         let Some(pauser) = &mut self.pauser else { return false };
-        pauser.hurry(hurries);
-        let paused = pauser.pause(tid);
+        let paused = pauser.pause(tid, hurries);
         if pauser.has_waited() {
             (self.crowded, self.lingers) = (CROWDED, LINGERS);
         }

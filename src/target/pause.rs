@@ -79,7 +79,6 @@ pub struct Pauser {
     late: Option<Duration>,
     /// Whether we run before all others, as we do while somebody is stopped if we are to hurry.
     urgency: Urgency,
-    hurries: bool,
     /// Whether the last that was told to stop had no processor.
     has_waited: bool,
     /// Since when a thread waits that was caught on its way to a signal that cannot be passed on, and which thread of ours
@@ -136,15 +135,9 @@ impl Pauser {
             looked: Instant::now(),
             late: None,
             urgency: Urgency::default(),
-            hurries: true,
             has_waited: false,
             must_leave: None,
         }
-    }
-
-    /// Whether nobody is run before us from the next stop on until it ends, which takes a privilege.
-    pub fn hurry(&mut self, hurries: bool) {
-        self.hurries = hurries;
     }
 
     /// Whether a thread is stopped by us.
@@ -157,8 +150,8 @@ impl Pauser {
         self.paused.is_empty()
     }
 
-    /// Stops a thread, until [`Pauser::resume`].
-    pub fn pause(&mut self, tid: Tid) -> Result<(), Refusal> {
+    /// Stops a thread, until [`Pauser::resume`]. Who hurries is run before all others until then, which takes a privilege.
+    pub fn pause(&mut self, tid: Tid, hurries: bool) -> Result<(), Refusal> {
         self.tend();
         self.has_waited = false;
         let pid = Pid::from_raw(tid.0 as i32);
@@ -168,7 +161,7 @@ impl Pauser {
         if !self.has_settled() {
             return Err(Refusal::WillNotStop);
         }
-        if self.hurries {
+        if hurries {
             self.urgency.begin();
         }
         let seize = || ptrace::seize(pid, ptrace::Options::empty());
@@ -448,7 +441,7 @@ mod tests {
         let pid = Pid::from_raw(slow.id() as i32);
         let mut pauser = Pauser::new(std::process::id());
         pauser.bury(pid);
-        assert_eq!(pauser.pause(Tid(slow.id())), Err(Refusal::WillNotStop));
+        assert_eq!(pauser.pause(Tid(slow.id()), true), Err(Refusal::WillNotStop));
         drop(slow.stdin.take());
         pauser.settle(|| true);
         assert!(pauser.has_settled());
