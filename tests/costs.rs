@@ -58,6 +58,20 @@ fn a_stack_100_deep_takes_three_reads_a_sample_at_most_and_five_before_3_11() {
     }
 }
 
+/// What it executes is something else each time, so nothing of it is foreseen: the proofs would take a third read.
+#[test]
+fn at_the_highest_rate_the_proofs_of_several_samples_are_read_at_once() {
+    let _alone = ALONE.lock();
+    for kind in common::one_of_each().filter(|kind| kind.minor >= 12) {
+        let mut target = kind.start("torture.py", &[]);
+        assert_eq!(target.line(), "ready");
+        let settings = Settings { max_pause: 1.0, ..settings(200_000.0, 2.9) };
+        let (early, end) = record(target.pid(), settings, Duration::from_millis(1700));
+        let reads = (end.reads - early.reads) as f64 / (end.taken - early.taken) as f64;
+        assert!(reads <= 2.8, "{}: {reads} reads a sample: {end:?}", kind.kind);
+    }
+}
+
 /// Names of threads are read again after 0.1, 0.3, 0.7, 1.5 and 3.1 s, so this looks at the time between.
 #[test]
 fn fifty_threads_take_four_reads_a_sample_at_most() {

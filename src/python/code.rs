@@ -9,7 +9,7 @@
 //!
 //! Proofs are a large part of what is read while a thread is stopped. So where there are many, those of code objects that have
 //! long been the same, at addresses where no other was ever seen, wait until it runs again, if they have a version: what has
-//! it before and after had it all the time.
+//! it before and after had it all the time. Where samples follow each other at once they wait for some of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,6 +76,8 @@ pub struct Codes {
     /// Counts samples; what was proven in this one need not be proven again.
     sample: u64,
     proofs: Proofs,
+    /// Whether all code objects that were met in this sample may be proven later.
+    can_wait: bool,
     /// How often lately code objects were met that had not been met in the samples before.
     surprises: u8,
     is_surprised: bool,
@@ -181,11 +183,17 @@ impl Codes {
     pub fn begin(&mut self) {
         self.sample += 1;
         self.proofs = Proofs::Held;
+        self.can_wait = true;
         let is_surprised = std::mem::take(&mut self.is_surprised);
         self.surprises = match is_surprised {
             true => (self.surprises + 1).min(MOST_SURPRISES),
             false => self.surprises.saturating_sub(1),
         };
+    }
+
+    /// Whether all code objects that were met since [`Codes::begin`] may be proven later, also after other samples.
+    pub fn can_wait(&self) -> bool {
+        self.can_wait
     }
 
     /// From now on the frames may change. What has not been proven yet can still be, if it has long been the same.
@@ -241,12 +249,13 @@ impl Codes {
     pub fn want(&mut self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
         let Some(&entry) = self.by_addr.get(&addr) else {
             if self.proofs != Proofs::Afterwards {
-                self.is_surprised = true;
+                (self.is_surprised, self.can_wait) = (true, false);
                 copies.want_nearby(addr, offsets.code.size);
             }
             return;
         };
         let known = &self.entries[entry.0 as usize];
+        self.can_wait &= known.is_trusted();
         let is_due = match self.proofs {
             Proofs::Held => !known.is_trusted(),
             Proofs::Afterwards => known.is_trusted(),
@@ -280,7 +289,7 @@ impl Codes {
             }
             // While frames cannot change there is no doubt what it is instead.
             if self.proofs == Proofs::Held {
-                known.times_proven = 0;
+                (known.times_proven, self.can_wait) = (0, false);
             }
         }
         if is_code && self.proofs != Proofs::Afterwards {
@@ -357,6 +366,18 @@ impl Codes {
             }
             Err(_) => Resolved::Unreadable,
         }
+    }
+
+    /// As [`Codes::resolve`], of a code object that was met while it was trusted, maybe some samples ago: what was read anew
+    /// since then is another one.
+    pub fn resolve_trusted(&mut self, addr: Addr) -> Resolved {
+        let Some(&entry) = self.by_addr.get(&addr) else { return Resolved::Unreadable };
+        let known = &self.entries[entry.0 as usize];
+        if known.proven == self.sample && known.read < self.sample {
+            return Resolved::Code(entry);
+        }
+        self.is_doubtful(entry);
+        Resolved::Unreadable
     }
 
     /// Whether a code object was trusted in this sample, and turns out not to have deserved it.

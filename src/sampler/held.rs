@@ -1,8 +1,8 @@
 //! Stacks that have been read and not told yet.
 //!
-//! Where nobody is stopped the code objects of a stack are proved after it: one that is the same before and after was the
-//! same in between, and one that is not costs the stack. At high rates those of many stacks are proved at once, as one
-//! proof costs as much as one stack.
+//! Code objects that are trusted, or all of them where nobody is stopped, are proved after the stack: one that is the same
+//! before and after was the same in between, and one that is not costs the stack. At high rates those of many stacks are
+//! proved at once, as one proof costs as much as one stack.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -76,6 +76,8 @@ pub struct Stack {
     pub was_moving: bool,
     /// Whether the innermost frame may have been left for its caller already.
     pub may_be_left: bool,
+    /// Whether all that it executes was trusted when it was read, and has to be proven as it is told.
+    pub is_trusted: bool,
     frames: Range<usize>,
     links: Range<usize>,
 }
@@ -106,8 +108,8 @@ impl Held {
         self.stacks.first().map(|stack| stack.at)
     }
 
-    /// Takes the stack of a thread, if it was read.
-    pub fn push(&mut self, at: Duration, weight: Weight, interpreter_id: i64, thread: &ThreadTrack) {
+    /// Takes the stack of a thread, if it was read. All that it executes may be trusted.
+    pub fn push(&mut self, at: Duration, weight: Weight, interpreter_id: i64, thread: &ThreadTrack, is_trusted: bool) {
         let Some(walk) = thread.walk else { return };
         let told = thread.told.filter(|_| thread.is_kept);
         let (mut frames, mut links) = (self.frames.len()..self.frames.len(), self.links.len()..self.links.len());
@@ -128,6 +130,7 @@ impl Held {
             told,
             was_moving: thread.stack.was_moving(),
             may_be_left: thread.stack.may_be_left(),
+            is_trusted,
             frames,
             links,
         });

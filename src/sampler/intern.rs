@@ -178,7 +178,11 @@ impl Interner {
         }
         let frames = view.held.frames(held);
         self.resolved.clear();
-        self.resolved.extend(frames.iter().map(|f| view.codes.resolve(f.code, &view.objects, view.copies)));
+        let codes = &mut *view.codes;
+        self.resolved.extend(frames.iter().map(|frame| match held.is_trusted {
+            true => codes.resolve_trusted(frame.code),
+            false => codes.resolve(frame.code, &view.objects, view.copies),
+        }));
         if self.resolved.contains(&Resolved::Unreadable) {
             return Err(Unreadable::Torn);
         }

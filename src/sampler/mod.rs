@@ -434,8 +434,13 @@ impl Sampler {
         let before = self.cpu_before;
         let for_others = self.thrift.as_mut().map_or(now, |thrift| thrift.spend(now, used(before)));
         self.resting = if for_others > for_the_target { Remark::Spared } else { Remark::Stretched };
-        self.clock.rest_until(for_the_target.max(for_others));
+        let rest = for_the_target.max(for_others);
+        self.clock.rest_until(rest);
         self.pace.note_taken();
+        // Nothing comes at once.
+        if rest > now || self.pace.stretch() > 1.0 {
+            self.tell();
+        }
         if let Some(governor) = &mut self.governor {
             governor.look(now, || used(before), machine::idle_time);
         }
@@ -527,16 +532,17 @@ impl Sampler {
         self.interner.tell(&mut self.reader, self.target.memory(), &mut self.tally);
     }
 
-    /// Whether what has been read can wait for more: where nobody is stopped, if more comes at once.
+    /// Whether what has been read can wait for more, if more comes at once.
     fn may_hold_back(&self) -> bool {
         const MOST: usize = 16;
-        const LONGEST: Duration = Duration::from_micros(100);
+        // What runs on while it is read has to be proved soon. What is trusted seldom changes, and to stop somebody takes longer.
+        let longest = Duration::from_micros(if self.pausing.is_never() { 100 } else { 500 });
         let held = self.reader.held();
         let since = held.since().unwrap_or_default();
-        self.pausing.is_never()
+        self.reader.can_wait()
             && self.settings.rate > HIGH_RATE
             && held.len() < MOST
-            && self.clock.elapsed().saturating_sub(since) < LONGEST
+            && self.clock.elapsed().saturating_sub(since) < longest
     }
 
     /// After a moment that could not be read: has the target ended, or executed another program?

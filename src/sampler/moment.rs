@@ -75,7 +75,9 @@ pub struct Reader {
     held: Held,
     /// Whether the GILs are read again after all else.
     watches_gils: bool,
-    /// Whether the code objects of the last moment have been proved.
+    /// Whether nobody was stopped for the last moment.
+    was_moving: bool,
+    /// Whether the code objects of the moments that were read have been proved.
     is_proved: bool,
     /// When the last moment had been read.
     read_at: Option<Instant>,
@@ -184,6 +186,7 @@ impl Reader {
             generation: 0,
             held: Held::default(),
             watches_gils: false,
+            was_moving: false,
             is_proved: false,
             read_at: None,
         }
@@ -244,15 +247,22 @@ impl Reader {
         self.settle_states(target, wanted);
         self.walk_free_threads(target, pausing, stops)?;
         self.find_states(target, wanted)?;
-        self.is_proved = !pausing.is_never();
-        if self.is_proved { self.prove_trusted(target.memory()) } else { Ok(()) }
+        (self.was_moving, self.is_proved) = (pausing.is_never(), false);
+        Ok(())
+    }
+
+    /// Whether the last moment can be proved together with later ones.
+    pub fn can_wait(&self) -> bool {
+        self.was_moving || self.codes.can_wait()
     }
 
     /// Adds the moment to those that are yet to be told.
     pub fn hold(&mut self, at: Duration, weight: Weight) {
+        let is_trusted = !self.was_moving && self.codes.can_wait();
         for thread in &self.threads {
             let interpreter = self.interpreters.iter().find(|interpreter| interpreter.addr == thread.interpreter);
-            self.held.push(at, weight, interpreter.map_or(-1, |interpreter| interpreter.id), thread);
+            let interpreter = interpreter.map_or(-1, |interpreter| interpreter.id);
+            self.held.push(at, weight, interpreter, thread, is_trusted);
         }
     }
 
@@ -284,10 +294,14 @@ impl Reader {
 
     /// Proves the code objects of the moments that are yet to be told, as far as that is not done.
     pub fn prove_held(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        let Reader { offsets, copies, codes, held, is_proved, .. } = self;
-        if std::mem::replace(is_proved, true) {
+        if std::mem::replace(&mut self.is_proved, true) {
             return Ok(());
         }
+        if !self.was_moving {
+            let Reader { offsets, apart, codes, held, .. } = self;
+            return prove_trusted(held.all_frames().iter(), codes, offsets, apart, memory);
+        }
+        let Reader { offsets, copies, codes, held, .. } = self;
         copies.clear();
         codes.begin_late();
         held.all_frames().iter().for_each(|frame| codes.want(frame.code, offsets, copies));
@@ -298,13 +312,15 @@ impl Reader {
 
     /// Proves the code objects of the last moment, as far as that is not done.
     pub fn prove(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        match std::mem::replace(&mut self.is_proved, true) {
-            true => Ok(()),
-            false => {
-                self.codes.begin_late();
-                self.fetch_codes(memory)
-            }
+        if std::mem::replace(&mut self.is_proved, true) {
+            return Ok(());
         }
+        if !self.was_moving {
+            let Reader { offsets, apart, codes, threads, .. } = self;
+            return prove_trusted(frames_read(threads), codes, offsets, apart, memory);
+        }
+        self.codes.begin_late();
+        self.fetch_codes(memory)
     }
 
     /// Finds out which interpreters, GILs and threads there are, so that the first moment knows whom to stop.
@@ -588,17 +604,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Proves the code objects that could wait until nobody is held any more.
-    fn prove_trusted(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
-        let Reader { offsets, apart, codes, threads, .. } = self;
-        codes.let_go();
-        apart.clear();
-        frames_read(threads).for_each(|frame| codes.want(frame.code, offsets, apart));
-        apart.fetch(memory)?;
-        frames_read(threads).for_each(|frame| codes.prove(frame.code, offsets, apart));
-        Ok(())
-    }
-
     /// Fetches the code objects that were not foreseen, and the names of those that are new.
     fn fetch_codes(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let Reader { offsets, copies, codes, threads, .. } = self;
@@ -615,11 +620,27 @@ impl Reader {
 }
 
 /// The frames of every stack that was read in this moment, but for those that execute what the one before executes.
-fn frames_read(threads: &[ThreadTrack]) -> impl Iterator<Item = &RawFrame> {
+fn frames_read(threads: &[ThreadTrack]) -> impl Iterator<Item = &RawFrame> + Clone {
     let read = threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept);
     let mut last = Addr::NULL;
     read.flat_map(|thread| thread.stack.frames())
         .filter(move |frame| std::mem::replace(&mut last, frame.code) != frame.code)
+}
+
+/// Proves the code objects of frames that could wait until nobody is held any more.
+fn prove_trusted<'f>(
+    frames: impl Iterator<Item = &'f RawFrame> + Clone,
+    codes: &mut Codes,
+    offsets: &Offsets,
+    copies: &mut Copies,
+    memory: &dyn Memory,
+) -> Result<(), Failure> {
+    codes.let_go();
+    copies.clear();
+    frames.clone().for_each(|frame| codes.want(frame.code, offsets, copies));
+    copies.fetch(memory)?;
+    frames.for_each(|frame| codes.prove(frame.code, offsets, copies));
+    Ok(())
 }
 
 impl ThreadTrack {

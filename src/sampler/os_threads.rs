@@ -15,7 +15,7 @@ use crate::sample::{ThreadState, Tid};
 use crate::target::{Activity, Place, SchedStat, Target};
 
 /// For how long a thread that ran is taken to run on without another look.
-const STILL_RUNS: Duration = Duration::from_micros(50);
+const STILL_RUNS: Duration = Duration::from_micros(100);
 /// Likewise, if it still has the GIL: after a rest of ours all that is done between takes several times as long.
 const STILL_HOLDS: Duration = Duration::from_micros(200);
 

@@ -204,11 +204,10 @@ impl Pausing {
         [displaced, stopped].into_iter().flatten().reduce(|all, next| all + next)
     }
 
-    /// Whether others might take the processor from us while somebody is stopped. Where processors are to be had, nobody takes
-    /// it from whoever has just woken up and uses it for a moment, and to become urgent and usual again takes as long as to
-    /// read a stack.
+    /// Whether others might take the processor from us while somebody is stopped. Where processors are to be had hardly anybody
+    /// does, and to become urgent and usual again takes as long as to read a stack.
     fn must_hurry(&self) -> bool {
-        !self.may_linger || self.crowded > 0 || self.lingers > 0
+        self.crowded > 0 || self.lingers > 0
     }
 
     /// Hurries from now on if others were run while we had work to do.
