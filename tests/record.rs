@@ -263,22 +263,48 @@ fn names_are_true(profile: &Profile) -> usize {
     seen.len()
 }
 
-/// So seldom that nothing is read while the program starts.
+/// Once so seldom that nothing is read while the program starts, and once so often that it is asked now and then only whether
+/// it is the same.
 fn reborn(kind: &Kind) {
-    const RATE: u64 = 5;
-    let begun = Instant::now();
-    let mut target = kind.start_ready("reborn.py", &[]);
-    let recording = Recording::start(target.pid(), &["-r", &RATE.to_string()]);
-    recording.has_read(20);
-    target.tell("x");
-    assert_eq!(target.line(), "ready");
-    let before = begun.elapsed().as_secs() * RATE + RATE;
-    recording.has_read(80);
-    let recorded = recording.stop();
-    let of = |name: &str| recorded.stacks().filter(|(stack, _)| stack.contains(name)).map(|(_, n)| n).sum::<u64>();
-    let (old, new) = (of("first_"), of("other_"));
-    assert!((1..=before).contains(&old) && new > 2, "{old} old, at most {before}, {new} new: {}", recorded.told);
-    ends_well(target);
+    for rate in ["5", "100"] {
+        let mut target = kind.start_ready("reborn.py", &[]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pysample"));
+        command.args(["record", "-i", "-f", "jsonl", "-o", "-", "-r", rate, "--pid", &target.pid().to_string()]);
+        let recording = Recording::run(&mut command);
+        recording.has_read(20);
+        target.tell("x");
+        assert_eq!(target.line(), "ready");
+        recording.has_read(80);
+        let recorded = recording.stop();
+        let samples = names_by_sample(&recorded.profile);
+        let is_in = |names: &String, name: &str| names.contains(name);
+        let left = samples.iter().position(|names| is_in(names, "between")).expect("a second is seen");
+        let of = |samples: &[String], name: &str| samples.iter().filter(|names| is_in(names, name)).count();
+        let (before, after) = samples.split_at(left);
+        assert!(of(before, "first_") > 0 && of(after, "other_") > 2, "{rate} Hz: {samples:?}: {}", recorded.told);
+        assert_eq!((of(before, "other_"), of(after, "first_")), (0, 0), "{rate} Hz: {samples:?}: {}", recorded.told);
+        ends_well(target);
+    }
+}
+
+/// The names of the functions in each sample of a profile in JSON lines, in order.
+fn names_by_sample(profile: &str) -> Vec<String> {
+    let (mut functions, mut stacks, mut samples) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for line in profile.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let id = line["id"].as_u64().unwrap_or_default();
+        match line["type"].as_str() {
+            Some("frame") => drop(functions.insert(id, line["function"].to_string())),
+            Some("stack") => {
+                let frames = line["frames"].as_array().expect("a stack has frames");
+                let names = frames.iter().map(|frame| functions[&frame.as_u64().expect("an id")].clone());
+                stacks.insert(id, names.collect::<String>());
+            }
+            Some("sample") => samples.extend(line["stack"].as_u64().map(|stack| stacks[&stack].clone())),
+            _ => {}
+        }
+    }
+    samples
 }
 
 fn successors(kind: &Kind) {

@@ -65,6 +65,17 @@ impl Drop for Closed<'_> {
 }
 
 impl Passage {
+    /// Passes if the gate is open; see [`Passage::pass`].
+    pub fn try_pass(&self) -> Option<Within> {
+        let mut state = self.0.state();
+        if state.closed > 0 {
+            return None;
+        }
+        state.within += 1;
+        drop(state);
+        Some(Within(self.0.clone()))
+    }
+
     /// Waits until the gate is open; nobody who closes it goes on until what is returned is dropped.
     pub fn pass(&self) -> Within {
         self.0.wait_while(|state| state.closed > 0).within += 1;
@@ -91,9 +102,9 @@ mod tests {
     #[test]
     fn nobody_passes_a_gate_that_is_closed() {
         let (gate, passage) = Gate::new();
-        let closed = gate.close();
+        let (closed, way) = (gate.close(), passage.clone());
         let waiting = thread::spawn(move || drop(passage.pass()));
-        assert!(!waiting.is_finished());
+        assert!(!waiting.is_finished() && way.try_pass().is_none());
         assert_eq!(closed.0.state().within, 0);
         drop(closed);
         waiting.join().unwrap();

@@ -45,9 +45,11 @@ pub use snapshot::snapshot;
 /// Samples a second beyond which several are told at once, where that spares work.
 const HIGH_RATE: f64 = 10_000.0;
 /// How often it is asked whether the target is still the process that it was, and runs the same program. No id is given out again
-/// sooner than this, unless somebody sees to it; and a program that is executed is noticed by what cannot be read while it starts,
-/// or by where it is, unless it is the same one and addresses are not randomised.
+/// sooner than this, unless somebody sees to it; a program that is executed is mostly noticed by where it is, unless it is the same
+/// one and addresses are not randomised.
 const CONFIRM_EVERY: Duration = Duration::from_millis(100);
+/// Likewise, where that takes but a system call: no program runs any Python so soon after it was executed.
+const STARTS_WITHIN: Duration = Duration::from_millis(1);
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How often a runtime that was lost is looked for.
@@ -382,7 +384,11 @@ impl Sampler {
                 }
                 Tick::Due(missed) => {
                     self.miss(missed);
-                    let within = self.passage.pass();
+                    let within = self.passage.try_pass().unwrap_or_else(|| {
+                        // Nobody knows for how long.
+                        self.tell();
+                        self.passage.pass()
+                    });
                     let end = self.sample();
                     self.rest();
                     if self.pausing.must_leave() {
@@ -515,7 +521,8 @@ impl Sampler {
     /// Fails if what was read just now is of another process, which has the target's id, or of another program. Where samples are
     /// seldom, each is asked about.
     fn confirm(&mut self) -> std::result::Result<(), Failure> {
-        if !self.is_replaced && self.confirmed.elapsed() >= CONFIRM_EVERY {
+        let every = if self.target.tells_at_once_if_replaced() { STARTS_WITHIN } else { CONFIRM_EVERY };
+        if !self.is_replaced && self.confirmed.elapsed() >= every {
             self.confirmed = Instant::now();
             self.is_replaced = self.target.is_replaced();
         }
@@ -556,7 +563,7 @@ impl Sampler {
         self.looked = Instant::now();
         self.is_replaced |= self.target.is_replaced();
         match self.target.refresh() {
-            Ok(()) => {}
+            Ok(is_replaced) => self.is_replaced |= is_replaced,
             Err(_) if !self.target.is_alive() => return Some(End::TargetExited),
             Err(error @ Error::NotPermitted { .. }) => {
                 let since = self.forbidden.as_ref().map_or(self.looked, |(since, _)| *since);

@@ -16,7 +16,7 @@ use crate::sample::{
     Unreadable, Wanted,
 };
 use crate::target::Target;
-use crate::target::job_control::PutOff;
+use crate::target::job_control::{self, PutOff};
 
 /// How often a moment is taken again while some of its threads could not be read.
 const TRIES: usize = 4;
@@ -28,7 +28,7 @@ const TRIES: usize = 4;
 /// The target has ended, its interpreter is being torn down, or a thread cannot be started.
 pub fn snapshot(target: &Target, interpreter: &Interpreter, wanted: Wanted, pause: Pause) -> Result<Snapshot> {
     // A terminal that stops us then would leave a thread of the target stopped. New threads inherit what is put off.
-    let _put_off = PutOff::begin();
+    let _put_off = PutOff::begin(&job_control::ALL);
     // On a thread of its own: whatever is stopped goes on when it ends.
     thread::scope(|scope| {
         let thread = thread::Builder::new()

@@ -141,14 +141,17 @@ impl Live {
     }
 
     /// Turns to the memory that it has now: a file of memory stays that of the program that ran when it was opened.
-    pub fn renew(&mut self) -> Result<()> {
-        if self.memory.take().is_some() {
+    /// True if what it had until then was replaced, see [`Live::is_replaced`].
+    pub fn renew(&mut self) -> Result<bool> {
+        let before = self.memory.take();
+        if before.is_some() {
             self.keep_more_open();
         }
         if let Way::File(file) = &mut self.way {
             *file = open_memory(self.pid)?;
         }
-        Ok(())
+        // In this order: what is replaced later is seen by what is open now.
+        Ok(before.flatten().is_some_and(|memory| is_gone_with(&memory)))
     }
 
     fn is_refused(&self, facts: &Facts) -> bool {
@@ -360,10 +363,14 @@ impl Live {
     /// of that program. Where the memory is not kept open only another process is seen.
     pub fn is_replaced(&self) -> bool {
         match self.memory.get() {
-            // Nothing is mapped there, which is an error and no end.
-            Some(Some(memory)) => matches!(memory.read_at(&mut [0], 0), Ok(0)),
+            Some(Some(memory)) => is_gone_with(memory),
             Some(None) | None => self.is_another(),
         }
+    }
+
+    /// Whether its memory is kept open, so that it takes but a system call to ask whether it is replaced.
+    pub fn keeps_memory_open(&self) -> bool {
+        matches!(self.memory.get(), Some(Some(_)))
     }
 
     /// Whether its id is that of another process by now.
@@ -558,6 +565,12 @@ pub fn try_file(pid: u32, addr: Addr) -> io::Result<()> {
         Err(e) if e.raw_os_error() != Some(Errno::EIO as i32) => Err(e),
         _ => Ok(()),
     }
+}
+
+/// Whether whoever had this memory has ended, or executed a program.
+fn is_gone_with(memory: &File) -> bool {
+    // Nothing is mapped there, which is an error and no end.
+    matches!(memory.read_at(&mut [0], 0), Ok(0))
 }
 
 fn open_memory(pid: u32) -> Result<File> {

@@ -243,28 +243,32 @@ impl Target {
     }
 
     /// Gathers the facts anew, and turns to the memory of the program that runs now: mappings change while a program starts, and
-    /// all of them when it executes another.
-    pub fn refresh(&mut self) -> Result<()> {
+    /// all of them when it executes another. True if it did since they were gathered last; see [`Target::is_replaced`].
+    pub fn refresh(&mut self) -> Result<bool> {
         let live = match &mut self.origin {
             Origin::Live(live) => Some(live),
             Origin::Recorded(recorder) => Some(recorder.live_mut()),
             Origin::Image(_) => None,
         };
-        if let Some(live) = live {
-            live.renew()?;
-            let facts = live.facts()?;
-            if live.is_another() {
-                return Err(Error::Ended { pid: facts.pid });
-            }
-            self.facts = facts;
+        let Some(live) = live else { return Ok(false) };
+        let is_replaced = live.renew()?;
+        let facts = live.facts()?;
+        if live.is_another() {
+            return Err(Error::Ended { pid: facts.pid });
         }
-        Ok(())
+        self.facts = facts;
+        Ok(is_replaced)
     }
 
     /// Whether it has ended or executed a program since it was refreshed, so that what is read may be of another process that has
     /// its id, or of that program.
     pub fn is_replaced(&self) -> bool {
         self.live().is_some_and(Live::is_replaced)
+    }
+
+    /// Whether that takes but a system call.
+    pub fn tells_at_once_if_replaced(&self) -> bool {
+        self.live().is_some_and(Live::keeps_memory_open)
     }
 
     /// What keeps all of it from running, if anything does.

@@ -1,12 +1,13 @@
 """Executes itself at the same addresses, as another program: reborn.py
 
-Busy in functions `first_*`; after a byte on standard input in functions `other_*`, whose code objects are like those, at the same
-addresses as far as the kernel is concerned. Prints `ready` each time.
+Busy in functions `first_*`; after a byte on standard input for a second in `between`, and then in functions `other_*`, whose code
+objects are like the first, at the same addresses as far as the kernel is concerned. Prints `ready` when it is in either.
 """
 
 import ctypes
 import os
 import sys
+import time
 
 STAGES = ["", "first", "other"]
 ADDR_NO_RANDOMIZE = 0x0040000
@@ -32,6 +33,10 @@ def is_over():
     return True
 
 
+def between():
+    time.sleep(1)
+
+
 def become(stage):
     os.execv(sys.executable, [sys.executable, __file__, str(stage)])
 
@@ -47,4 +52,5 @@ exec(compile(SOURCE.format(STAGES[stage]), "reborn", "exec"), names)
 os.write(1, b"ready\n")
 names[STAGES[stage] + "_outer"]()
 if end:
+    between()
     become(2)
