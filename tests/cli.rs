@@ -204,6 +204,20 @@ fn the_status_of_a_command_is_ours() {
     }
 }
 
+/// Such as those that Ctrl-Z sends, which we put off.
+#[test]
+fn a_command_blocks_no_signal_that_it_would_not_block_alone() {
+    const MASK: [&str; 3] = ["grep", "SigBlk", "/proc/self/status"];
+    let folder = folder();
+    let alone = Command::new(MASK[0]).args(&MASK[1..]).output().unwrap();
+    assert!(alone.status.success());
+    for words in [&["record", "-o", "x.txt"][..], &["gil"], &["top", "--once"]] {
+        let recorded = run(folder.path(), &[words, &["--"], &MASK[..]].concat());
+        let told = String::from_utf8_lossy(&recorded.stdout).into_owned();
+        assert!(told.contains(&*String::from_utf8_lossy(&alone.stdout)), "{words:?}: {told}");
+    }
+}
+
 #[test]
 fn a_command_that_never_was_python_makes_an_empty_file_that_is_valid() {
     let folder = folder();

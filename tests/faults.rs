@@ -30,6 +30,7 @@ const OF_EACH_VERSION: Tests = &[
     ("a target that is stopped and goes on is recorded throughout", job_control),
     ("a pysample that is killed lets go of the target", killed_in_the_window),
     ("a pysample that a terminal stops holds nobody meanwhile", stopped_by_a_terminal),
+    ("a pysample that is to go on before it has stopped goes on", stops_revoked),
     ("a target that forks all the time has its children live", forks),
     ("a target that is killed ends a recording", targets_killed),
 ];
@@ -174,6 +175,23 @@ fn stopped_by_a_terminal(kind: &Kind) {
         assert!(recorded.status.success() && recorded.account.is_whole(), "{}", recorded.told);
         assert!(recorded.account.late > 0 && recorded.account.taken > 0, "what was missed is late: {}", recorded.told);
     }
+}
+
+/// Whoever has us go on before we have stopped has us go on.
+fn stops_revoked(kind: &Kind) {
+    let mut target = kind.start("spin.py", &[]);
+    assert_eq!(target.line(), "ready");
+    let mut command = Command::new(PYSAMPLE);
+    command.args(["record", "-f", "collapsed", "-o", "-", "--pid", &target.pid().to_string()]);
+    let recording = Recording::run(command.args(["-r", "20000", "--max-pause", "100"]).process_group(0));
+    recording.has_begun();
+    for _ in 0..150 {
+        recording.signal(Signal::SIGTSTP);
+        recording.signal(Signal::SIGCONT);
+        recording.has_read(3);
+    }
+    let recorded = recording.stop();
+    assert!(recorded.status.success() && recorded.account.is_whole(), "{}", recorded.told);
 }
 
 fn targets_killed(kind: &Kind) {

@@ -203,6 +203,44 @@ fn ctrl_z_gives_the_terminal_back_and_lets_the_target_run() {
     terminal.end();
 }
 
+/// Runs a program in a group of its own that has the terminal, as a shell does, and keeps it where it is when it stops.
+const LAUNCH: &str = r#"
+import os, signal, sys
+if os.fork() == 0:
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    with open("pid", "w") as file:
+        file.write(str(os.getpid()))
+    os.execv(sys.argv[1], sys.argv[1:])
+os.wait()
+"#;
+
+#[test]
+fn whoever_uses_the_terminal_out_of_turn_stops_between_two_samples() {
+    let (target, folder) = (target(), folder());
+    let pid = target.pid().to_string();
+    let arguments = ["-c", LAUNCH, PYSAMPLE, "top", "-r", "20000", "--max-pause", "100", "--pid", &pid];
+    let mut terminal = Terminal::run("python3", &arguments, SMALL, folder.path());
+    terminal.shows(" spin ");
+    let top = fs::read_to_string(folder.path().join("pid")).expect("it was written before");
+    let top: u32 = top.parse().expect("a number");
+    let is_stopped = || common::every_thread_is(top, b'T');
+    for signal in [Signal::SIGTTIN, Signal::SIGTTOU].into_iter().cycle().take(20) {
+        let send =
+            |signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(top as i32), signal).expect("it is there");
+        send(signal);
+        common::wait_until("it is stopped", is_stopped);
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the target runs");
+        assert!(status.contains("TracerPid:\t0\n"), "{signal}: {status}");
+        send(Signal::SIGCONT);
+        common::wait_until("it goes on", || !is_stopped());
+    }
+    terminal.press("q");
+    assert!(terminal.end().success());
+}
+
 /// Not a test by itself: what the next one runs on a terminal.
 #[test]
 fn panics_on_a_screen_if_it_is_told_to() {

@@ -62,6 +62,7 @@ pub fn record<P: Purpose>(purpose: &P, subject: &Subject) -> Result<Exit> {
 }
 
 fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
+    let suspending = BetweenSamples::listen()?;
     let (subject, found) = match purpose.reach() {
         Reach::Alone => {
             let (target, interpreter) = attach(pid)?;
@@ -71,7 +72,7 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
     };
     let output = purpose.open(&subject.program, pid)?;
     let notices = Notices::listen()?;
-    let recording = BetweenSamples::listen()?.begin(|| match found {
+    let recording = suspending.begin(|| match found {
         Some((target, interpreter)) => sampler::start(target, interpreter, purpose.sampling()),
         None => sampler::family(pid, purpose.sampling()),
     })?;
@@ -152,11 +153,12 @@ pub fn nobody(pid: u32, processes: &Processes) -> Exit {
 /// Whatever becomes of the recording, the command runs on to its own end, and its exit status is ours. Where the command
 /// did well and the recording failed, the failure is told by the exit status.
 fn record_command<P: Purpose>(purpose: &P, words: &[OsString]) -> Result<Exit> {
+    let suspending = BetweenSamples::listen()?;
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
     let checked = purpose.check()?;
-    let (notices, suspending) = (Notices::listen()?, BetweenSamples::listen()?);
+    let notices = Notices::listen()?;
     let adoption = adopt(purpose.reach());
-    let command = Command::spawn(words)?;
+    let command = suspending.start(|| Command::spawn(words))?;
     let opened = notices.watch(command.watch()).and_then(|()| match checked {
         Some(output) => Ok(output),
         None => purpose.open(&program, command.pid()),

@@ -15,7 +15,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, MouseEventKi
 use super::super::described::Described;
 use super::super::follow::{ended, what};
 use super::super::notices::{Notice, Notices};
-use super::super::suspend::{self, Wish};
+use super::super::suspend::{Wish, Wishes};
 use super::Over;
 use super::collect::{Collected, Collector, Whole};
 use super::printed::Printed;
@@ -47,7 +47,7 @@ struct App<'a> {
     plan: &'a Top,
     subject: &'a Described,
     notices: &'a Notices,
-    wishes: &'a Receiver<Wish>,
+    wishes: &'a Wishes,
     collector: Option<Collector>,
     collected: Collected,
     whole: Whole,
@@ -95,7 +95,7 @@ pub fn show(
     state.has_output = printed.is_some();
     let mut around = Surroundings::default();
     around.open(subject.process().pid);
-    let (keys, wishes) = (keys()?, suspend::wishes()?);
+    let (keys, wishes) = (keys()?, Wishes::listen()?);
     let screen = Screen::enter().map_err(|source| Error::Io { what: "cannot use the terminal".into(), source })?;
     let mut app = App {
         plan,
@@ -167,7 +167,7 @@ impl App<'_> {
                 Err(_) => { thread::sleep(AT_MOST_EVERY); Go::On }
             },
             recv(self.notices.receiver()) -> notice => self.hear(notice.expect("the notices hold a sender themselves")),
-            recv(self.wishes) -> wish => self.wish(wish),
+            recv(self.wishes.receiver) -> wish => self.wish(wish),
             recv(over) -> _ => { self.end(); Go::On }
             default(self.until_drawn()) => Go::On,
         }
@@ -272,7 +272,7 @@ impl App<'_> {
             Action::None => {}
             Action::Quit => return Go::Away,
             Action::Interrupt => return Go::Interrupted,
-            Action::Suspend => return self.suspend(),
+            Action::Suspend => return self.suspend(true),
             Action::Save => self.save(),
             Action::Reset => {
                 self.collected.look().reset();
@@ -342,19 +342,19 @@ impl App<'_> {
 
     fn wish(&mut self, wish: std::result::Result<Wish, crossbeam_channel::RecvError>) -> Go {
         match wish {
-            Ok(Wish::Stop) => self.suspend(),
+            Ok(Wish::Stop) => self.suspend(false),
             Ok(Wish::GoOn) => self.take_screen(),
             Err(_) => Go::On,
         }
     }
 
-    /// Stops, until somebody has us go on. No thread of the target is stopped meanwhile.
-    fn suspend(&mut self) -> Go {
+    /// Stops, at once or if that is still wished, until somebody has us go on. No thread of the target is stopped meanwhile.
+    fn suspend(&mut self, at_once: bool) -> Go {
         let gate = self.collector.as_ref().map(Collector::gate);
         let closed = gate.as_ref().map(pysample::sampler::Gate::close);
         let began = Instant::now();
         self.screen.leave();
-        if let Err(error) = suspend::stop(self.wishes) {
+        if let Err(error) = self.wishes.stop(at_once) {
             self.state.notice = Some(format!("not stopped: {error}"));
         }
         let go = self.take_screen();

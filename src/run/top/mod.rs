@@ -70,16 +70,17 @@ pub fn run(plan: &Top) -> Result<Exit> {
 
 /// Whatever becomes of the view, the command runs on to its own end, and its exit status is ours.
 fn run_command(plan: &Top, words: &[OsString]) -> Result<Exit> {
-    let (notices, suspending) = (Notices::listen()?, suspending(plan)?);
+    let suspending = suspending(plan)?;
+    let notices = Notices::listen()?;
     let adoption = adopt(plan.choice.reach);
     let (command, printed) = match plan.form {
         Form::Screen => {
             let (printed, take) = Printed::expect()?;
-            let (command, prints) = Command::spawn_apart(words)?;
+            let (command, prints) = suspending.start(|| Command::spawn_apart(words))?;
             take(prints);
             (command, Some(printed))
         }
-        Form::Text | Form::Json => (Command::spawn(words)?, None),
+        Form::Text | Form::Json => (suspending.start(|| Command::spawn(words))?, None),
     };
     let watched = notices.watch(command.watch());
     let program = program_of(&words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>());
@@ -128,7 +129,7 @@ fn started(
 /// The screen hears for itself that it is to be left.
 fn suspending(plan: &Top) -> Result<BetweenSamples> {
     match plan.form {
-        Form::Screen => Ok(BetweenSamples::default()),
+        Form::Screen => BetweenSamples::out_of_turn(),
         Form::Text | Form::Json => BetweenSamples::listen(),
     }
 }
