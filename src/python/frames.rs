@@ -93,6 +93,8 @@ pub struct Stack {
     /// Whether frames are objects.
     is_object: bool,
     cframe: Addr,
+    /// Whether the thread is taken to be at the beginning of the interpreter's loop, see [`Stack::walk`].
+    is_entering: bool,
     cycle: Cycle,
 }
 
@@ -208,6 +210,17 @@ impl Stack {
     pub fn begin(&mut self, offsets: &Offsets, is_moving: bool) {
         self.is_moving = is_moving;
         self.is_object = matches!(offsets.frame, Frame::Object(_));
+        self.is_entering = false;
+        self.start_at_leaf();
+        std::mem::swap(&mut self.chunks, &mut self.last_chunks);
+        self.chunks.clear();
+        self.outside.retain(|_, range| {
+            range.unmet += 1;
+            range.unmet <= FORGET_AFTER
+        });
+    }
+
+    fn start_at_leaf(&mut self) {
         self.frames.clear();
         self.places.clear();
         self.links.clear();
@@ -217,15 +230,12 @@ impl Stack {
         self.behind_c = false;
         self.within = None;
         self.cycle = Cycle::default();
-        std::mem::swap(&mut self.chunks, &mut self.last_chunks);
-        self.chunks.clear();
-        self.outside.retain(|_, range| {
-            range.unmet += 1;
-            range.unmet <= FORGET_AFTER
-        });
     }
 
     /// Walks as far as the copies reach. `thread` is the copy of the thread state.
+    ///
+    /// In 3.11 and 3.12 the interpreter's loop begins with a `_PyCFrame` that does not say yet which frame it runs, but
+    /// anything. Where that leads nowhere, the thread is still in the frame that the one before says.
     pub fn walk(&mut self, offsets: &Offsets, thread: &[u8], copies: &mut Copies) -> Walk {
         loop {
             let outcome = match self.step {
@@ -233,7 +243,14 @@ impl Stack {
                 Step::Chunks => self.find_chunks(offsets, thread, copies),
                 Step::Frames => self.walk_frames(offsets, copies),
             };
+            let may_enter = !self.is_moving && !self.is_entering;
             match (outcome, self.step) {
+                (Some(Walk::Failed(_)), _)
+                    if may_enter && matches!(offsets.thread.leaf, Leaf::ThroughCFrame { .. }) =>
+                {
+                    self.is_entering = true;
+                    self.start_at_leaf();
+                }
                 (Some(stop), _) => return stop,
                 (None, Step::Leaf) => self.step = Step::Chunks,
                 (None, Step::Chunks) => self.step = Step::Frames,
@@ -248,8 +265,19 @@ impl Stack {
         let leaf = match offsets.thread.leaf {
             Leaf::Direct(at) => thread.addr_at(at),
             Leaf::ThroughCFrame { cframe, current_frame } => {
-                let Some(cframe) = thread.addr_at(cframe) else { return Some(Walk::Failed(Unreadable::Invalid)) };
+                let Some(mut cframe) = thread.addr_at(cframe) else { return Some(Walk::Failed(Unreadable::Invalid)) };
                 self.cframe = cframe;
+                if self.is_entering {
+                    // The pointer to the one before follows.
+                    let previous = current_frame + 8;
+                    match copies.find(cframe) {
+                        Found::Read(bytes) if bytes.len() >= previous + 8 => match bytes.addr_at(previous) {
+                            Some(before) if !before.is_null() => cframe = before,
+                            _ => return Some(Walk::Failed(Unreadable::Torn)),
+                        },
+                        _ => return Some(ask(copies, cframe, previous + 8)),
+                    }
+                }
                 match copies.find(cframe) {
                     Found::Read(bytes) => bytes.addr_at(current_frame),
                     Found::NotAsked => return Some(ask(copies, cframe, current_frame + 8)),
