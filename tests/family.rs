@@ -482,8 +482,8 @@ fn short_lives(how: &str, number: usize, parallel: usize, arguments: &[&str]) {
             now.0 <= most.0 && now.1 <= most.1
         });
     };
-    // The main thread, those for signals, the chief, the looker, and the sampler of the mother.
-    const THREADS: usize = 6;
+    // The main thread, three for signals, the chief, the looker, and the sampler of the mother.
+    const THREADS: usize = 7;
     settled((usize::MAX, THREADS));
     let before = holdings(recording.pid());
     batch(number);
