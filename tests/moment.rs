@@ -252,7 +252,7 @@ fn signals_arrive(kind: &Kind, arguments: &[&str]) -> Result<(), Failed> {
 }
 
 fn nobody_is_disturbed(kind: &Kind) -> Result<(), Failed> {
-    for idle in [&[][..], &["-i"]] {
+    for how in [&["-r", "2000"][..], &["-r", "2000", "-i"], &["-r", "200000", "-i"]] {
         let mut target = kind.start("eintr.py", &[]);
         let sleeper: u32 = target.line().parse()?;
         assert_eq!(target.line(), "ready");
@@ -261,7 +261,7 @@ fn nobody_is_disturbed(kind: &Kind) -> Result<(), Failed> {
             call.is_ok_and(|call| call.starts_with("34 ") || call.starts_with("73 ")) // pause or what stands in for it
         });
         let before = switches(target.pid(), sleeper);
-        let arguments = [&["-r", "2000", "-d", "1.5", "--max-pause", "100"], idle].concat();
+        let arguments = [how, &["-d", "1.5", "--max-pause", "100"]].concat();
         let recorded = Recording::start_elsewhere(target.pid(), &arguments).end();
         let woken = switches(target.pid(), sleeper) - before;
         target.close();
