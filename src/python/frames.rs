@@ -269,13 +269,9 @@ impl Stack {
                 self.cframe = cframe;
                 if self.is_entering {
                     // The pointer to the one before follows.
-                    let previous = current_frame + 8;
-                    match copies.find(cframe) {
-                        Found::Read(bytes) if bytes.len() >= previous + 8 => match bytes.addr_at(previous) {
-                            Some(before) if !before.is_null() => cframe = before,
-                            _ => return Some(Walk::Failed(Unreadable::Torn)),
-                        },
-                        _ => return Some(ask(copies, cframe, previous + 8)),
+                    match cframe_before(cframe, current_frame + 8, copies) {
+                        Ok(before) => cframe = before,
+                        Err(stop) => return Some(stop),
                     }
                 }
                 match copies.find(cframe) {
@@ -537,6 +533,15 @@ impl Stack {
         });
         found.ok_or(Walk::Failed(Unreadable::Unmapped))
     }
+}
+
+/// The `_PyCFrame` before one, whose pointer to it is at `previous`.
+fn cframe_before(cframe: Addr, previous: usize, copies: &mut Copies) -> Result<Addr, Walk> {
+    let before = match copies.find(cframe) {
+        Found::Read(bytes) if bytes.len() >= previous + 8 => bytes.addr_at(previous),
+        _ => return Err(ask(copies, cframe, previous + 8)),
+    };
+    before.filter(|before| !before.is_null()).ok_or(Walk::Failed(Unreadable::Torn))
 }
 
 /// The window that holds a whole frame; `None` for one that lies across two.

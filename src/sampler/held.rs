@@ -108,7 +108,7 @@ impl Held {
         self.stacks.first().map(|stack| stack.at)
     }
 
-    /// Takes the stack of a thread, if it was read. All that it executes may be trusted.
+    /// Takes the stack of a thread, if it was read; for `is_trusted` see [`Stack`].
     pub fn push(&mut self, at: Duration, weight: Weight, interpreter_id: i64, thread: &ThreadTrack, is_trusted: bool) {
         let Some(walk) = thread.walk else { return };
         let told = thread.told.filter(|_| thread.is_kept);

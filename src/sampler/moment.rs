@@ -297,17 +297,19 @@ impl Reader {
         if std::mem::replace(&mut self.is_proved, true) {
             return Ok(());
         }
-        if !self.was_moving {
-            let Reader { offsets, apart, codes, held, .. } = self;
-            return prove_trusted(held.all_frames().iter(), codes, offsets, apart, memory);
-        }
-        let Reader { offsets, copies, codes, held, .. } = self;
+        let Reader { offsets, copies, apart, codes, held, was_moving, .. } = self;
+        let copies = match was_moving {
+            true => {
+                codes.begin_late();
+                copies
+            }
+            false => {
+                codes.let_go();
+                apart
+            }
+        };
         copies.clear();
-        codes.begin_late();
-        held.all_frames().iter().for_each(|frame| codes.want(frame.code, offsets, copies));
-        copies.fetch(memory)?;
-        held.all_frames().iter().for_each(|frame| codes.prove(frame.code, offsets, copies));
-        Ok(copies.fetch(memory)?)
+        prove_frames(held.all_frames().iter(), codes, offsets, copies, memory)
     }
 
     /// Proves the code objects of the last moment, as far as that is not done.
@@ -315,12 +317,14 @@ impl Reader {
         if std::mem::replace(&mut self.is_proved, true) {
             return Ok(());
         }
-        if !self.was_moving {
-            let Reader { offsets, apart, codes, threads, .. } = self;
-            return prove_trusted(frames_read(threads), codes, offsets, apart, memory);
+        if self.was_moving {
+            self.codes.begin_late();
+            return self.fetch_codes(memory);
         }
-        self.codes.begin_late();
-        self.fetch_codes(memory)
+        let Reader { offsets, apart, codes, threads, .. } = self;
+        codes.let_go();
+        apart.clear();
+        prove_frames(frames_read(threads), codes, offsets, apart, memory)
     }
 
     /// Finds out which interpreters, GILs and threads there are, so that the first moment knows whom to stop.
@@ -627,20 +631,18 @@ fn frames_read(threads: &[ThreadTrack]) -> impl Iterator<Item = &RawFrame> + Clo
         .filter(move |frame| std::mem::replace(&mut last, frame.code) != frame.code)
 }
 
-/// Proves the code objects of frames that could wait until nobody is held any more.
-fn prove_trusted<'f>(
+/// Fetches the code objects of frames as far as that is due, and the names of those that are new.
+fn prove_frames<'f>(
     frames: impl Iterator<Item = &'f RawFrame> + Clone,
     codes: &mut Codes,
     offsets: &Offsets,
     copies: &mut Copies,
     memory: &dyn Memory,
 ) -> Result<(), Failure> {
-    codes.let_go();
-    copies.clear();
     frames.clone().for_each(|frame| codes.want(frame.code, offsets, copies));
     copies.fetch(memory)?;
     frames.for_each(|frame| codes.prove(frame.code, offsets, copies));
-    Ok(())
+    Ok(copies.fetch(memory)?)
 }
 
 impl ThreadTrack {
@@ -663,10 +665,7 @@ impl ThreadTrack {
         copies: &mut Copies,
         memory: &dyn Memory,
     ) -> Result<(), Failure> {
-        self.stack.frames().iter().for_each(|frame| codes.want(frame.code, offsets, copies));
-        copies.fetch(memory)?;
-        self.stack.frames().iter().for_each(|frame| codes.prove(frame.code, offsets, copies));
-        Ok(copies.fetch(memory)?)
+        prove_frames(self.stack.frames().iter(), codes, offsets, copies, memory)
     }
 
     /// Walks as far as the copies reach.

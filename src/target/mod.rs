@@ -243,7 +243,7 @@ impl Target {
     }
 
     /// Gathers the facts anew, and turns to the memory of the program that runs now: mappings change while a program starts, and
-    /// all of them when it executes another. True if it did since they were gathered last; see [`Target::is_replaced`].
+    /// all of them when it executes another. True if it was seen to have done so, see [`Target::is_replaced`].
     pub fn refresh(&mut self) -> Result<bool> {
         let live = match &mut self.origin {
             Origin::Live(live) => Some(live),
