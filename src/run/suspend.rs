@@ -137,7 +137,7 @@ impl BetweenSamples {
 }
 
 /// By which signal we were to be stopped last, if we have not been nor were to go on since: a signal to go on revokes one to
-/// stop that has not been obeyed yet.
+/// stop that has not been obeyed yet. One to stop that comes while a thread is still at one to go on may count as revoked, too.
 #[derive(Debug)]
 struct Last(Arc<AtomicUsize>);
 

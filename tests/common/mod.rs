@@ -313,6 +313,20 @@ pub fn every_thread_is(pid: u32, state: u8) -> bool {
     tasks.flatten().all(|task| fs::read(task.path().join("stat")).is_ok_and(is_so))
 }
 
+/// Whether a signal that a process catches is neither pending nor being caught, which blocks it meanwhile.
+pub fn is_taken(pid: u32, signal: nix::sys::signal::Signal) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs");
+    let is_so = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let mut masks = status.lines().filter_map(|line| {
+            let (name, mask) = line.split_once(":\t")?;
+            ["SigPnd", "ShdPnd", "SigBlk"].contains(&name).then(|| u64::from_str_radix(mask, 16).ok())
+        });
+        masks.try_fold(true, |free, mask| Some(free && mask? & (1 << (signal as i32 - 1)) == 0))
+    };
+    tasks.flatten().all(|task| is_so(task).unwrap_or(false))
+}
+
 /// Seconds for which each thread of a process was ready for a processor and had none, as the scheduler counts them.
 pub fn delays(pid: u32) -> BTreeMap<u64, f64> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs").flatten();
