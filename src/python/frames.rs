@@ -206,6 +206,12 @@ impl Stack {
         }
     }
 
+    /// Whether the thread was read at the beginning of the interpreter's loop, or seems to have been. If the walk failed it is
+    /// some instructions later that it can be read.
+    pub fn is_entering(&self) -> bool {
+        self.is_entering
+    }
+
     /// Begins a new walk; of a thread that may move while it is read, or not.
     pub fn begin(&mut self, offsets: &Offsets, is_moving: bool) {
         self.is_moving = is_moving;
@@ -232,14 +238,15 @@ impl Stack {
         self.cycle = Cycle::default();
     }
 
-    /// Walks as far as the copies reach. `thread` is the copy of the thread state.
+    /// Walks as far as the copies reach. `thread` is the copy of the thread state at `addr`.
     ///
     /// In 3.11 and 3.12 the interpreter's loop begins with a `_PyCFrame` that does not say yet which frame it runs, but
-    /// anything. Where that leads nowhere, the thread is still in the frame that the one before says.
-    pub fn walk(&mut self, offsets: &Offsets, thread: &[u8], copies: &mut Copies) -> Walk {
+    /// anything. Where that leads nowhere, the thread is still in the frame that the one before says, if it says already which
+    /// that is. See [`Stack::is_entering`].
+    pub fn walk(&mut self, offsets: &Offsets, addr: Addr, thread: &[u8], copies: &mut Copies) -> Walk {
         loop {
             let outcome = match self.step {
-                Step::Leaf => self.find_leaf(offsets, thread, copies),
+                Step::Leaf => self.find_leaf(offsets, addr, thread, copies),
                 Step::Chunks => self.find_chunks(offsets, thread, copies),
                 Step::Frames => self.walk_frames(offsets, copies),
             };
@@ -260,7 +267,7 @@ impl Stack {
     }
 
     /// Finds the innermost frame. `None` when done.
-    fn find_leaf(&mut self, offsets: &Offsets, thread: &[u8], copies: &mut Copies) -> Option<Walk> {
+    fn find_leaf(&mut self, offsets: &Offsets, addr: Addr, thread: &[u8], copies: &mut Copies) -> Option<Walk> {
         self.base = offsets.thread.base_frame.and_then(|at| thread.addr_at(at));
         let leaf = match offsets.thread.leaf {
             Leaf::Direct(at) => thread.addr_at(at),
@@ -274,9 +281,15 @@ impl Stack {
                         Err(stop) => return Some(stop),
                     }
                 }
-                match copies.find(cframe) {
+                let leaf = match copies.find(cframe) {
                     Found::Read(bytes) => bytes.addr_at(current_frame),
                     Found::NotAsked => return Some(ask(copies, cframe, current_frame + 8)),
+                };
+                // While a thread runs no Python, that of the thread state itself says so.
+                let is_outermost = self.cframe.since(addr).is_some_and(|at| at < offsets.thread.size);
+                match leaf {
+                    Some(Addr::NULL) if !is_outermost => return Some(Walk::Failed(Unreadable::Torn)),
+                    leaf => leaf,
                 }
             }
         };

@@ -17,6 +17,7 @@ mod identities;
 mod lists;
 mod states;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use python_offsets::Offsets;
@@ -42,6 +43,8 @@ const MOST_ROUNDS: usize = 1 << 20;
 const TRIES: usize = 12;
 /// After so many tries every thread that runs is stopped, not only the holders.
 const PATIENT_TRIES: usize = 4;
+/// How long a thread is given to come a few instructions further.
+const ENTERS_WITHIN: Duration = Duration::from_micros(50);
 /// Threads from which on looking at them takes longer than a stop should.
 const MANY: usize = 16;
 /// How often a thread that nobody stops is read anew because what was read is broken.
@@ -361,6 +364,12 @@ impl Reader {
                 self.pause_running(target, pausing);
             }
             self.read(target.memory(), wanted, pausing)?;
+            if number < PATIENT_TRIES && !pausing.is_never() && self.is_holder_entering() {
+                stops.add(pausing.resume());
+                // Stopped again at once it would not have come any further.
+                thread::sleep(ENTERS_WITHIN);
+                continue;
+            }
             let is_done = match pausing.is_never() {
                 true => number + 1 >= READS || !self.has_failed() && !self.lacks_holder(),
                 false => self.is_one_moment(target, pausing)? && !self.lacks_holder(),
@@ -451,6 +460,15 @@ impl Reader {
             Holder::Thread(addr) => self.by_addr.get(&addr).is_some_and(|index| self.threads[*index].is_unread),
             Holder::Nobody | Holder::Disabled | Holder::Unknown => false,
         })
+    }
+
+    /// Whether a thread that holds a GIL could not be read as it was at the beginning of the interpreter's loop.
+    fn is_holder_entering(&self) -> bool {
+        let holds = |thread: &ThreadTrack| {
+            self.interpreters.iter().any(|interpreter| interpreter.holder == Holder::Thread(thread.identity.addr))
+        };
+        let mut entering = self.threads.iter().filter(|thread| !thread.is_kept && thread.stack.is_entering());
+        entering.any(|thread| matches!(thread.walk, Some(Walk::Failed(_))) && holds(thread))
     }
 
     /// Whether a stack came out broken that another look may find whole.
@@ -676,7 +694,7 @@ impl ThreadTrack {
         let mut thread = [0; LARGEST];
         let len = bytes.len().min(LARGEST);
         thread[..len].copy_from_slice(&bytes[..len]);
-        self.walk = Some(self.stack.walk(offsets, &thread[..len], copies));
+        self.walk = Some(self.stack.walk(offsets, self.identity.addr, &thread[..len], copies));
     }
 
     /// Walks the whole stack, with copies of its own.
