@@ -40,6 +40,8 @@ const OF_EACH_VERSION: Tests = &[
     ("with idle threads every thread is counted in every sample", idle_threads),
     ("merged lines are one frame a function", merged_lines),
     ("code that comes and goes at one address is not mixed up", stale_names),
+    ("where nobody is stopped no code object is made of two", renamed),
+    ("what C calls is seen whole, also as it begins", entries),
     ("a program that is executed at the same addresses does not bear old names", reborn),
     ("threads that come and go are recorded by their own names", churn),
     ("a thread is not taken for the one before it", relay),
@@ -244,6 +246,33 @@ fn stale_names(kind: &Kind) {
     let seen = names_are_true(&profile);
     assert!(seen > 30, "many functions are seen: {seen}, {account:?}");
     assert!(account.unreadable * 20 < account.taken, "few are lost: {account:?}");
+    ends_well(target);
+}
+
+fn renamed(kind: &Kind) {
+    let target = kind.start_ready("renamed.py", &[]);
+    let (mut seen, mut mixed) = (0, Vec::new());
+    for rate in ["1000", "20000"] {
+        let (profile, _) = target.record(&["-r", rate, "-d", "2", "--never-pause"]);
+        for (frame, count) in profile.stacks.iter().flat_map(|(stack, count)| stack.iter().map(move |f| (f, count))) {
+            let Some(number) = function_of(frame).strip_prefix("n_") else { continue };
+            seen += count;
+            if file(frame) != format!("file_{number}.py") {
+                mixed.push((*count, frame.clone()));
+            }
+        }
+    }
+    // That a code object is just being made over again can be told of nearly all of them.
+    let count: u64 = mixed.iter().map(|(count, _)| count).sum();
+    assert!(seen >= 20 && count * 100 <= seen, "{seen} seen, {mixed:?}");
+    ends_well(target);
+}
+
+fn entries(kind: &Kind) {
+    let target = kind.start_ready("entries.py", &[]);
+    let (_, account) = target.record(&["-r", "5000", "-d", "2", "--max-pause", "100"]);
+    assert!(account.taken > 1000 && account.unreadable * 500 <= account.taken, "{account:?}");
+    assert_eq!(account.frameless, 0, "{account:?}");
     ends_well(target);
 }
 

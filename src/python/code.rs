@@ -349,8 +349,12 @@ impl Codes {
         match self.read(addr, bytes, fields, version, &Objects { memory: &then, offsets: objects.offsets }) {
             Ok(known) => {
                 let apart = bytecode_apart(&known, objects);
+                let is_late = then.is_late.into_inner() || self.proofs == Proofs::Late;
+                // In this order: what the names and the table are in is the code object's as long as it lives.
+                let are_same = !is_late || known.proof.contents.iter().all(|content| content.is_still_there(objects));
                 let now = self.read_again(addr, &known, objects);
-                if now.is_none() && then.is_late.into_inner() {
+                let is_alive = now.as_ref().is_some_and(|now| is_alive(now, objects.offsets));
+                if is_late && !(are_same && is_alive) {
                     return Resolved::Unreadable;
                 }
                 let shape = &objects.offsets.code;
@@ -691,6 +695,13 @@ impl Memory for AsCopied<'_> {
     }
 }
 
+impl Content {
+    fn is_still_there(&self, objects: &Objects) -> bool {
+        let now = objects.memory.read_vec(self.addr, self.len);
+        now.is_ok_and(|now| now.get(objects.offsets.object.size..) == Some(&self.bytes[..]))
+    }
+}
+
 impl Proof {
     fn want(&self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
         copies.want_nearby(addr, offsets.code.size);
@@ -756,6 +767,14 @@ fn proof_fields(bytes: &[u8], offsets: &Offsets) -> Option<([u64; 6], u32)> {
         None => 0,
     };
     Some((fields, version))
+}
+
+/// Whether an object has not been freed, as far as can be told: allocators keep a pointer to the next free block, or null,
+/// where its reference count was, and keep nothing there without a GIL.
+fn is_alive(bytes: &[u8], offsets: &Offsets) -> bool {
+    let count = offsets.object.ob_type.checked_sub(8).and_then(|at| bytes.u64_at(at)).unwrap_or(0);
+    // From 3.14 on the highest 16 bits are flags. No count that is kept is as large as an address.
+    offsets.gil.enabled.is_some() || count as u32 != 0 && count >> 32 & 0xffff == 0
 }
 
 fn table_at(table: LineTable) -> usize {
