@@ -62,7 +62,7 @@ fn a_stack_100_deep_takes_three_reads_a_sample_at_most_and_five_before_3_11() {
 #[test]
 fn at_the_highest_rate_the_proofs_of_several_samples_are_read_at_once() {
     let _alone = ALONE.lock();
-    for kind in common::one_of_each().filter(|kind| kind.minor >= 12) {
+    for kind in common::one_of_each().filter(|kind| kind.minor >= 11) {
         let mut target = kind.start("torture.py", &[]);
         assert_eq!(target.line(), "ready");
         let settings = Settings { max_pause: 1.0, ..settings(200_000.0, 2.9) };

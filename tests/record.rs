@@ -236,17 +236,19 @@ fn merged_lines(kind: &Kind) {
 }
 
 fn stale_names(kind: &Kind) {
-    let target = kind.start_ready("execnew.py", &[]);
-    let (profile, account) = target.record(&["-r", "1000", "-d", "3", "--max-pause", "100"]);
-    account.is_of(1000.0, 3.0);
-    let seen = names_are_true(&profile);
-    assert!(seen > 100, "many functions are seen: {seen}, {account:?}");
-    // So often that many samples are proved at once.
-    let (profile, account) = target.record(&["-r", "200000", "-d", "2", "--max-pause", "100"]);
-    let seen = names_are_true(&profile);
-    assert!(seen > 30, "many functions are seen: {seen}, {account:?}");
-    assert!(account.unreadable * 20 < account.taken, "few are lost: {account:?}");
-    ends_well(target);
+    for how in ["once", "often"] {
+        let target = kind.start_ready("execnew.py", &[how]);
+        let (profile, account) = target.record(&["-r", "1000", "-d", "3", "--max-pause", "100"]);
+        account.is_of(1000.0, 3.0);
+        let seen = names_are_true(&profile);
+        assert!(seen > 100, "many functions are seen: {seen}, {account:?}");
+        // So often that many samples are proved at once.
+        let (profile, account) = target.record(&["-r", "200000", "-d", "2", "--max-pause", "100"]);
+        let seen = names_are_true(&profile);
+        assert!(seen > 30, "many functions are seen: {seen}, {account:?}");
+        assert!(account.unreadable * 20 < account.taken, "few are lost: {account:?}");
+        ends_well(target);
+    }
 }
 
 fn renamed(kind: &Kind) {

@@ -143,6 +143,7 @@ const STACK_CHUNK: &[&str] = &["_stack_chunk", "_PyStackChunk"];
 const FRAME_OBJECT: &[&str] = &["_frame", "PyFrameObject"];
 const INTERPRETER_FRAME: &[&str] = &["_PyInterpreterFrame"];
 const CODE: &[&str] = &["PyCodeObject"];
+const FUNCTION: &[&str] = &["PyFunctionObject"];
 const OBJECT: &[&str] = &["_object", "PyObject"];
 const VAR_OBJECT: &[&str] = &["PyVarObject"];
 const TYPE: &[&str] = &["_typeobject", "PyTypeObject"];
@@ -186,7 +187,8 @@ fn wanted(minor: u8) -> Vec<&'static [&'static str]> {
     }
     match minor {
         ..=10 => {}
-        11 | 12 => wanted.push(C_FRAME),
+        11 => wanted.extend([C_FRAME, FUNCTION]),
+        12 => wanted.push(C_FRAME),
         _ => wanted.push(DICT_VALUES),
     }
     wanted
@@ -357,6 +359,7 @@ impl Reader<'_> {
                 LineTable::Locations(_) => LineTable::Locations(self.at(CODE, &["co_linetable"])?),
             },
             version: self.optional(shape.version, CODE, "co_version")?,
+            function_version: self.optional(shape.function_version, FUNCTION, "func_version")?,
             first_traceable: self.optional(shape.first_traceable, CODE, "_co_firsttraceable")?,
             bytecode: match shape.bytecode {
                 Bytecode::Pointer(_) => Bytecode::Pointer(self.at(CODE, &["co_code"])?),

@@ -268,6 +268,7 @@ fn code(of: &Code, list: &mut List) {
             LineTable::Locations(offset) => ("PyCodeObject.co_linetable", Field::At(offset)),
         },
         ("PyCodeObject.co_version", of.version.into()),
+        ("PyFunctionObject.func_version", of.function_version.into()),
         ("PyCodeObject._co_firsttraceable", of.first_traceable.into()),
         match of.bytecode {
             Bytecode::Pointer(offset) => ("PyCodeObject.co_code", Field::At(offset)),

@@ -317,6 +317,9 @@ pub struct Code {
     pub line_table: LineTable,
     /// `co_version`: `uint32_t`, unique to the code object while the counter lasts (3.12 and later).
     pub version: Option<usize>,
+    /// `PyFunctionObject.func_version`: `uint32_t`, 0 or unique to the function object as long as it has its code object, where
+    /// code objects have no version (3.11).
+    pub function_version: Option<usize>,
     /// `_co_firsttraceable`: C `int`, code units before which a frame is still being set up (3.11 and later).
     pub first_traceable: Option<usize>,
     /// Where the bytecode is.

@@ -10,6 +10,9 @@
 //! Proofs are a large part of what is read while a thread is stopped. So where there are many, those of code objects that have
 //! long been the same, at addresses where no other was ever seen, wait until it runs again, if they have a version: what has
 //! it before and after had it all the time. Where samples follow each other at once they wait for some of them.
+//!
+//! In 3.11 functions have such a version instead, once they are called often, and lose it with their code object. A frame
+//! keeps its function: where that has its version before and after, the frame ran the code object that the function had.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +79,7 @@ pub struct Codes {
     /// Counts samples; what was proven in this one need not be proven again.
     sample: u64,
     proofs: Proofs,
-    /// Whether all code objects that were met in this sample may be proven later.
+    /// Whether all code objects that were met in this sample are proven, or may be later.
     can_wait: bool,
     /// How often lately code objects were met that had not been met in the samples before.
     surprises: u8,
@@ -109,6 +112,10 @@ enum Proofs {
 struct Known {
     addr: Addr,
     proof: Proof,
+    /// A function that has it, and that function's version (3.11).
+    function: Option<(Addr, u32)>,
+    /// The sample in which it was seen that other functions have it, too.
+    varies: Option<u64>,
     /// How often it was proven.
     times_proven: u32,
     /// Whether no other was ever seen at its address, as far as is remembered.
@@ -134,6 +141,8 @@ struct Known {
     callees: FxHashMap<i64, (u32, u32)>,
     /// The sample in which it was last read or proven.
     proven: u64,
+    /// The sample in which it was last found that it has been the same ever since it was read.
+    vouched: u64,
     /// The sample in which it was last met.
     met: u64,
     /// Whether it is among the recent.
@@ -146,7 +155,62 @@ impl Known {
     /// Whether it may be proven later what a frame executed: no other code object can have had its version meanwhile.
     fn is_trusted(&self) -> bool {
         let is_steady = self.is_first && self.changed == 0;
-        self.proof.version != 0 && is_steady && self.times_proven >= TRUSTED_AFTER
+        let has_version = self.proof.version != 0 || self.function.is_some();
+        has_version && is_steady && self.times_proven >= TRUSTED_AFTER
+    }
+
+    /// Likewise of this frame.
+    fn is_trusted_in(&self, frame: &RawFrame) -> bool {
+        let is_of_its_function = self.function.is_some_and(|(function, _)| function == frame.function);
+        self.is_trusted() && (self.proof.version != 0 || is_of_its_function)
+    }
+
+    /// Whether its proof is expected not to be needed while the frames cannot change.
+    fn is_expected_to_wait(&self) -> bool {
+        self.is_trusted() && self.varies.is_none()
+    }
+
+    /// Whether nothing more needs to be proven in a sample.
+    fn is_settled(&self, sample: u64, proofs: Proofs) -> bool {
+        let is_proven = self.proven == sample;
+        match proofs {
+            Proofs::Held | Proofs::Late => is_proven,
+            // Samples that have waited for this one need more. Since it was seen to vary none has waited.
+            Proofs::Afterwards => {
+                self.vouched == sample || is_proven && self.varies.is_some_and(|since| since < sample)
+            }
+        }
+    }
+
+    /// Whether its proof is read now for a frame.
+    fn is_due(&self, frame: &RawFrame, proofs: Proofs) -> bool {
+        match proofs {
+            Proofs::Held => !(self.is_trusted_in(frame) && self.varies.is_none()),
+            Proofs::Afterwards => self.is_trusted_in(frame),
+            Proofs::Late => true,
+        }
+    }
+
+    /// Its function, and how much of it is read, if that is what tells that it has not changed.
+    fn function(&self, offsets: &Offsets) -> Option<(Addr, usize)> {
+        let (function, _) = self.function?;
+        Some((function, function_size(offsets)?))
+    }
+
+    /// How much of a function that has it is read, if its version is needed and not known.
+    fn wants_function(&self, offsets: &Offsets) -> Option<usize> {
+        /// Not each function gets a version.
+        const EVERY: u32 = 8;
+        let is_due = self.times_proven >= TRUSTED_AFTER && self.times_proven.is_multiple_of(EVERY);
+        function_size(offsets).filter(|_| is_due && self.function.is_none())
+    }
+
+    /// Asks for what is expected to tell that it has not changed.
+    fn foresee(&self, offsets: &Offsets, copies: &mut Copies) {
+        match self.function(offsets).filter(|_| self.is_expected_to_wait()) {
+            Some((function, size)) => copies.want_nearby(function, size),
+            None => self.proof.want(self.addr, offsets, copies),
+        }
     }
 
     /// What a frame is at.
@@ -191,9 +255,15 @@ impl Codes {
         };
     }
 
-    /// Whether all code objects that were met since [`Codes::begin`] may be proven later, also after other samples.
+    /// Whether all code objects that were met since [`Codes::begin`] are proven, or may be later, also after other samples.
     pub fn can_wait(&self) -> bool {
         self.can_wait
+    }
+
+    /// Whether what a frame executes has been proven since [`Codes::begin`].
+    pub fn is_proven(&self, frame: &RawFrame) -> bool {
+        let entry = self.by_addr.get(&frame.code);
+        entry.is_some_and(|entry| self.entries[entry.0 as usize].proven == self.sample)
     }
 
     /// From now on the frames may change. What has not been proven yet can still be, if it has long been the same.
@@ -216,8 +286,8 @@ impl Codes {
         }
         let are_few = self.recent.len() <= FEW;
         for known in self.recent.iter().map(|entry| &self.entries[entry.0 as usize]) {
-            if are_few || !known.is_trusted() {
-                known.proof.want(known.addr, offsets, copies);
+            if are_few || !known.is_expected_to_wait() {
+                known.foresee(offsets, copies);
             }
         }
     }
@@ -225,8 +295,8 @@ impl Codes {
     /// Asks for what is not foreseen and may be needed all the same.
     pub fn rehearse(&self, offsets: &Offsets, copies: &mut Copies) {
         let recent = self.recent.iter().map(|entry| &self.entries[entry.0 as usize]);
-        for known in recent.filter(|known| self.is_unforeseeable() && !known.is_trusted()) {
-            known.proof.want(known.addr, offsets, copies);
+        for known in recent.filter(|known| self.is_unforeseeable() && !known.is_expected_to_wait()) {
+            known.foresee(offsets, copies);
         }
     }
 
@@ -245,8 +315,9 @@ impl Codes {
         });
     }
 
-    /// Asks for what [`Codes::resolve`] will need of a code object, as far as it cannot wait.
-    pub fn want(&mut self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
+    /// Asks for what [`Codes::resolve`] will need of what a frame executes, as far as it cannot wait.
+    pub fn want(&mut self, frame: &RawFrame, offsets: &Offsets, copies: &mut Copies) {
+        let addr = frame.code;
         let Some(&entry) = self.by_addr.get(&addr) else {
             if self.proofs != Proofs::Afterwards {
                 (self.is_surprised, self.can_wait) = (true, false);
@@ -254,42 +325,80 @@ impl Codes {
             }
             return;
         };
-        let known = &self.entries[entry.0 as usize];
-        self.can_wait &= known.is_trusted();
-        let is_due = match self.proofs {
-            Proofs::Held => !known.is_trusted(),
-            Proofs::Afterwards => known.is_trusted(),
-            Proofs::Late => true,
-        };
-        if known.proven == self.sample || !is_due {
+        let known = &mut self.entries[entry.0 as usize];
+        if known.is_settled(self.sample, self.proofs) || !known.is_due(frame, self.proofs) {
             return;
         }
         self.is_surprised |= !known.is_recent;
-        known.proof.want(addr, offsets, copies);
+        match known.function(offsets) {
+            Some((function, size)) if self.proofs == Proofs::Afterwards => copies.want_nearby(function, size),
+            function => {
+                known.proof.want(addr, offsets, copies);
+                if self.proofs == Proofs::Held {
+                    if function.is_some() && known.varies.is_none() {
+                        (known.varies, self.can_wait) = (Some(self.sample), false);
+                    }
+                    if let Some(size) = known.wants_function(offsets).filter(|_| !frame.function.is_null()) {
+                        copies.want_nearby(frame.function, size);
+                    }
+                }
+            }
+        }
     }
 
-    /// Proves that a code object that has been copied is the one that is known. If it is not, asks for its names and its line
-    /// table: later there may be other things where they are.
-    pub fn prove(&mut self, addr: Addr, offsets: &Offsets, copies: &mut Copies) {
-        let cached = self.by_addr.get(&addr).copied();
-        let known = cached.map(|entry| &self.entries[entry.0 as usize]);
-        let is_due = self.proofs != Proofs::Afterwards || known.is_some_and(Known::is_trusted);
-        if !is_due || known.is_some_and(|known| known.proven == self.sample) {
+    /// Proves that what a frame executes, and has been copied, is the code object that is known. If it is not, asks for its
+    /// names and its line table: later there may be other things where they are.
+    pub fn prove(&mut self, frame: &RawFrame, offsets: &Offsets, copies: &mut Copies) {
+        let cached = self.by_addr.get(&frame.code).copied();
+        let Some((entry, known)) = cached.map(|entry| (entry, &mut self.entries[entry.0 as usize])) else {
+            self.prove_in_full(frame, None, offsets, copies);
+            return;
+        };
+        let is_due = known.is_due(frame, self.proofs);
+        if known.is_settled(self.sample, self.proofs) || self.proofs == Proofs::Afterwards && !is_due {
             return;
         }
-        let Found::Read(bytes) = copies.find_nearby(addr, offsets.code.size) else { return };
+        let Some((_, version)) = known.function.filter(|_| is_due == (self.proofs == Proofs::Afterwards)) else {
+            let is_proven = self.prove_in_full(frame, Some(entry), offsets, copies);
+            self.can_wait &= is_proven || !is_due;
+            return;
+        };
+        match function_version(frame, offsets, copies) {
+            Some(now) if now == version => self.note_proof(entry, true),
+            // It was foreseen, and there is time for all the rest.
+            Some(_) if self.proofs == Proofs::Held => {
+                (known.function, self.can_wait) = (None, false);
+                known.proof.want(frame.code, offsets, copies);
+            }
+            _ => {}
+        }
+    }
+
+    /// Likewise, by the code object itself, and not by its function. True if it is the one that is known.
+    fn prove_in_full(
+        &mut self,
+        frame: &RawFrame,
+        cached: Option<Entry>,
+        offsets: &Offsets,
+        copies: &mut Copies,
+    ) -> bool {
+        let Found::Read(bytes) = copies.find_nearby(frame.code, offsets.code.size) else { return false };
         let of_type = bytes.addr_at(offsets.object.ob_type);
-        let Some((fields, version)) = proof_fields(bytes, offsets) else { return };
+        let Some((fields, version)) = proof_fields(bytes, offsets) else { return false };
         let is_code = self.code_type.is_none() || of_type == self.code_type;
         if let Some(entry) = cached {
             let known = &mut self.entries[entry.0 as usize];
             if is_code && known.proof.holds(fields, version, offsets, copies) {
-                self.note_proof(entry);
-                return;
+                if self.proofs == Proofs::Held && known.wants_function(offsets).is_some() {
+                    let version = function_version(frame, offsets, copies).filter(|&version| version != 0);
+                    known.function = version.map(|version| (frame.function, version));
+                }
+                self.note_proof(entry, version != 0);
+                return true;
             }
             // While frames cannot change there is no doubt what it is instead.
             if self.proofs == Proofs::Held {
-                (known.times_proven, self.can_wait) = (0, false);
+                known.times_proven = 0;
             }
         }
         if is_code && self.proofs != Proofs::Afterwards {
@@ -297,6 +406,7 @@ impl Codes {
                 copies.want(object, len);
             }
         }
+        false
     }
 
     /// What the fields of a code object point to, and how much of it is read at once.
@@ -326,7 +436,7 @@ impl Codes {
         if let Some(entry) = cached {
             let known = &mut self.entries[entry.0 as usize];
             if known.proof.holds(fields, version, objects.offsets, copies) {
-                self.note_proof(entry);
+                self.note_proof(entry, version != 0);
                 return Resolved::Code(entry);
             }
         }
@@ -372,12 +482,12 @@ impl Codes {
         }
     }
 
-    /// As [`Codes::resolve`], of a code object that was met while it was trusted, maybe some samples ago: what was read anew
-    /// since then is another one.
-    pub fn resolve_trusted(&mut self, addr: Addr) -> Resolved {
+    /// As [`Codes::resolve`], of a sample that may have waited for others: of a code object that was proven then, or trusted.
+    /// What was read anew since then is another one.
+    pub fn resolve_waiting(&mut self, addr: Addr, was_proven: bool) -> Resolved {
         let Some(&entry) = self.by_addr.get(&addr) else { return Resolved::Unreadable };
         let known = &self.entries[entry.0 as usize];
-        if known.proven == self.sample && known.read < self.sample {
+        if (was_proven || known.vouched == self.sample) && known.read < self.sample {
             return Resolved::Code(entry);
         }
         self.is_doubtful(entry);
@@ -396,10 +506,11 @@ impl Codes {
         true
     }
 
-    /// Notes that a code object is the one that is known.
-    fn note_proof(&mut self, entry: Entry) {
+    /// Notes that a code object is the one that is known, and whether it has been all the time.
+    fn note_proof(&mut self, entry: Entry, is_vouched_for: bool) {
         let known = &mut self.entries[entry.0 as usize];
         known.proven = self.sample;
+        known.vouched = if is_vouched_for { self.sample } else { known.vouched };
         known.times_proven = known.times_proven.saturating_add(1);
         self.meet(entry);
     }
@@ -466,6 +577,8 @@ impl Codes {
         Ok(Known {
             addr,
             proof: Proof { fields, version, contents },
+            function: None,
+            varies: None,
             times_proven: 0,
             is_first: !self.has_forgotten,
             read: self.sample,
@@ -483,6 +596,7 @@ impl Codes {
             frames: FxHashMap::default(),
             callees: FxHashMap::default(),
             proven: self.sample,
+            vouched: self.sample,
             met: self.sample,
             is_recent: false,
             changed: 0,
@@ -775,6 +889,19 @@ fn is_alive(bytes: &[u8], offsets: &Offsets) -> bool {
     let count = offsets.object.ob_type.checked_sub(8).and_then(|at| bytes.u64_at(at)).unwrap_or(0);
     // From 3.14 on the highest 16 bits are flags. No count that is kept is as large as an address.
     offsets.gil.enabled.is_some() || count as u32 != 0 && count >> 32 & 0xffff == 0
+}
+
+/// How much of a function object is read where it has a version instead of its code object.
+fn function_size(offsets: &Offsets) -> Option<usize> {
+    offsets.code.function_version.map(|at| at + size_of::<u32>())
+}
+
+/// The version of the function that a frame keeps, if that has been copied: 0 if it has none, or another code object.
+fn function_version(frame: &RawFrame, offsets: &Offsets, copies: &Copies) -> Option<u32> {
+    let Found::Read(bytes) = copies.find_nearby(frame.function, function_size(offsets)?) else { return None };
+    let version = bytes.u32_at(offsets.code.function_version?)?;
+    let is_its = bytes.addr_at(offsets.function_code()) == Some(frame.code);
+    Some(if is_its { version } else { 0 })
 }
 
 fn table_at(table: LineTable) -> usize {

@@ -51,6 +51,8 @@ pub struct RawFrame {
     pub copy: u32,
     /// Whether it lies in a generator or coroutine, which keeps it while it is not on any stack.
     pub in_generator: bool,
+    /// The function object that it keeps; null up to 3.10.
+    pub function: Addr,
 }
 
 /// How far a walk came.
@@ -603,7 +605,8 @@ struct Decoded {
 
 fn decode_object(shape: &FrameObject, bytes: &[u8]) -> Option<Decoded> {
     let offset = i64::from(bytes.i32_at(shape.lasti)?) * shape.lasti_unit as i64;
-    let frame = RawFrame { code: bytes.addr_at(shape.code)?, offset, copy: 0, in_generator: false };
+    let code = bytes.addr_at(shape.code)?;
+    let frame = RawFrame { code, offset, copy: 0, in_generator: false, function: Addr::NULL };
     Some(Decoded {
         frame: Some(frame),
         previous: bytes.addr_at(shape.back)?,
@@ -650,6 +653,7 @@ fn decode_interpreter_frame(addr: Addr, shape: &InterpreterFrame, code: &Bytecod
         offset: instr.0.wrapping_sub(executable.offset(bytecode).0) as i64,
         copy: shape.tlbc_index.and_then(|at| bytes.u32_at(at)).unwrap_or(0),
         in_generator: owner == GENERATOR,
+        function: Addr(bytes.u64_at(shape.function)? & !TAG),
     };
     let runs = shape.stack_top.is_some_and(|at| bytes.i32_at(at) == Some(-1));
     let is_entry = shape.is_entry.is_some_and(|at| bytes.u8_at(at).is_some_and(|is_entry| is_entry != 0));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::moment::{Interp, ThreadTrack, Told};
 use crate::memory::Addr;
+use crate::python::code::Codes;
 use crate::python::frames::{Link, RawFrame, Walk};
 use crate::python::threads::Identity;
 use crate::sample::{GilState, ThreadState, Tid, Weight};
@@ -20,6 +21,8 @@ pub struct Held {
     gils: Vec<Gil>,
     stacks: Vec<Stack>,
     frames: Vec<RawFrame>,
+    /// Of each frame, whether what it executes was proven when it was read.
+    are_proven: Vec<bool>,
     links: Vec<Link>,
 }
 
@@ -76,8 +79,8 @@ pub struct Stack {
     pub was_moving: bool,
     /// Whether the innermost frame may have been left for its caller already.
     pub may_be_left: bool,
-    /// Whether all that it executes was trusted when it was read, and has to be proven as it is told.
-    pub is_trusted: bool,
+    /// Whether it may have waited for others: what it executes was proven when it was read, or trusted and proven since.
+    pub has_waited: bool,
     frames: Range<usize>,
     links: Range<usize>,
 }
@@ -108,13 +111,23 @@ impl Held {
         self.stacks.first().map(|stack| stack.at)
     }
 
-    /// Takes the stack of a thread, if it was read; for `is_trusted` see [`Stack`].
-    pub fn push(&mut self, at: Duration, weight: Weight, interpreter_id: i64, thread: &ThreadTrack, is_trusted: bool) {
+    /// Takes the stack of a thread, if it was read. The code objects are told if it may wait for others.
+    pub fn push(
+        &mut self,
+        at: Duration,
+        weight: Weight,
+        interpreter_id: i64,
+        thread: &ThreadTrack,
+        codes: Option<&Codes>,
+    ) {
         let Some(walk) = thread.walk else { return };
         let told = thread.told.filter(|_| thread.is_kept);
         let (mut frames, mut links) = (self.frames.len()..self.frames.len(), self.links.len()..self.links.len());
         if told.is_none() {
-            self.frames.extend_from_slice(thread.stack.frames());
+            let read = thread.stack.frames();
+            self.frames.extend_from_slice(read);
+            let is_proven = |frame| codes.is_some_and(|codes| codes.is_proven(frame));
+            self.are_proven.extend(read.iter().map(is_proven));
             self.links.extend_from_slice(thread.stack.links());
             (frames.end, links.end) = (self.frames.len(), self.links.len());
         }
@@ -130,7 +143,7 @@ impl Held {
             told,
             was_moving: thread.stack.was_moving(),
             may_be_left: thread.stack.may_be_left(),
-            is_trusted,
+            has_waited: codes.is_some(),
             frames,
             links,
         });
@@ -151,6 +164,11 @@ impl Held {
         &self.frames[stack.frames.clone()]
     }
 
+    /// Of each of its frames, whether what it executes was proven when it was read.
+    pub fn are_proven(&self, stack: &Stack) -> &[bool] {
+        &self.are_proven[stack.frames.clone()]
+    }
+
     /// Whether each of its frames but the outermost is one that the frame outside of it called; empty where nothing tells.
     pub fn links(&self, stack: &Stack) -> &[Link] {
         &self.links[stack.links.clone()]
@@ -161,6 +179,7 @@ impl Held {
         self.gils.clear();
         self.stacks.clear();
         self.frames.clear();
+        self.are_proven.clear();
         self.links.clear();
     }
 }

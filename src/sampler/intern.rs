@@ -179,8 +179,9 @@ impl Interner {
         let frames = view.held.frames(held);
         self.resolved.clear();
         let codes = &mut *view.codes;
-        self.resolved.extend(frames.iter().map(|frame| match held.is_trusted {
-            true => codes.resolve_trusted(frame.code),
+        let frames_proven = frames.iter().zip(view.held.are_proven(held));
+        self.resolved.extend(frames_proven.map(|(frame, was_proven)| match held.has_waited {
+            true => codes.resolve_waiting(frame.code, *was_proven),
             false => codes.resolve(frame.code, &view.objects, view.copies),
         }));
         if self.resolved.contains(&Resolved::Unreadable) {

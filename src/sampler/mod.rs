@@ -499,7 +499,7 @@ impl Sampler {
                 if self.settings.gils {
                     self.reader.hold_gils(at, weight);
                 }
-                self.reader.hold(at, weight);
+                self.reader.hold(at, weight, self.settings.rate > HIGH_RATE);
                 if !self.may_hold_back() {
                     self.tell();
                 }

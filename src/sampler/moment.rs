@@ -259,13 +259,13 @@ impl Reader {
         self.was_moving || self.codes.can_wait()
     }
 
-    /// Adds the moment to those that are yet to be told.
-    pub fn hold(&mut self, at: Duration, weight: Weight) {
-        let is_trusted = !self.was_moving && self.codes.can_wait();
+    /// Adds the moment to those that are yet to be told, and tells whether it may wait for more.
+    pub fn hold(&mut self, at: Duration, weight: Weight, may_wait: bool) {
+        let codes = Some(&self.codes).filter(|codes| may_wait && !self.was_moving && codes.can_wait());
         for thread in &self.threads {
             let interpreter = self.interpreters.iter().find(|interpreter| interpreter.addr == thread.interpreter);
             let interpreter = interpreter.map_or(-1, |interpreter| interpreter.id);
-            self.held.push(at, weight, interpreter, thread, is_trusted);
+            self.held.push(at, weight, interpreter, thread, codes);
         }
     }
 
@@ -630,12 +630,12 @@ impl Reader {
     fn fetch_codes(&mut self, memory: &dyn Memory) -> Result<(), Failure> {
         let Reader { offsets, copies, codes, threads, .. } = self;
         for frame in frames_read(threads) {
-            codes.want(frame.code, offsets, copies);
+            codes.want(frame, offsets, copies);
         }
         self.fetch(memory)?;
         let Reader { offsets, copies, codes, threads, .. } = self;
         for frame in frames_read(threads) {
-            codes.prove(frame.code, offsets, copies);
+            codes.prove(frame, offsets, copies);
         }
         self.fetch(memory)
     }
@@ -644,9 +644,11 @@ impl Reader {
 /// The frames of every stack that was read in this moment, but for those that execute what the one before executes.
 fn frames_read(threads: &[ThreadTrack]) -> impl Iterator<Item = &RawFrame> + Clone {
     let read = threads.iter().filter(|thread| thread.walk.is_some() && !thread.is_kept);
-    let mut last = Addr::NULL;
-    read.flat_map(|thread| thread.stack.frames())
-        .filter(move |frame| std::mem::replace(&mut last, frame.code) != frame.code)
+    let mut last = (Addr::NULL, Addr::NULL);
+    read.flat_map(|thread| thread.stack.frames()).filter(move |frame| {
+        let this = (frame.code, frame.function);
+        std::mem::replace(&mut last, this) != this
+    })
 }
 
 /// Fetches the code objects of frames as far as that is due, and the names of those that are new.
@@ -657,9 +659,9 @@ fn prove_frames<'f>(
     copies: &mut Copies,
     memory: &dyn Memory,
 ) -> Result<(), Failure> {
-    frames.clone().for_each(|frame| codes.want(frame.code, offsets, copies));
+    frames.clone().for_each(|frame| codes.want(frame, offsets, copies));
     copies.fetch(memory)?;
-    frames.for_each(|frame| codes.prove(frame.code, offsets, copies));
+    frames.for_each(|frame| codes.prove(frame, offsets, copies));
     Ok(copies.fetch(memory)?)
 }
 

@@ -32,7 +32,7 @@ raise_.py
 subinterpreter.py
 subinterpreter.py legacy legacy
 """
-MOVING = "spin.py", "idle.py", "churn.py", "execnew.py", "renamed.py", "entries.py", "native.py"
+MOVING = "spin.py", "idle.py", "churn.py", "execnew.py often", "renamed.py", "entries.py", "native.py"
 
 
 def command(line, directory):

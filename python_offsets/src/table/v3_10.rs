@@ -62,6 +62,7 @@ const RELEASE: Offsets = Offsets {
         flags: 36,
         line_table: LineTable::Pep626(120),
         version: None,
+        function_version: None,
         first_traceable: None,
         bytecode: Bytecode::Pointer(48),
         leaves: &[],

@@ -85,6 +85,7 @@ const RELEASE: Offsets = Offsets {
         flags: 48,
         line_table: LineTable::Locations(136),
         version: None,
+        function_version: Some(128),
         first_traceable: Some(168),
         bytecode: Bytecode::Inline(184),
         leaves: &[83, 75, 86],
@@ -119,6 +120,7 @@ const TRACE_REFS: Offsets = Offsets {
         firstlineno: 88,
         flags: 64,
         line_table: LineTable::Locations(152),
+        function_version: Some(144),
         first_traceable: Some(184),
         bytecode: Bytecode::Inline(200),
         ..RELEASE.code

@@ -92,6 +92,7 @@ const RELEASE: Offsets = Offsets {
         flags: 48,
         line_table: LineTable::Locations(136),
         version: Some(92),
+        function_version: None,
         first_traceable: Some(176),
         bytecode: Bytecode::Inline(192),
         leaves: &[83, 121, 75, 150, 242, 243, 247],

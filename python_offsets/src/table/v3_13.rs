@@ -96,6 +96,7 @@ const RELEASE: Offsets = Offsets {
         flags: 48,
         line_table: LineTable::Locations(136),
         version: Some(92),
+        function_version: None,
         first_traceable: Some(184),
         bytecode: Bytecode::Inline(200),
         leaves: &[36, 103, 35, 118, 239, 240, 241],

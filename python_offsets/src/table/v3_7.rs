@@ -70,6 +70,7 @@ const RELEASE: Offsets = Offsets {
         flags: 32,
         line_table: LineTable::Lnotab(112),
         version: None,
+        function_version: None,
         first_traceable: None,
         bytecode: Bytecode::Pointer(40),
         leaves: &[],

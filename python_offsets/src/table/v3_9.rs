@@ -62,6 +62,7 @@ const RELEASE: Offsets = Offsets {
         flags: 36,
         line_table: LineTable::Lnotab(120),
         version: None,
+        function_version: None,
         first_traceable: None,
         bytecode: Bytecode::Pointer(48),
         leaves: &[],
