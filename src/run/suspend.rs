@@ -80,7 +80,8 @@ pub struct BetweenSamples {
 impl BetweenSamples {
     /// All of them, from now on. To be called by the first thread of all, before there are others.
     pub fn listen() -> Result<BetweenSamples> {
-        if is_ignored(SIGTSTP) {
+        let is_blocked = SigSet::thread_get_mask().is_ok_and(|blocked| blocked.contains(Signal::SIGTSTP));
+        if is_ignored(SIGTSTP) || is_blocked {
             return BetweenSamples::out_of_turn();
         }
         // By the threads that are started from here on, too.

@@ -485,37 +485,43 @@ impl Sampler {
         if self.pausing.try_again() {
             self.tell();
         }
+        let mut taken = self.take();
+        if let Err(failure) = taken {
+            self.left_out.fail();
+            self.tell();
+            if let Some(end) = self.find_again(failure) {
+                self.tally.asked -= 1;
+                return Some(end);
+            }
+            // Where samples are seldom one is much.
+            if self.reader.interpreters().is_empty() {
+                taken = self.take();
+            }
+        }
+        self.tally.failed += u64::from(taken.is_err());
+        None
+    }
+
+    /// Reads all that a sample is made of, and tells it unless it may wait for more.
+    fn take(&mut self) -> std::result::Result<(), Failure> {
         let at = self.clock.elapsed();
         let taken = self.reader.take(&self.target, self.settings.wanted, &mut self.pausing, &mut self.stops);
         if let Some(remark) = self.pausing.take_remark() {
             self.interner.remark(remark);
         }
-        match taken.and_then(|()| self.confirm()) {
-            Ok(()) => {
-                let weight = self.left_out.stand_for();
-                self.tally.taken += 1;
-                self.tally.stood_for += weight.slots();
-                self.tally.torn += self.reader.cut_lists();
-                if self.settings.gils {
-                    self.reader.hold_gils(at, weight);
-                }
-                self.reader.hold(at, weight, self.settings.rate > HIGH_RATE);
-                if !self.may_hold_back() {
-                    self.tell();
-                }
-                None
-            }
-            Err(failure) => {
-                self.left_out.fail();
-                self.tell();
-                let end = self.find_again(failure);
-                match end {
-                    Some(_) => self.tally.asked -= 1,
-                    None => self.tally.failed += 1,
-                }
-                end
-            }
+        taken.and_then(|()| self.confirm())?;
+        let weight = self.left_out.stand_for();
+        self.tally.taken += 1;
+        self.tally.stood_for += weight.slots();
+        self.tally.torn += self.reader.cut_lists();
+        if self.settings.gils {
+            self.reader.hold_gils(at, weight);
         }
+        self.reader.hold(at, weight, self.settings.rate > HIGH_RATE);
+        if !self.may_hold_back() {
+            self.tell();
+        }
+        Ok(())
     }
 
     /// Fails if what was read just now is of another process, which has the target's id, or of another program. Where samples are
