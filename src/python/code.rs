@@ -932,3 +932,222 @@ fn offset_in_copy(known: &Known, offset: i64, copy: u32, objects: &Objects) -> O
     let offset = instr.wrapping_sub(base);
     (offset < known.size?).then_some(offset as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    use python_offsets::{Arch, Build};
+
+    use super::*;
+
+    const BASE: u64 = 0x10000;
+    const TYPE: Addr = Addr(BASE);
+    const CODE: Addr = Addr(BASE + 0x1000);
+    const NAME: Addr = Addr(BASE + 0x2000);
+    const FILE: Addr = Addr(BASE + 0x3000);
+    const TABLE: Addr = Addr(BASE + 0x4000);
+    const FUNCTION: Addr = Addr(BASE + 0x5000);
+    const OTHER_FUNCTION: Addr = Addr(BASE + 0x6000);
+
+    /// Memory in which a Python 3.11 has one code object that two functions share.
+    struct Python {
+        bytes: Vec<u8>,
+        offsets: &'static Offsets,
+    }
+
+    impl Memory for Python {
+        fn gather(&self, spans: &mut [Span], into: &mut [u8]) -> Result<(), MemoryError> {
+            let mut place = 0;
+            for span in spans {
+                let from = span.addr.since(Addr(BASE)).and_then(|at| self.bytes.get(at..at + span.len));
+                if let Some(bytes) = from {
+                    into[place..place + span.len].copy_from_slice(bytes);
+                    span.got = span.len;
+                }
+                place += span.len;
+            }
+            Ok(())
+        }
+    }
+
+    impl Python {
+        fn new() -> Python {
+            let offsets = Offsets::of(11, Arch::X86_64, Build::Release).expect("there is such a table");
+            let mut python = Python { bytes: vec![0; 0x8000], offsets };
+            python.put(TYPE, offsets.type_object.name, TYPE.0 + 0x800);
+            python.put_bytes(TYPE.offset(0x800), b"code\0");
+            let of = &offsets.code;
+            python.put(CODE, 0, 1);
+            python.put(CODE, offsets.object.ob_type, TYPE.0);
+            let table = table_at(of.line_table);
+            let qualname = of.qualname.expect("3.11 has it");
+            for (at, object) in [(of.name, NAME), (qualname, NAME), (of.filename, FILE), (table, TABLE)] {
+                python.put(CODE, at, object.0);
+            }
+            python.put_str(FILE, "file");
+            for function in [FUNCTION, OTHER_FUNCTION] {
+                python.put(function, offsets.function_code(), CODE.0);
+            }
+            python
+        }
+
+        fn put_bytes(&mut self, addr: Addr, bytes: &[u8]) {
+            let at = addr.since(Addr(BASE)).expect("it is inside");
+            self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+
+        fn put(&mut self, object: Addr, at: usize, word: u64) {
+            self.put_bytes(object.offset(at), &word.to_le_bytes());
+        }
+
+        fn put_str(&mut self, object: Addr, text: &str) {
+            let unicode = &self.offsets.unicode;
+            let ascii = 1 | 8 | 16;
+            self.put(object, unicode.length, text.len() as u64);
+            self.put(object, unicode.state, ascii << unicode.kind_shift);
+            self.put_bytes(object.offset(unicode.ascii_size), text.as_bytes());
+        }
+
+        /// Puts a function and its code object where others were. Nothing but the name and the version are different.
+        fn replace(&mut self, name: &str, version: u32) {
+            self.put_str(NAME, name);
+            let at = self.offsets.code.function_version.expect("3.11 has it");
+            self.put(FUNCTION, at, version.into());
+        }
+
+        fn objects(&self) -> Objects<'_> {
+            Objects { memory: self, offsets: self.offsets }
+        }
+
+        /// Reads what is due.
+        fn read(&self, codes: &mut Codes, frames: &[RawFrame], copies: &mut Copies) {
+            let fetch = |copies: &mut Copies| copies.fetch(self).expect("it is there");
+            frames.iter().for_each(|frame| codes.want(frame, self.offsets, copies));
+            fetch(copies);
+            frames.iter().for_each(|frame| codes.prove(frame, self.offsets, copies));
+            fetch(copies);
+        }
+
+        /// Begins a sample, in which a frame keeps a function.
+        fn begin(&self, codes: &mut Codes, function: Addr, foresees: bool) -> (RawFrame, Copies) {
+            let frame = RawFrame { code: CODE, offset: 0, copy: 0, in_generator: false, function };
+            let mut copies = Copies::default();
+            codes.begin();
+            if foresees {
+                codes.foresee(self.offsets, &mut copies);
+            }
+            self.read(codes, &[frame], &mut copies);
+            (frame, copies)
+        }
+
+        /// Ends it: what the frame executes is called.
+        fn end(&self, codes: &mut Codes, (frame, copies): (RawFrame, Copies)) -> Option<String> {
+            codes.let_go();
+            self.read(codes, &[frame], &mut Copies::default());
+            let resolved = codes.resolve(CODE, &self.objects(), &copies);
+            name(codes, resolved)
+        }
+
+        fn sample(&self, codes: &mut Codes, function: Addr, foresees: bool) -> Option<String> {
+            let begun = self.begin(codes, function, foresees);
+            self.end(codes, begun)
+        }
+    }
+
+    fn name(codes: &Codes, resolved: Resolved) -> Option<String> {
+        match resolved {
+            Resolved::Code(entry) => Some(codes.code(entry).function.to_string()),
+            Resolved::NotCode => panic!("it is a code object"),
+            Resolved::Unreadable => None,
+        }
+    }
+
+    /// Such a Python, and its code object trusted by the version of the function.
+    fn trusted() -> (Python, Codes) {
+        let (mut python, mut codes) = (Python::new(), Codes::default());
+        python.replace("first", 7);
+        for _ in 0..2 * TRUSTED_AFTER {
+            assert_eq!(python.sample(&mut codes, FUNCTION, false).as_deref(), Some("first"));
+        }
+        (python, codes)
+    }
+
+    #[test]
+    fn what_has_the_version_of_its_function_is_proved_afterwards() {
+        let (python, mut codes) = trusted();
+        let (frame, copies) = python.begin(&mut codes, FUNCTION, false);
+        assert!(codes.can_wait() && !codes.is_proven(&frame) && copies.find_nearby(CODE, 8) == Found::NotAsked);
+        assert_eq!(python.end(&mut codes, (frame, copies)).as_deref(), Some("first"));
+        // Where it is foreseen it is proved at once, by the function alone.
+        let (frame, copies) = python.begin(&mut codes, FUNCTION, true);
+        assert!(codes.can_wait() && codes.is_proven(&frame) && copies.find_nearby(CODE, 8) == Found::NotAsked);
+    }
+
+    #[test]
+    fn what_is_replaced_before_it_is_proved_is_unreadable() {
+        let (mut python, mut codes) = trusted();
+        let begun = python.begin(&mut codes, FUNCTION, false);
+        python.replace("second", 8);
+        assert_eq!(python.end(&mut codes, begun), None);
+        assert_eq!(python.sample(&mut codes, FUNCTION, false).as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn what_was_replaced_between_two_samples_is_read_anew() {
+        for (function, version) in [(FUNCTION, 8), (FUNCTION, 0), (OTHER_FUNCTION, 7)] {
+            let (mut python, mut codes) = trusted();
+            python.replace("second", version);
+            assert_eq!(python.sample(&mut codes, function, true).as_deref(), Some("second"), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_function_that_shares_the_code_object_says_nothing_of_it() {
+        let (mut python, mut codes) = trusted();
+        let (frame, _) = python.begin(&mut codes, OTHER_FUNCTION, false);
+        assert!(codes.is_proven(&frame) && !codes.can_wait());
+        python.put_str(NAME, "second");
+        assert_eq!(python.sample(&mut codes, OTHER_FUNCTION, false).as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn a_sample_that_waits_is_proved_with_a_later_one() {
+        for (name_now, version, expected) in [("first", 7, Some("first")), ("second", 8, None)] {
+            let (mut python, mut codes) = trusted();
+            let (waiting, _) = python.begin(&mut codes, FUNCTION, false);
+            python.replace(name_now, version);
+            let (frame, _) = python.begin(&mut codes, FUNCTION, false);
+            codes.let_go();
+            python.read(&mut codes, &[waiting, frame], &mut Copies::default());
+            let resolved = codes.resolve_waiting(CODE, false);
+            assert_eq!(name(&codes, resolved).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_proven_need_not_be_proved_again() {
+        let (mut python, mut codes) = (Python::new(), Codes::default());
+        python.replace("first", 0);
+        for _ in 0..2 {
+            python.sample(&mut codes, FUNCTION, false);
+        }
+        let (frame, _) = python.begin(&mut codes, FUNCTION, false);
+        assert!(codes.can_wait() && codes.is_proven(&frame));
+        // Executed by nobody in the sample with which it is told.
+        codes.begin();
+        let resolved = codes.resolve_waiting(CODE, true);
+        assert_eq!(name(&codes, resolved).as_deref(), Some("first"));
+        let resolved = codes.resolve_waiting(CODE, false);
+        assert_eq!(name(&codes, resolved), None);
+    }
+
+    #[test]
+    fn what_was_freed_is_told_from_what_lives() {
+        let offsets = Offsets::of(13, Arch::X86_64, Build::Release).expect("there is such a table");
+        let free_threaded = Offsets::of(13, Arch::X86_64, Build::FreeThreaded).expect("there is such a table");
+        for (count, lives) in [(1, true), (0xffff_ffff, true), (0, false), (0x7fba_14f2_9738, false)] {
+            let bytes = u64::to_le_bytes(count);
+            assert_eq!(is_alive(&bytes, offsets), lives, "{count:x}");
+            assert!(is_alive(&bytes, free_threaded));
+        }
+    }
+}
