@@ -1124,6 +1124,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_that_waits_is_not_proved_by_what_is_the_same_again() {
+        let (mut python, mut codes) = trusted();
+        python.replace("second", 8);
+        let (waiting, _) = python.begin(&mut codes, FUNCTION, false);
+        python.replace("first", 9);
+        let (frame, _) = python.begin(&mut codes, OTHER_FUNCTION, false);
+        assert!(codes.is_proven(&frame) && !codes.can_wait());
+        codes.let_go();
+        python.read(&mut codes, &[waiting, frame], &mut Copies::default());
+        let resolved = codes.resolve_waiting(CODE, false);
+        assert_eq!(name(&codes, resolved), None);
+    }
+
+    #[test]
     fn what_was_proven_need_not_be_proved_again() {
         let (mut python, mut codes) = (Python::new(), Codes::default());
         python.replace("first", 0);
