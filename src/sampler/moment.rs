@@ -259,7 +259,7 @@ impl Reader {
         self.was_moving || self.codes.can_wait()
     }
 
-    /// Adds the moment to those that are yet to be told, and tells whether it may wait for more.
+    /// Adds the moment to those that are yet to be told. Only where it may wait for more it is noted what is proven of it.
     pub fn hold(&mut self, at: Duration, weight: Weight, may_wait: bool) {
         let codes = Some(&self.codes).filter(|codes| may_wait && !self.was_moving && codes.can_wait());
         for thread in &self.threads {
@@ -456,19 +456,21 @@ impl Reader {
 
     /// Whether a thread holds a GIL whose stack was not thought to be needed.
     fn lacks_holder(&self) -> bool {
-        self.interpreters.iter().any(|interpreter| match interpreter.holder {
-            Holder::Thread(addr) => self.by_addr.get(&addr).is_some_and(|index| self.threads[*index].is_unread),
-            Holder::Nobody | Holder::Disabled | Holder::Unknown => false,
+        self.holders().any(|thread| thread.is_unread)
+    }
+
+    /// The threads that hold a GIL.
+    fn holders(&self) -> impl Iterator<Item = &ThreadTrack> {
+        self.interpreters.iter().filter_map(|interpreter| match interpreter.holder {
+            Holder::Thread(addr) => self.by_addr.get(&addr).map(|index| &self.threads[*index]),
+            Holder::Nobody | Holder::Disabled | Holder::Unknown => None,
         })
     }
 
     /// Whether a thread that holds a GIL could not be read as it was at the beginning of the interpreter's loop.
     fn is_holder_entering(&self) -> bool {
-        let holds = |thread: &ThreadTrack| {
-            self.interpreters.iter().any(|interpreter| interpreter.holder == Holder::Thread(thread.identity.addr))
-        };
-        let mut entering = self.threads.iter().filter(|thread| !thread.is_kept && thread.stack.is_entering());
-        entering.any(|thread| matches!(thread.walk, Some(Walk::Failed(_))) && holds(thread))
+        let has_failed = |thread: &ThreadTrack| matches!(thread.walk, Some(Walk::Failed(_)));
+        self.holders().any(|thread| !thread.is_kept && thread.stack.is_entering() && has_failed(thread))
     }
 
     /// Whether a stack came out broken that another look may find whole.
