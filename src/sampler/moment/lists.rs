@@ -52,19 +52,7 @@ impl Reader {
         let index = match self.interpreters.iter().position(|i| i.addr == addr && i.id == links.id) {
             Some(index) => index,
             None => {
-                self.interpreters.push(Interp {
-                    addr,
-                    id: links.id,
-                    since: self.codes.sample(),
-                    holder: Holder::Unknown,
-                    passed: None,
-                    holding: None,
-                    interval: None,
-                    is_collecting: false,
-                    collector: None,
-                    gil: Addr::NULL,
-                    generation: 0,
-                });
+                self.interpreters.push(Interp::new(addr, links.id, self.codes.sample()));
                 self.interpreters.len() - 1
             }
         };
@@ -165,7 +153,7 @@ impl Reader {
             self.generation += 1;
             self.cut = 0;
             for index in 0..self.interpreters.len() {
-                let is_whole = self.follow_list(self.interpreters[index].addr, memory)?;
+                let is_whole = self.follow_list(index, memory)?;
                 self.cut += u64::from(!is_whole);
             }
             if self.cut == 0 {
@@ -179,15 +167,18 @@ impl Reader {
         Ok(())
     }
 
-    /// Follows an interpreter's list of threads; false if it leads astray, as it may have changed meanwhile.
-    pub(super) fn follow_list(&mut self, interpreter: Addr, memory: &dyn Memory) -> Result<bool, Failure> {
-        let mut addr = self.newest_listed(interpreter);
+    /// Follows an interpreter's list of threads; false if it leads astray, as it may have changed meanwhile, or ends with another
+    /// thread than the last time: one that takes the place of a thread that ended leads nowhere until it is in the list.
+    fn follow_list(&mut self, index: usize, memory: &dyn Memory) -> Result<bool, Failure> {
+        let interpreter = self.interpreters[index].addr;
+        let (mut addr, mut last) = (self.newest_listed(interpreter), Addr::NULL);
         for _ in 0..MOST_THREADS {
             if addr.is_null() {
-                return Ok(true);
+                let before = std::mem::replace(&mut self.interpreters[index].oldest, last);
+                return Ok(before.is_null() || before == last);
             }
             match self.listed(addr, interpreter, memory)? {
-                Some((identity, next)) if self.meet_thread(identity, interpreter) => addr = next,
+                Some((identity, next)) if self.meet_thread(identity, interpreter) => (last, addr) = (addr, next),
                 _ => return Ok(false),
             }
         }
@@ -315,4 +306,101 @@ fn distinct(ids: &[u64]) -> Vec<u64> {
     ids.sort_unstable();
     ids.dedup();
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use python_offsets::{Arch, Build, Level, Offsets, Version};
+
+    use super::*;
+    use crate::memory::Span;
+    use crate::python::Interpreter;
+    use crate::python::locate::{Found, FoundBy, OffsetsFrom};
+
+    const INTERPRETER: Addr = Addr(0x10000);
+    /// The newest first.
+    const THREADS: [Addr; 3] = [Addr(0x20000), Addr(0x30000), Addr(0x40000)];
+    /// What they lead to if all of them are in the list.
+    const ALL: [Addr; 3] = [THREADS[1], THREADS[2], Addr::NULL];
+
+    /// Memory in which the threads lead to others at each look; what the last one says is so from then on.
+    struct Looks(Mutex<Vec<[Addr; 3]>>);
+
+    impl Memory for Looks {
+        fn gather(&self, spans: &mut [Span], into: &mut [u8]) -> Result<(), MemoryError> {
+            let mut looks = self.0.lock().expect("nobody panics with it");
+            let next = if looks.len() > 1 { looks.remove(0) } else { looks[0] };
+            let of = offsets();
+            let mut words = vec![(INTERPRETER.offset(of.interpreter.threads_head), THREADS[0])];
+            for (thread, next) in THREADS.iter().zip(next) {
+                words.push((thread.offset(of.thread.next), next));
+                words.push((thread.offset(of.thread.interp), INTERPRETER));
+            }
+            let mut rest = into;
+            for span in spans {
+                let bytes = rest.split_off_mut(..span.len).expect("there is room for all");
+                bytes.fill(0);
+                for (addr, word) in &words {
+                    if let Some(place) = addr.since(span.addr).and_then(|at| bytes.get_mut(at..at + 8)) {
+                        place.copy_from_slice(&word.0.to_le_bytes());
+                    }
+                }
+                span.got = span.len;
+            }
+            Ok(())
+        }
+    }
+
+    fn offsets() -> &'static Offsets {
+        Offsets::of(13, Arch::X86_64, Build::Release).expect("there is such a table")
+    }
+
+    /// A reader that has met the interpreter, and none of its threads.
+    fn reader() -> Reader {
+        let mut reader = Reader::new(&Interpreter {
+            runtime: Addr(0x1000),
+            offsets: *offsets(),
+            version: Version { major: 3, minor: 13, micro: 0, level: Level::Final, serial: 0 },
+            arch: Arch::X86_64,
+            abiflags: String::new(),
+            found: Found { by: FoundBy::Symbol, file: String::new() },
+            offsets_from: OffsetsFrom::Table,
+            warning: None,
+            search_path: Vec::new(),
+        });
+        reader.interpreters.push(Interp::new(INTERPRETER, 0, 0));
+        reader
+    }
+
+    /// The threads that a reader knows once it has followed the lists, whose threads lead to these at each look.
+    fn follow(reader: &mut Reader, looks: &[[Addr; 3]]) -> Vec<Addr> {
+        reader.listed = None;
+        let memory = Looks(Mutex::new(looks.to_vec()));
+        assert_eq!(reader.follow_lists(&memory), Ok(()));
+        let mut known: Vec<Addr> = reader.threads.iter().map(|thread| thread.identity.addr).collect();
+        known.sort();
+        known
+    }
+
+    #[test]
+    fn a_list_that_ends_early_once_costs_no_thread() {
+        let mut reader = reader();
+        // The first look finds the newest thread, and each further one the next.
+        assert_eq!(follow(&mut reader, &[ALL]), THREADS);
+        for cut in [[Addr::NULL, THREADS[2], Addr::NULL], [THREADS[1], Addr::NULL, Addr::NULL]] {
+            assert_eq!(follow(&mut reader, &[cut, ALL]), THREADS);
+            assert_eq!(follow(&mut reader, &[ALL]), THREADS);
+        }
+    }
+
+    #[test]
+    fn the_oldest_thread_is_forgotten_when_it_has_ended() {
+        let mut reader = reader();
+        assert_eq!(follow(&mut reader, &[ALL]), THREADS);
+        let left = [THREADS[1], Addr::NULL, Addr::NULL];
+        assert_eq!(follow(&mut reader, &[left]), THREADS[..2]);
+        assert_eq!(reader.cut_lists(), 0);
+    }
 }
