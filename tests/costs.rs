@@ -23,7 +23,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn settings(rate: f64, seconds: f64) -> Settings {
-    Settings { rate, duration: Some(Duration::from_secs_f64(seconds)), wanted: Wanted::All, ..Settings::default() }
+    let duration = Some(Duration::from_secs_f64(seconds));
+    Settings { rate, duration, wanted: Wanted::All, max_pause: 1.0, ..Settings::default() }
 }
 
 /// Records a process; the account when the recording was so long under way, and at its end.
@@ -65,10 +66,11 @@ fn at_the_highest_rate_the_proofs_of_several_samples_are_read_at_once() {
     for kind in common::one_of_each().filter(|kind| kind.minor >= 11) {
         let mut target = kind.start("torture.py", &[]);
         assert_eq!(target.line(), "ready");
-        let settings = Settings { max_pause: 1.0, ..settings(200_000.0, 2.9) };
-        let (early, end) = record(target.pid(), settings, Duration::from_millis(1700));
+        let (early, end) = record(target.pid(), settings(200_000.0, 2.9), Duration::from_millis(1700));
         let reads = (end.reads - early.reads) as f64 / (end.taken - early.taken) as f64;
-        assert!(reads <= 2.8, "{}: {reads} reads a sample: {end:?}", kind.kind);
+        // A slow machine has fewer samples in the time for which proofs may wait.
+        let at_once = ((end.taken - early.taken) as f64 / 1.2 * 500e-6).clamp(1.0, 16.0);
+        assert!(reads <= 2.65 + 1.0 / at_once, "{}: {reads} reads a sample: {end:?}", kind.kind);
     }
 }
 

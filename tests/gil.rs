@@ -134,9 +134,14 @@ impl Contended {
 
     /// The share for which a thread used a processor, or was ready for one, or was stopped by us meanwhile.
     fn most(&self, name: &str) -> Result<f64, Failed> {
-        let tid = self.thread(name)?["os_thread_id"].as_u64().ok_or("a thread without an id")?;
         let stopped = number(&self.report["samples"]["stopped_seconds"])? / number(&self.report["seconds"])?;
-        Ok(self.truth[name] + self.delays.get(&tid).copied().unwrap_or(0.0) + stopped + self.stolen)
+        Ok(self.truth[name] + self.delay(name)? + stopped + self.stolen)
+    }
+
+    /// The share for which a thread was ready for a processor and had none.
+    fn delay(&self, name: &str) -> Result<f64, Failed> {
+        let tid = self.thread(name)?["os_thread_id"].as_u64().ok_or("a thread without an id")?;
+        Ok(self.delays.get(&tid).copied().unwrap_or(0.0))
     }
 
     fn gil(&self) -> &Value {
@@ -199,11 +204,13 @@ fn compute(kind: &Kind, threads: usize) -> Result<(), Failed> {
         seen.as_true("holds it", name, seen.held(name)?)?;
         let neither = 1.0 - seen.held(name)? - seen.wanted(name)?;
         // Up to 3.9 it may have been asked for the GIL after a sum, at which some let go of it of their own accord.
-        check(kind.minor < 10 || neither < POINTS, || format!("{name} does neither for {neither:.3}"))?;
+        // Nor does one that was woken up to take it and has no processor yet.
+        let unseen = POINTS + seen.delay(name)? + seen.stolen;
+        check(kind.minor < 10 || neither < unseen, || format!("{name} does neither for {neither:.3}"))?;
         seen.as_true("does not want it", name, 1.0 - seen.wanted(name)?)?;
     }
     let switches = number(&seen.gil()["switches_per_second"])?;
-    check((20.0..=1000.0).contains(&switches), || format!("{switches} switches a second"))?;
+    check((5.0..=1000.0).contains(&switches), || format!("{switches} switches a second"))?;
     let verdict = seen.gil()["verdict"].to_string();
     check(verdict.contains(" threads want it"), || verdict.clone())?;
     blamed(&seen, "compute")
@@ -232,7 +239,8 @@ fn held_in_c(kind: &Kind, how: &str, function: &str) -> Result<(), Failed> {
     // The other one uses a processor to ask for it, a thousand times a second.
     let (held, others) = (seen.held("hold")?, seen.held("compute")?);
     check(others <= seen.most("compute")? + POINTS, || format!("the other one holds it {others:.3}"))?;
-    check(held + others > 1.0 - POINTS, || format!("held for {held:.3} and {others:.3}"))?;
+    let unseen = POINTS + seen.delay("hold")? + seen.delay("compute")? + seen.stolen;
+    check(held + others > 1.0 - unseen, || format!("held for {held:.3} and {others:.3}"))?;
     blamed(&seen, function)?;
     let native = &seen.gil()["native"][0];
     let call = native["call"].as_str().unwrap_or_default();
@@ -253,10 +261,12 @@ fn held_in_c(kind: &Kind, how: &str, function: &str) -> Result<(), Failed> {
 fn hardly_held(kind: &Kind, how: &str, states: &[&str]) -> Result<(), Failed> {
     let seen = Contended::look(kind, how)?;
     let share = number(&seen.gil()["held"]["share"])?;
-    check(share < 0.05, || format!("it is held {share:.3} of the time"))?;
+    let used: f64 = seen.truth.values().sum();
+    check(share < 0.05 + used, || format!("it is held {share:.3} of the time, and used for {used:.3}"))?;
     for name in seen.truth.keys() {
         let waits = seen.state(name, states)?;
-        check(waits > 0.95, || format!("{name}: {:#}", seen.gil()["threads"]))?;
+        // On its way to a processor it runs.
+        check(waits + seen.most(name)? > 0.95, || format!("{name}: {:#}", seen.gil()["threads"]))?;
     }
     Ok(())
 }

@@ -514,7 +514,8 @@ fn executed_as_file() {
     command.arg("/bin/cat");
     let mut target = Plain::start(command);
     let mut record = refusing(&["process_vm_readv"], EPERM);
-    record.args(["record", "-i", "-r", "1000", "-f", "collapsed", "-o", "-", "--pid", &target.child.id().to_string()]);
+    record.args(["record", "-i", "-r", "1000", "--max-pause", "100", "-f", "collapsed", "-o", "-"]);
+    record.args(["--pid", &target.child.id().to_string()]);
     let recording = Recording::run(&mut record);
     for name in ["first", "second"] {
         assert_eq!(target.line(), name);
@@ -1214,6 +1215,10 @@ fn public_folder() -> TempDir {
 fn spinning(kind: &Kind) -> Running {
     let mut target = kind.start("spin.py", &[]);
     assert_eq!(target.line(), "ready");
+    wait_until("it is in its functions", || {
+        let dump = common::pysample(&["dump", "--pid", &target.pid().to_string()]);
+        String::from_utf8_lossy(&dump.stdout).contains("in outer")
+    });
     target
 }
 

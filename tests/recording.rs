@@ -199,8 +199,8 @@ fn a_recording_goes_through_pipes() {
     let input = fs::File::open(&path).expect("a file");
     let output = Command::new(PYSAMPLE).args(["convert", "-", "-o", "-"]).stdin(input).output().expect("it runs");
     assert!(output.status.success(), "{}", complaint(&output));
-    let stacks = report(&path)["stacks"].as_u64().expect("a number");
-    assert_eq!(count(&String::from_utf8_lossy(&output.stdout)), stacks);
+    let slots = report(&path)["slots"].as_u64().expect("a number");
+    assert_eq!(count(&String::from_utf8_lossy(&output.stdout)), slots);
 }
 
 #[test]

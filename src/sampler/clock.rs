@@ -575,7 +575,7 @@ mod tests {
         clock.rest_until(Duration::from_millis(20));
         let Tick::Due(missed) = clock.next() else { panic!("a sample is due") };
         assert!(clock.elapsed() >= Duration::from_millis(20));
-        assert_eq!(missed.late + missed.stretched, 20);
+        assert!(missed.late + missed.stretched >= 20, "{missed:?}");
     }
 
     #[test]
