@@ -33,28 +33,13 @@ fn recorded(mut target: Running, samplers: usize, arguments: &[&str]) -> (Value,
 
 /// How many samples were taken in each phase, which is a function, and for how many slots they stand.
 fn phases<'a>(recorded: &Recorded, names: &[&'a str]) -> BTreeMap<&'a str, (u64, u64)> {
-    let (mut function, mut phase) = (BTreeMap::new(), BTreeMap::new());
     let mut phases = BTreeMap::new();
-    for line in recorded.profile.lines() {
-        let line: Value = serde_json::from_str(line).expect("JSON");
-        match line["type"].as_str() {
-            Some("frame") => drop(function.insert(line["id"].as_u64(), line["function"].as_str().unwrap().to_owned())),
-            Some("stack") => {
-                let has = |name: &str| {
-                    let mut frames = line["frames"].as_array().unwrap().iter();
-                    frames.any(|frame| function.get(&frame.as_u64()).is_some_and(|of| of == name))
-                };
-                let name = names.iter().copied().find(|name| has(name));
-                phase.insert(line["id"].as_u64(), name);
-            }
-            Some("sample") => {
-                if let Some(Some(name)) = phase.get(&line["stack"].as_u64()) {
-                    let of: &mut (u64, u64) = phases.entry(*name).or_default();
-                    of.0 += 1;
-                    of.1 += line["weight"].as_u64().unwrap_or(1);
-                }
-            }
-            _ => {}
+    for sample in recorded.json_samples() {
+        if let Some(name) = names.iter().copied().find(|name| sample.functions.iter().any(|function| function == name))
+        {
+            let of: &mut (u64, u64) = phases.entry(name).or_default();
+            of.0 += 1;
+            of.1 += sample.weight;
         }
     }
     phases

@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::recording::Recording;
+use common::recording::{JsonSample, Recording};
 use common::{Kind, PATIENCE, Running, wait_until};
 use inferno::flamegraph;
 use libtest_mimic::Arguments;
@@ -309,35 +309,15 @@ fn reborn(kind: &Kind) {
         assert_eq!(target.line(), "ready");
         recording.has_read(80);
         let recorded = recording.stop();
-        let samples = names_by_sample(&recorded.profile);
-        let is_in = |names: &String, name: &str| names.contains(name);
-        let left = samples.iter().position(|names| is_in(names, "between")).expect("a second is seen");
-        let of = |samples: &[String], name: &str| samples.iter().filter(|names| is_in(names, name)).count();
+        let samples = recorded.json_samples();
+        let is_in = |sample: &JsonSample, name: &str| sample.functions.iter().any(|function| function.contains(name));
+        let left = samples.iter().position(|sample| is_in(sample, "between")).expect("a second is seen");
+        let of = |samples: &[JsonSample], name: &str| samples.iter().filter(|sample| is_in(sample, name)).count();
         let (before, after) = samples.split_at(left);
         assert!(of(before, "first_") > 0 && of(after, "other_") > 2, "{rate} Hz: {samples:?}: {}", recorded.told);
         assert_eq!((of(before, "other_"), of(after, "first_")), (0, 0), "{rate} Hz: {samples:?}: {}", recorded.told);
         ends_well(target);
     }
-}
-
-/// The names of the functions in each sample of a profile in JSON lines, in order.
-fn names_by_sample(profile: &str) -> Vec<String> {
-    let (mut functions, mut stacks, mut samples) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    for line in profile.lines() {
-        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
-        let id = line["id"].as_u64().unwrap_or_default();
-        match line["type"].as_str() {
-            Some("frame") => drop(functions.insert(id, line["function"].to_string())),
-            Some("stack") => {
-                let frames = line["frames"].as_array().expect("a stack has frames");
-                let names = frames.iter().map(|frame| functions[&frame.as_u64().expect("an id")].clone());
-                stacks.insert(id, names.collect::<String>());
-            }
-            Some("sample") => samples.extend(line["stack"].as_u64().map(|stack| stacks[&stack].clone())),
-            _ => {}
-        }
-    }
-    samples
 }
 
 fn successors(kind: &Kind) {

@@ -1,5 +1,6 @@
 //! Recordings by the program itself, under way and over, and what their accounts say.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use super::{PATIENCE, wait_until};
 
@@ -25,12 +27,21 @@ pub struct Recording {
 pub struct Recorded {
     /// How pysample ended.
     pub status: ExitStatus,
-    /// What it wrote: collapsed stacks.
+    /// What it wrote: collapsed stacks, unless another format was asked for.
     pub profile: String,
     /// What it told.
     pub told: String,
     /// What its account says.
     pub account: Account,
+}
+
+/// A sample in JSON lines.
+#[derive(Clone, Debug)]
+pub struct JsonSample {
+    /// The functions of its stack.
+    pub functions: Arc<[String]>,
+    /// For how many slots it stands.
+    pub weight: u64,
 }
 
 /// The numbers of an account; 0 for what is not told.
@@ -197,6 +208,29 @@ impl Recorded {
             let (stack, count) = line.rsplit_once(' ').expect("a stack and its count");
             (stack, count.parse().expect("a count"))
         })
+    }
+
+    /// The samples of JSON lines, in order.
+    pub fn json_samples(&self) -> Vec<JsonSample> {
+        let (mut functions, mut stacks, mut samples) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for line in self.profile.lines() {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            let id = line["id"].as_u64();
+            match line["type"].as_str() {
+                Some("frame") => drop(functions.insert(id, line["function"].as_str().expect("a name").to_owned())),
+                Some("stack") => {
+                    let frames = line["frames"].as_array().expect("a stack has frames").iter();
+                    stacks.insert(id, frames.map(|frame| functions[&frame.as_u64()].clone()).collect());
+                }
+                Some("sample") => {
+                    let of = |stack: u64| -> &Arc<[String]> { &stacks[&Some(stack)] };
+                    let functions = line["stack"].as_u64().map_or_else(Arc::default, |stack| of(stack).clone());
+                    samples.push(JsonSample { functions, weight: line["weight"].as_u64().unwrap_or(1) });
+                }
+                _ => {}
+            }
+        }
+        samples
     }
 
     /// How many lines of what it told hold a text.
