@@ -516,13 +516,7 @@ fn programs_that_live_80_ms_are_seen_too() {
 
 /// The interpreter that the real programs are installed for.
 fn with_packages() -> Command {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let packages = variable("PYSAMPLE_PACKAGES").unwrap_or_else(|| {
-        let cache = variable("XDG_CACHE_HOME").unwrap_or_else(|| variable("HOME").expect("a home").join(".cache"));
-        cache.join("pysample/packages")
-    });
-    assert!(packages.join("complete").exists(), "no packages to test with; tests/packages/collect gets them");
-    let path = std::env::join_paths([packages, common::programs()]).expect("folders without colons");
+    let path = std::env::join_paths([common::packages(), common::programs()]).expect("folders without colons");
     let mut command = kind("3.11-debian").command();
     command.env("PYTHONPATH", path);
     command

@@ -60,7 +60,13 @@ fn main() {
             move || lives_on(kind),
         )
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.chain(mixtures).chain(long).chain(execs).collect()).exit();
+    let greenlets = ["asleep", "busy"].map(|how| {
+        common::watch::trial(format!("3.11-debian: a greenlet that runs C only has no frames: {how}"), move || {
+            greenlet_in_c(how)
+        })
+    });
+    let trials = trials.chain(mixtures).chain(long).chain(execs).chain(greenlets);
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 
 /// What tortures.py can do.
@@ -329,4 +335,32 @@ fn no_signal_is_lost(kind: &Kind) -> Result<(), Failed> {
     target.close();
     let arrived: usize = target.line().parse()?;
     if arrived == SENT { Ok(()) } else { Err(format!("{arrived} of {SENT} signals arrived").into()) }
+}
+
+/// On 3.11 and 3.12 it looks as if the interpreter's loop had just begun.
+fn greenlet_in_c(how: &str) -> Result<(), Failed> {
+    let packages = common::packages();
+    let mut target = common::kind("3.11-debian").start("greenlets.py", &[how, packages.to_str().expect("in UTF-8")]);
+    assert_eq!(target.line(), "ready");
+    let pid = target.pid().to_string();
+    wait_until("the greenlet runs", || {
+        let dump = common::pysample(&["dump", "--pid", &pid]);
+        !String::from_utf8_lossy(&dump.stdout).contains("<module>")
+    });
+    for more in [&[][..], &["--never-pause"]] {
+        let recorded =
+            Recorded::of(target.pid(), &[&["-i", "-r", "500", "-d", "1", "--max-pause", "100"], more].concat());
+        let account = &recorded.account;
+        if account.unreadable > 0
+            || account.taken == 0
+            || recorded.stacks().any(|(stack, _)| stack.contains("greenlets"))
+        {
+            return Err(format!("{}{}", recorded.profile, recorded.told).into());
+        }
+        // So that a stop was enough for each.
+        if account.stopped > account.taken {
+            return Err(format!("stopped {} times: {}", account.stopped, recorded.told).into());
+        }
+    }
+    Ok(())
 }

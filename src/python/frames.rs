@@ -252,7 +252,8 @@ impl Stack {
                 Step::Chunks => self.find_chunks(offsets, thread, copies),
                 Step::Frames => self.walk_frames(offsets, copies),
             };
-            let may_enter = !self.is_moving && !self.is_entering;
+            // Of one that may move only the innermost frame is sought again.
+            let may_enter = !self.is_entering && (!self.is_moving || self.step == Step::Leaf);
             match (outcome, self.step) {
                 (Some(Walk::Failed(_)), _)
                     if may_enter && matches!(offsets.thread.leaf, Leaf::ThroughCFrame { .. }) =>
@@ -287,11 +288,14 @@ impl Stack {
                     Found::Read(bytes) => bytes.addr_at(current_frame),
                     Found::NotAsked => return Some(ask(copies, cframe, current_frame + 8)),
                 };
-                // While a thread runs no Python, that of the thread state itself says so.
-                let is_outermost = self.cframe.since(addr).is_some_and(|at| at < offsets.thread.size);
+                // While a thread runs no Python, that of the thread state itself says so. So does the one of a greenlet that runs
+                // none, and comes right after it.
+                let is_outermost = cframe.since(addr).is_some_and(|at| at < offsets.thread.size);
                 match leaf {
-                    Some(Addr::NULL) if !is_outermost => return Some(Walk::Failed(Unreadable::Torn)),
-                    leaf => leaf,
+                    Some(Addr::NULL) if is_outermost => leaf,
+                    Some(Addr::NULL) => return Some(Walk::Failed(Unreadable::Torn)),
+                    _ if self.is_entering && self.is_moving => return Some(Walk::Failed(Unreadable::Torn)),
+                    _ => leaf,
                 }
             }
         };

@@ -98,13 +98,24 @@ pub fn ordinary() -> &'static Kind {
 }
 
 fn manifest() -> PathBuf {
+    collected("PYSAMPLE_INTERPRETERS", "interpreters").join("manifest.json")
+}
+
+/// The folder of the packages that are installed for 3.11-debian.
+pub fn packages() -> PathBuf {
+    let packages = collected("PYSAMPLE_PACKAGES", "packages");
+    assert!(packages.join("complete").exists(), "no packages to test with; tests/packages/collect gets them");
+    packages
+}
+
+/// Where something was collected: what a variable says, or a folder in the cache.
+fn collected(name: &str, folder: &str) -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = variable("PYSAMPLE_INTERPRETERS").unwrap_or_else(|| {
+    variable(name).unwrap_or_else(|| {
         let cache = variable("XDG_CACHE_HOME")
             .unwrap_or_else(|| variable("HOME").expect("there is a home directory").join(".cache"));
-        cache.join("pysample/interpreters")
-    });
-    folder.join("manifest.json")
+        cache.join("pysample").join(folder)
+    })
 }
 
 /// The folder of the target programs.
