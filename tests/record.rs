@@ -41,6 +41,7 @@ const OF_EACH_VERSION: Tests = &[
     ("merged lines are one frame a function", merged_lines),
     ("code that comes and goes at one address is not mixed up", stale_names),
     ("where nobody is stopped no code object is made of two", renamed),
+    ("stacks that nobody keeps still are whole or are not told", unwinding),
     ("what C calls is seen whole, also as it begins", entries),
     ("a program that is executed at the same addresses does not bear old names", reborn),
     ("threads that come and go are recorded by their own names", churn),
@@ -267,6 +268,18 @@ fn renamed(kind: &Kind) {
     // That a code object is just being made over again can be told of nearly all of them.
     let count: u64 = mixed.iter().map(|(count, _)| count).sum();
     assert!(seen >= 20 && count * 100 <= seen, "{seen} seen, {mixed:?}");
+    ends_well(target);
+}
+
+fn unwinding(kind: &Kind) {
+    let target = kind.start_ready("unwinding.py", &[]);
+    wait_until("it computes alone", || common::others_read_input(target.pid()));
+    for rate in ["2000", "20000"] {
+        let (profile, account) = target.record(&["-r", rate, "-d", "2", "--never-pause", "-F"]);
+        let cut: Vec<_> = profile.stacks.iter().filter(|(stack, _)| function_of(&stack[0]) != "<module>").collect();
+        assert!(cut.is_empty(), "{rate} Hz: {cut:?}, {account:?}");
+        assert!(account.taken > 100 && account.stacks * 4 > account.taken, "{account:?}");
+    }
     ends_well(target);
 }
 

@@ -885,7 +885,7 @@ fn proof_fields(bytes: &[u8], offsets: &Offsets) -> Option<([u64; 6], u32)> {
 
 /// Whether an object has not been freed, as far as can be told: allocators keep a pointer to the next free block, or null,
 /// where its reference count was, and keep nothing there without a GIL.
-fn is_alive(bytes: &[u8], offsets: &Offsets) -> bool {
+pub(super) fn is_alive(bytes: &[u8], offsets: &Offsets) -> bool {
     let count = offsets.object.ob_type.checked_sub(8).and_then(|at| bytes.u64_at(at)).unwrap_or(0);
     // From 3.14 on the highest 16 bits are flags. No count that is kept is as large as an address.
     offsets.gil.enabled.is_some() || count as u32 != 0 && count >> 32 & 0xffff == 0

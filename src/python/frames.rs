@@ -13,6 +13,7 @@ use python_offsets::{Bytecode, DataStack, Frame, FrameObject, InterpreterFrame, 
 use rustc_hash::FxHashMap;
 
 use crate::memory::{Addr, Copies, CopyId, Fields, Found};
+use crate::python::code::is_alive;
 use crate::sample::Unreadable;
 
 /// The deepest stack that is walked; deeper ones are cut.
@@ -397,7 +398,10 @@ impl Stack {
                 Err(stop) => return Some(stop),
             };
             let decoded = match &offsets.frame {
-                Frame::Object(shape) => decode_object(shape, bytes),
+                Frame::Object(shape) => decode_object(shape, bytes).map(|decoded| {
+                    // One that was left meanwhile leads nowhere, as if it were the outermost.
+                    Decoded { may_end: !self.is_moving || is_alive(bytes, offsets), ..decoded }
+                }),
                 Frame::Interpreter(shape) => decode_interpreter_frame(self.next, shape, &offsets.code.bytecode, bytes),
             };
             let Some(decoded) = decoded else { return Some(Walk::Failed(Unreadable::Invalid)) };
