@@ -23,7 +23,7 @@ use rustc_hash::FxHashMap;
 
 use super::frames::RawFrame;
 use super::lines::Lines;
-use super::objects::{ObjectError, Objects};
+use super::objects::{ObjectError, Objects, is_alive};
 use crate::memory::{Addr, Copies, Fields, Found, Memory, MemoryError, Span};
 use crate::sample::{Code, CodeId, Frame, FrameId, Instruction};
 
@@ -883,14 +883,6 @@ fn proof_fields(bytes: &[u8], offsets: &Offsets) -> Option<([u64; 6], u32)> {
     Some((fields, version))
 }
 
-/// Whether an object has not been freed, as far as can be told: allocators keep a pointer to the next free block, or null,
-/// where its reference count was, and keep nothing there without a GIL.
-pub(super) fn is_alive(bytes: &[u8], offsets: &Offsets) -> bool {
-    let count = offsets.object.ob_type.checked_sub(8).and_then(|at| bytes.u64_at(at)).unwrap_or(0);
-    // From 3.14 on the highest 16 bits are flags. No count that is kept is as large as an address.
-    offsets.gil.enabled.is_some() || count as u32 != 0 && count >> 32 & 0xffff == 0
-}
-
 /// How much of a function object is read where it has a version instead of its code object.
 fn function_size(offsets: &Offsets) -> Option<usize> {
     offsets.code.function_version.map(|at| at + size_of::<u32>())
@@ -1152,16 +1144,5 @@ mod tests {
         assert_eq!(name(&codes, resolved).as_deref(), Some("first"));
         let resolved = codes.resolve_waiting(CODE, false);
         assert_eq!(name(&codes, resolved), None);
-    }
-
-    #[test]
-    fn what_was_freed_is_told_from_what_lives() {
-        let offsets = Offsets::of(13, Arch::X86_64, Build::Release).expect("there is such a table");
-        let free_threaded = Offsets::of(13, Arch::X86_64, Build::FreeThreaded).expect("there is such a table");
-        for (count, lives) in [(1, true), (0xffff_ffff, true), (0, false), (0x7fba_14f2_9738, false)] {
-            let bytes = u64::to_le_bytes(count);
-            assert_eq!(is_alive(&bytes, offsets), lives, "{count:x}");
-            assert!(is_alive(&bytes, free_threaded));
-        }
     }
 }

@@ -12,8 +12,8 @@
 use python_offsets::{Bytecode, DataStack, Frame, FrameObject, InterpreterFrame, Leaf, Offsets};
 use rustc_hash::FxHashMap;
 
+use super::objects::is_alive;
 use crate::memory::{Addr, Copies, CopyId, Fields, Found};
-use crate::python::code::is_alive;
 use crate::sample::Unreadable;
 
 /// The deepest stack that is walked; deeper ones are cut.
@@ -292,12 +292,14 @@ impl Stack {
                 // While a thread runs no Python, that of the thread state itself says so. So does the one of a greenlet that runs
                 // none, and comes right after it.
                 let is_outermost = cframe.since(addr).is_some_and(|at| at < offsets.thread.size);
-                match leaf {
-                    Some(Addr::NULL) if is_outermost => leaf,
-                    Some(Addr::NULL) => return Some(Walk::Failed(Unreadable::Torn)),
-                    _ if self.is_entering && self.is_moving => return Some(Walk::Failed(Unreadable::Torn)),
-                    _ => leaf,
+                let is_believed = match leaf {
+                    Some(Addr::NULL) => is_outermost,
+                    _ => !(self.is_entering && self.is_moving),
+                };
+                if !is_believed {
+                    return Some(Walk::Failed(Unreadable::Torn));
                 }
+                leaf
             }
         };
         match leaf {
@@ -398,10 +400,8 @@ impl Stack {
                 Err(stop) => return Some(stop),
             };
             let decoded = match &offsets.frame {
-                Frame::Object(shape) => decode_object(shape, bytes).map(|decoded| {
-                    // One that was left meanwhile leads nowhere, as if it were the outermost.
-                    Decoded { may_end: !self.is_moving || is_alive(bytes, offsets), ..decoded }
-                }),
+                // One that was left meanwhile leads nowhere, as if it were the outermost.
+                Frame::Object(shape) => decode_object(shape, bytes, !self.is_moving || is_alive(bytes, offsets)),
                 Frame::Interpreter(shape) => decode_interpreter_frame(self.next, shape, &offsets.code.bytecode, bytes),
             };
             let Some(decoded) = decoded else { return Some(Walk::Failed(Unreadable::Invalid)) };
@@ -611,17 +611,11 @@ struct Decoded {
     runs: bool,
 }
 
-fn decode_object(shape: &FrameObject, bytes: &[u8]) -> Option<Decoded> {
+fn decode_object(shape: &FrameObject, bytes: &[u8], may_end: bool) -> Option<Decoded> {
     let offset = i64::from(bytes.i32_at(shape.lasti)?) * shape.lasti_unit as i64;
     let code = bytes.addr_at(shape.code)?;
     let frame = RawFrame { code, offset, copy: 0, in_generator: false, function: Addr::NULL };
-    Some(Decoded {
-        frame: Some(frame),
-        previous: bytes.addr_at(shape.back)?,
-        may_end: true,
-        is_entry: false,
-        runs: false,
-    })
+    Some(Decoded { frame: Some(frame), previous: bytes.addr_at(shape.back)?, may_end, is_entry: false, runs: false })
 }
 
 /// Whether a frame is one that Nuitka's compiled functions link into the chain: a part of its frame object. The outermost

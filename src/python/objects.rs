@@ -493,8 +493,18 @@ fn decode_str(kind: usize, data: &[u8]) -> String {
     text
 }
 
+/// Whether an object has not been freed, as far as can be told: allocators keep a pointer to the next free block, or null,
+/// where its reference count was, and keep nothing there without a GIL.
+pub(super) fn is_alive(bytes: &[u8], offsets: &Offsets) -> bool {
+    let count = offsets.object.ob_type.checked_sub(8).and_then(|at| bytes.u64_at(at)).unwrap_or(0);
+    // From 3.14 on the highest 16 bits are flags. No count that is kept is as large as an address.
+    offsets.gil.enabled.is_some() || count as u32 != 0 && count >> 32 & 0xffff == 0
+}
+
 #[cfg(test)]
 mod tests {
+    use python_offsets::{Arch, Build};
+
     use super::*;
 
     #[test]
@@ -503,5 +513,16 @@ mod tests {
         assert_eq!(decode_str(2, &[0x16, 0x04, 0x2d, 0x4e]), "Ж中");
         assert_eq!(decode_str(4, &[0x0d, 0xf4, 0x01, 0]), "🐍");
         assert_eq!(decode_str(2, &[0x80, 0xdc]), "\\udc80");
+    }
+
+    #[test]
+    fn what_was_freed_is_told_from_what_lives() {
+        let offsets = Offsets::of(13, Arch::X86_64, Build::Release).expect("there is such a table");
+        let free_threaded = Offsets::of(13, Arch::X86_64, Build::FreeThreaded).expect("there is such a table");
+        for (count, lives) in [(1, true), (0xffff_ffff, true), (0, false), (0x7fba_14f2_9738, false)] {
+            let bytes = u64::to_le_bytes(count);
+            assert_eq!(is_alive(&bytes, offsets), lives, "{count:x}");
+            assert!(is_alive(&bytes, free_threaded));
+        }
     }
 }

@@ -114,6 +114,26 @@ pub struct Interp {
     generation: u64,
 }
 
+impl Interp {
+    /// One that was not there before a sample, and of which nothing else is known yet.
+    fn new(addr: Addr, id: i64, since: u64) -> Interp {
+        Interp {
+            addr,
+            id,
+            since,
+            holder: Holder::Unknown,
+            passed: None,
+            holding: None,
+            interval: None,
+            is_collecting: false,
+            collector: None,
+            gil: Addr::NULL,
+            oldest: Addr::NULL,
+            generation: 0,
+        }
+    }
+}
+
 /// A thread, from one moment to the next.
 pub struct ThreadTrack {
     /// Who it is.
@@ -148,26 +168,6 @@ pub struct ThreadTrack {
 /// What was told of a thread's stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told(pub Option<StackId>);
-
-impl Interp {
-    /// One that was not there before a sample, and of which nothing else is known yet.
-    fn new(addr: Addr, id: i64, since: u64) -> Interp {
-        Interp {
-            addr,
-            id,
-            since,
-            holder: Holder::Unknown,
-            passed: None,
-            holding: None,
-            interval: None,
-            is_collecting: false,
-            collector: None,
-            gil: Addr::NULL,
-            oldest: Addr::NULL,
-            generation: 0,
-        }
-    }
-}
 
 /// Why no moment could be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
