@@ -307,7 +307,7 @@ fn thousand_looks(kind: &Kind) {
     }
     // A thread that is left in single steps, say, is a thousand times slower; a shared machine changes its own speed by a quarter.
     let afterwards = speed(&mut busy);
-    assert!(afterwards > fast / 20.0, "{fast} rounds in a nanosecond before, {afterwards} afterwards");
+    assert!(afterwards > fast / 2.0, "{fast} rounds in a nanosecond before, {afterwards} afterwards");
     let open = files(std::process::id());
     assert!(open.len() < 200, "we keep nothing open: {}", open.len());
     assert!(busy.end().success() && target.end().success());

@@ -198,8 +198,7 @@ fn every_stack_was(kind: &Kind, shape: &str) -> Result<(), Failed> {
     let account = &recorded.account;
     // Between two instructions of the interpreter itself a stack may be in pieces. Threads that nap are asleep whenever one
     // looks, and have moved whenever one has looked: on a busy machine there are moments that cannot be proven.
-    let allowed = if shape == "handover" { (counted + 500) / 25 } else { (counted + 500) / 100 };
-    let is_enough = shape == "naps" || account.unreadable <= allowed;
+    let is_enough = shape == "naps" || account.unreadable * 100 <= counted + 500;
     if counted < 20 || !is_enough {
         return Err(format!("only {counted} stacks: {account:?}").into());
     }

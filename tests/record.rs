@@ -550,7 +550,7 @@ fn busy_machine(kind: &Kind) {
     let target = kind.start_ready("spin.py", &[]);
     let (_, account) = target.record(&["-r", "1000", "-d", "3", "--max-pause", "100"]);
     account.is_of(1000.0, 3.0);
-    assert!(account.taken * 4 > account.asked, "{account:?}");
+    assert!(account.taken * 2 > account.asked, "{account:?}");
     ends_well(target);
 }
 
@@ -589,7 +589,7 @@ fn on_time(kind: &Kind) {
     for (rate, seconds, pause) in [(1.0, 0.6, never), (highest, 0.6, never), (highest, 0.6, always)] {
         let (_, account) = target.record(&[&["-r", &rate.to_string(), "-d", &seconds.to_string()], pause].concat());
         account.is_of(rate, seconds);
-        assert!((0.59..2.0).contains(&account.seconds), "{account:?}");
+        assert!((0.59..0.95).contains(&account.seconds), "{account:?}");
     }
     ends_well(target);
 }

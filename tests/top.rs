@@ -373,7 +373,7 @@ fn json_is_for_programs() {
     };
     assert!(share("work") > 0.9 && share("spin") > 0.9, "{told}");
     // It is busy in them for 50, 30 and 20 % of the time; of some hundred samples that is told apart.
-    assert!(share("half") + 0.1 > share("fifth") && share("half") < 0.9, "{told}");
+    assert!(share("half") > share("fifth") && share("half") < 0.9, "{told}");
 }
 
 #[test]
