@@ -18,6 +18,7 @@ mod session;
 mod sources;
 mod spool;
 mod suspend;
+mod throttle;
 mod top;
 
 use std::io::{self, IsTerminal, Write};

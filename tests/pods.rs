@@ -71,6 +71,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a CPU limit is kept to, and it is said", max_cpu),
     ("the control group's CPU limit is kept to without being told", cgroup_cpu_limit),
     ("a target that its control group holds back is sampled on time", held_back),
+    ("a CPU limit that throttles the target is told as the kernel counts it", throttled),
 ];
 
 fn main() {
@@ -938,6 +939,54 @@ fn held_back() {
     let recorded = Recorded::of(target.pid(), &["-r", "100", "-d", "3", "--max-pause", "100"]);
     let account = &recorded.account;
     assert!(account.taken * 2 > account.asked && account.stopped * 4 < account.taken * 3, "{}", recorded.told);
+    assert!(target.end().success());
+}
+
+fn throttled() {
+    let Some(group) = limited("throttled") else { return };
+    let target = spinning(ordinary());
+    let pid = target.pid().to_string();
+    group.take(target.pid());
+    let counts = || {
+        let told = fs::read_to_string(group.path.join("cpu.stat")).unwrap();
+        ["nr_periods ", "nr_throttled "].map(|name| {
+            let count = told.lines().find_map(|line| line.strip_prefix(name));
+            count.unwrap_or_else(|| panic!("{told}")).parse::<u64>().unwrap()
+        })
+    };
+    let between = |before: [u64; 2]| {
+        let after = counts();
+        [after[0] - before[0], after[1] - before[1]]
+    };
+    // What is told is of the time of the recording, which is most of the time of the command.
+    let assert_told = |told: [u64; 2], counted: [u64; 2], text: &str| {
+        let is_right = told.iter().zip(counted).all(|(told, counted)| *told <= counted && told * 2 > counted);
+        assert!(is_right && told[1] > 0, "{told:?} {counted:?}: {text}");
+    };
+
+    let before = counts();
+    let recorded = Recorded::of(target.pid(), &["-d", "3", "--max-pause", "100"]);
+    let counted = between(before);
+    let line = recorded.told.lines().find_map(|line| line.trim().strip_prefix("throttled   in "));
+    let line = line.unwrap_or_else(|| panic!("{}", recorded.told));
+    let (numbers, limit) = line.split_once(" periods of ").unwrap();
+    assert_eq!(limit, "100 ms, by a CPU limit of 0.2 processors");
+    let numbers: Vec<u64> = numbers.split(" of ").map(|number| number.parse().unwrap()).collect();
+    assert_told([numbers[1], numbers[0]], counted, &recorded.told);
+
+    let before = counts();
+    let text = common::printed(&["top", "--json", "--pid", &pid, "-d", "3", "--max-pause", "100"]);
+    let counted = between(before);
+    let throttled = &serde_json::from_str::<Value>(&text).unwrap()["throttled"];
+    assert_eq!((&throttled["processors"], &throttled["period_seconds"]), (&0.2.into(), &0.1.into()), "{text}");
+    assert_told(["periods", "throttled"].map(|name| throttled[name].as_u64().unwrap()), counted, &text);
+
+    let doctor = doctor(&mut doctor_of(PYSAMPLE, target.pid()), 0);
+    let told = value(&doctor, "CPU limit");
+    assert!(told.starts_with("0.20 processors, by its control group, which was throttled in "), "{told}");
+    let counts = counts();
+    let periods: Vec<u64> = told.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(periods[0] <= counts[1] && periods[0] * 2 > counts[1], "{told}: {counts:?}");
     assert!(target.end().success());
 }
 

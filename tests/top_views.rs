@@ -16,6 +16,7 @@ use pysample::sample::{
     Code, CodeId, Event, Frame, FrameId, GilHeld, GilSample, GilState, Process, ProcessId, Sample, StackId, Stopped,
     Tally, Thread, ThreadId, ThreadState, Tid, Weight, short_file,
 };
+use pysample::target::cgroup::Throttling;
 use pysample::view::top::{Action, Charset, Look, Paint, Report, Scene, State, View, draw};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -36,6 +37,7 @@ struct Made {
     sources: HashMap<Arc<str>, Option<Vec<String>>>,
     dump: Vec<String>,
     output: Vec<String>,
+    throttled: Option<Throttling>,
     ended: Option<&'static str>,
 }
 
@@ -225,7 +227,7 @@ fn made(live: Live) -> Made {
     let dump = ["Process 4242: python3 orders.py", "", "Thread \"MainThread\": runs Python", "  File \"x.py\", line 3"];
     let dump = dump.map(Into::into).into();
     let output = (1..=60).map(|line| format!("receipt {line} \x1b[31mwritten")).collect();
-    Made { live, sources: source(), dump, output, ended: None }
+    Made { live, sources: source(), dump, output, throttled: None, ended: None }
 }
 
 /// Two processes.
@@ -277,6 +279,7 @@ impl Made {
             program: "orders.py",
             rate: 100.0,
             uptime: Some(Duration::from_secs(3723)),
+            throttled: self.throttled,
             ended: self.ended,
             sources: &self.sources,
             dump: &self.dump,
@@ -952,6 +955,27 @@ fn whose_a_thread_is_can_be_read_at_80_columns() {
     let shown = text(&family().after(&keys("3"), COLOURED, SIZES[0]).0);
     let rows: Vec<&str> = shown.lines().skip(6).take(6).collect();
     assert!(rows.iter().all(|row| row.contains(", pid 4242)") || row.contains(", pid 5000)")), "{shown}");
+}
+
+#[test]
+fn a_limit_that_throttles_is_told_at_80_columns_and_in_a_refresh() {
+    let period = Duration::from_millis(100);
+    let throttled = Throttling { processors: 0.2, period, periods: 30, throttled: 28 };
+    let made = Made { throttled: Some(throttled), ..shop() };
+    let shown = text(&made.after(&[], COLOURED, SIZES[0]).0);
+    assert!(shown.contains("threads  throttled in 93 % of periods by a CPU limit of 0.2 · "), "{shown}");
+    let report = Report::new(&made.scene(), &mut state());
+    let (mut as_text, mut as_json) = (Vec::new(), Vec::new());
+    report.write_text(&made.scene(), &mut as_text).unwrap();
+    report.write_json(&mut as_json).unwrap();
+    let as_text = String::from_utf8(as_text).unwrap();
+    assert!(
+        as_text.contains("\nThrottled in 28 of 30 periods of 100 ms, by a CPU limit of 0.2 processors\n"),
+        "{as_text}"
+    );
+    let as_json: serde_json::Value = serde_json::from_slice(&as_json).unwrap();
+    let expected = serde_json::json!({"processors": 0.2, "period_seconds": 0.1, "periods": 30, "throttled": 28});
+    assert_eq!(as_json["throttled"], expected);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use pysample::memory::Addr;
 use pysample::python::Interpreter;
 use pysample::sample::{Event, Remark, Wanted};
 use pysample::sampler::{self, Settings};
-use pysample::target::cgroup::{self, Groups, Mounts};
+use pysample::target::cgroup::{self, Groups, Limits, Mounts, Throttling};
 use pysample::target::permission::{Mend, Outcome, Sides, names, rules};
 use pysample::target::{Plight, ReadsBy, Target, can_look, machine, proc, try_file, try_vectors};
 use pysample::view::doctor::{Cost, Finding, Report, Subject, Verdict};
@@ -56,6 +56,7 @@ fn examine(pid: u32) -> Result<(Report, u8)> {
         None => Finding::new("state", Outcome::Fine, "nothing keeps it from running"),
         Some(plight) => Finding::new("state", Outcome::Told, plight.to_string()),
     });
+    findings.push(cpu_limit(pid));
     let subject = subject(pid);
     let (cost, verdict) = match attached {
         Ok((target, interpreter)) => {
@@ -151,6 +152,27 @@ fn of_python(target: &Target, interpreter: &Interpreter) -> Vec<Finding> {
     ];
     findings.extend(interpreter.warning().map(|warning| Finding::new("warning", Outcome::Told, warning)));
     findings
+}
+
+/// How much processor time a process may use, and whether that was enough so far.
+fn cpu_limit(pid: u32) -> Finding {
+    let value = match Limits::around(pid) {
+        None => "not known: its control group is not to be seen from here".into(),
+        Some(limits) => {
+            let limits: Vec<String> = limits.count().into_iter().flatten().map(|limit| limit_text(&limit)).collect();
+            if limits.is_empty() { "none".into() } else { limits.join("; ") }
+        }
+    };
+    Finding::new("CPU limit", Outcome::Told, value)
+}
+
+fn limit_text(limit: &Throttling) -> String {
+    let (throttled, periods) = (limit.throttled, limit.periods);
+    let percent = limit.share() * 100.0;
+    format!(
+        "{:.2} processors, by its control group, which was throttled in {throttled} of {periods} periods so far ({percent:.0} %)",
+        limit.processors
+    )
 }
 
 /// Samples it for a moment; `None` if no sample was taken.

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, stdout};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{TryRecvError, select};
 use pysample::aggregate::{Filter, LeftOut, Rules};
 use pysample::sample::{Event, Processes, Remark, Tally};
 use pysample::sampler::{End, MaxCpu, Outcome, Recording};
+use pysample::target::cgroup::Throttling;
 use pysample::target::command::Command;
 use pysample::view::progress::{Progress, Terminal};
 use pysample::view::summary::Ending;
 
 use super::notices::{Notice, Notices};
 use super::tell;
+use super::throttle::Throttle;
 use crate::plan::Reach;
 
 /// After so many events in a row, look for signals.
@@ -24,6 +26,8 @@ const LONG_NAP: Duration = Duration::from_millis(100);
 const SHORT_NAP: Duration = Duration::from_millis(4);
 /// Events after one nap from which on they are many.
 const MANY: usize = 512;
+/// How often it is looked whether the process is throttled: its control group may be gone with it.
+const THROTTLE_EVERY: Duration = Duration::from_secs(1);
 
 /// What the events of a recording are added up to.
 pub trait Sum {
@@ -50,17 +54,21 @@ pub struct Following<'a> {
     pub notices: &'a Notices,
     /// What signals are handed on to.
     pub command: Option<&'a Command>,
+    /// How often the process is throttled.
+    pub throttle: Throttle,
 }
 
 /// Adds a recording up until it is over.
 pub fn follow<S: Sum>(recording: Recording, sum: S, how: Following) -> Recorded<S> {
-    let Following { duration, allowed, reach, rules, notices, command } = how;
+    let Following { duration, allowed, reach, rules, notices, command, throttle } = how;
     let mut follower = Follower {
         recording,
         notices,
         command,
         allowed,
         reach,
+        throttle,
+        looked: Instant::now(),
         progress: Progress::new(duration, terminal(command)),
         filter: Filter::new(rules),
         sum,
@@ -81,6 +89,9 @@ struct Follower<'a, S> {
     command: Option<&'a Command>,
     allowed: MaxCpu,
     reach: Reach,
+    throttle: Throttle,
+    /// When that was last looked for.
+    looked: Instant,
     progress: Progress,
     filter: Filter,
     sum: S,
@@ -112,6 +123,10 @@ impl<S: Sum> Follower<'_, S> {
             recv(self.notices.receiver()) -> notice => self.hear(notice.expect("the notices hold a sender themselves")),
             recv(self.recording.ended()) -> _ => {}
             default(nap) => {}
+        }
+        if self.looked.elapsed() >= THROTTLE_EVERY {
+            self.throttle.look();
+            self.looked = Instant::now();
         }
         let rested = if self.failure.is_none() { self.sum.rest() } else { Ok(()) };
         self.note(rested);
@@ -172,13 +187,15 @@ impl<S: Sum> Follower<'_, S> {
         }
     }
 
-    fn finish(self) -> Recorded<S> {
+    fn finish(mut self) -> Recorded<S> {
         drop(self.progress);
+        self.throttle.look();
         let outcome = self.recording.finish();
         let end = ended(self.reach, self.exited, &outcome);
         let (sum, search_path, failure, left_out) = (self.sum, self.search_path, self.failure, self.filter.left_out);
         let (tally, elapsed, processes) = (outcome.tally, outcome.elapsed, outcome.processes);
-        Recorded { sum, search_path, tally, elapsed, end, failure, processes, left_out }
+        let throttled = self.throttle.altogether();
+        Recorded { sum, search_path, tally, elapsed, end, failure, processes, left_out, throttled }
     }
 }
 
@@ -220,6 +237,8 @@ pub struct Recorded<S> {
     pub processes: Processes,
     /// What was not added up because it was not wanted.
     pub left_out: LeftOut,
+    /// By which CPU limit the process was throttled, as far as that is known.
+    pub throttled: Option<Throttling>,
 }
 
 impl<S> Recorded<S> {
@@ -234,6 +253,7 @@ impl<S> Recorded<S> {
             failure: None,
             processes: Processes::default(),
             left_out: LeftOut::default(),
+            throttled: None,
         }
     }
 }

@@ -84,6 +84,7 @@ impl Purpose for Gil {
             processes: (self.choice.reach == Reach::Family).then(|| recorded.processes.clone()),
             left_out: account.left_out(),
             profile: None,
+            throttled: recorded.throttled,
             end: recorded.end,
             written: None,
         };

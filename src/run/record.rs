@@ -73,6 +73,7 @@ impl Purpose for Record {
             processes: (self.choice.reach == Reach::Family).then(|| recorded.processes.clone()),
             left_out: recorded.left_out,
             profile: Some(profile),
+            throttled: recorded.throttled,
             end: recorded.end,
             written: None,
         };

@@ -243,6 +243,7 @@ fn heading_of(opened: &Opened, synopsis: &Synopsis, filtered: &Filtered) -> Head
                 processes: Recorded::of_recording(synopsis.processes().len(), tally.asked, rate),
                 left_out: LeftOut::default(),
                 profile: None,
+                throttled: None,
                 end: opened.ending().unwrap_or(Ending::Stopped),
                 written: None,
             };

@@ -20,6 +20,7 @@ use super::family::{adopt, tell_plights};
 use super::follow::{Following, Recorded, Sum, follow, terminal};
 use super::notices::{Notice, Notices};
 use super::suspend::BetweenSamples;
+use super::throttle::Throttle;
 use super::{Exit, attach, look, tell, warn};
 use crate::plan::{Reach, Subject};
 
@@ -77,7 +78,7 @@ fn record_process<P: Purpose>(purpose: &P, pid: u32) -> Result<Exit> {
         None => sampler::family(pid, purpose.sampling()),
     })?;
     let (recording, sum) = begin(purpose, &subject, output, recording)?;
-    let recorded = follow(recording, sum, following(purpose, &notices, None));
+    let recorded = follow(recording, sum, following(purpose, &notices, pid, None));
     let exit = match (recorded.end, recorded.tally.taken) {
         (Ending::Stopped, 0) => Exit::Interrupted,
         (Ending::NeverPython, _) => nobody(pid, &recorded.processes),
@@ -107,10 +108,15 @@ fn begin<P: Purpose>(
     }
 }
 
-fn following<'a, P: Purpose>(purpose: &P, notices: &'a Notices, command: Option<&'a Command>) -> Following<'a> {
+fn following<'a, P: Purpose>(
+    purpose: &P,
+    notices: &'a Notices,
+    pid: u32,
+    command: Option<&'a Command>,
+) -> Following<'a> {
     let Settings { duration, max_cpu: allowed, .. } = purpose.sampling();
     let (reach, rules) = (purpose.reach(), purpose.rules());
-    Following { duration, allowed, reach, rules, notices, command }
+    Following { duration, allowed, reach, rules, notices, command, throttle: Throttle::of(pid) }
 }
 
 /// The process whose family is recorded, which need not run Python itself. Where nobody of it does yet, that is said. One that
@@ -182,7 +188,7 @@ fn record_spawned<P: Purpose>(
     (notices, suspending): (&Notices, &BetweenSamples),
     output: P::Output,
 ) -> Result<()> {
-    let how = following(purpose, notices, Some(command));
+    let how = following(purpose, notices, command.pid(), Some(command));
     if purpose.reach() == Reach::Family {
         let subject = Described::unseen(program, command.pid());
         let begun = suspending.begin(|| sampler::command(command.pid(), adoption, purpose.sampling()));

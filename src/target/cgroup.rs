@@ -1,8 +1,12 @@
 //! Control groups, version 1 and 2: which container, pod or unit a process belongs to, how much of the processors it may
-//! use, and whether it is frozen.
+//! use and whether that is too little for it, and whether it is frozen.
+
+mod cpu;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+pub use cpu::{Limits, Throttling, cpu_limit, throttled};
 
 /// The groups of a process: the lines of `/proc/PID/cgroup`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -212,12 +216,26 @@ impl Mounts {
         Mounts(text.lines().filter_map(mount).collect())
     }
 
-    /// The folder of a group and those of the groups around it, the innermost first.
-    fn folders(&self, controller: &str, (version, path): (Version, &str)) -> Vec<PathBuf> {
+    fn find(&self, controller: &str, version: Version) -> Option<&Mount> {
         let has = |mount: &&Mount| {
             mount.version == version && (version == Version::Two || mount.options.iter().any(|o| o == controller))
         };
-        let Some(mount) = self.0.iter().find(has) else { return Vec::new() };
+        self.0.iter().find(has)
+    }
+
+    /// Whether a group is in the part of the hierarchy that is mounted here. Where it is not, what [`Mounts::folders`] finds
+    /// may be our own.
+    fn show(&self, controller: &str, (version, path): (Version, &str)) -> bool {
+        let Some(mount) = self.find(controller, version) else { return false };
+        let below = path.strip_prefix(mount.root.trim_end_matches('/'));
+        below.is_some_and(|below| {
+            below.is_empty() || below.starts_with('/') && !below.split('/').any(|part| part == "..")
+        })
+    }
+
+    /// The folder of a group and those of the groups around it, the innermost first.
+    fn folders(&self, controller: &str, (version, path): (Version, &str)) -> Vec<PathBuf> {
+        let Some(mount) = self.find(controller, version) else { return Vec::new() };
         // A mount may show a part of the hierarchy only; then the path has the part before it, or not.
         let below = path.strip_prefix(mount.root.trim_end_matches('/')).unwrap_or(path);
         let below = Path::new(below.trim_start_matches('/'));
@@ -228,27 +246,6 @@ impl Mounts {
         let within = |folder: &&Path| folder.starts_with(&mount.at);
         folder.ancestors().take_while(within).map(Path::to_owned).collect()
     }
-}
-
-/// How many processors' time a process may use, by the narrowest of the groups around it; `None` for no limit.
-pub fn cpu_limit(groups: &Groups, mounts: &Mounts) -> Option<f64> {
-    let place = groups.path("cpu")?;
-    let limits = mounts.folders("cpu", place).into_iter().filter_map(|folder| match place.0 {
-        Version::One => {
-            let number = |name| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<f64>().ok();
-            quota(number("cpu.cfs_quota_us")?, number("cpu.cfs_period_us")?)
-        }
-        Version::Two => {
-            let text = fs::read_to_string(folder.join("cpu.max")).ok()?;
-            let mut numbers = text.split_ascii_whitespace().map(|number| number.parse::<f64>());
-            quota(numbers.next()?.ok()?, numbers.next()?.ok()?)
-        }
-    });
-    limits.reduce(f64::min)
-}
-
-fn quota(quota: f64, period: f64) -> Option<f64> {
-    (quota > 0.0 && period > 0.0).then(|| quota / period)
 }
 
 /// Whether a group of a process is frozen, so that nothing of it runs.
@@ -347,7 +344,7 @@ mod tests {
     }
 
     /// A machine's folders in a folder of the test's.
-    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+    pub(super) fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = folder.path().join(name);
@@ -357,50 +354,12 @@ mod tests {
         folder
     }
 
-    const BOTH: &str = "\
+    pub(super) const BOTH: &str = "\
 30 24 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
 31 24 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 32 24 0:28 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
 33 24 0:29 / /proc rw - proc proc rw
 ";
-
-    #[test]
-    fn the_narrowest_limit_counts() {
-        let folder = machine(&[
-            ("sys/fs/cgroup/unified/cpu.max", "max 100000\n"),
-            ("sys/fs/cgroup/unified/pod/cpu.max", "50000 100000\n"),
-            ("sys/fs/cgroup/unified/pod/app/cpu.max", "max 100000\n"),
-        ]);
-        let mounts = Mounts::parse(BOTH.as_bytes(), folder.path());
-        let limit = |cgroup: &str| cpu_limit(&Groups::parse(cgroup.as_bytes()), &mounts);
-        assert_eq!(limit("0::/pod/app"), Some(0.5));
-        assert_eq!(limit("0::/"), None);
-        assert_eq!(limit("0::/nowhere"), None);
-        assert_eq!(limit(""), None);
-    }
-
-    #[test]
-    fn limits_of_version_one_count_too() {
-        let folder = machine(&[
-            ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n"),
-            ("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"),
-            ("sys/fs/cgroup/cpu/docker/x/cpu.cfs_quota_us", "20000\n"),
-            ("sys/fs/cgroup/cpu/docker/x/cpu.cfs_period_us", "100000\n"),
-        ]);
-        let mounts = Mounts::parse(BOTH.as_bytes(), folder.path());
-        let limit = |cgroup: &str| cpu_limit(&Groups::parse(cgroup.as_bytes()), &mounts);
-        assert_eq!(limit("4:cpu,cpuacct:/docker/x\n0::/"), Some(0.2));
-        assert_eq!(limit("4:cpu,cpuacct:/\n0::/"), None);
-    }
-
-    #[test]
-    fn a_mount_that_shows_a_part_of_the_hierarchy_is_followed() {
-        let folder = machine(&[("sys/fs/cgroup/cpu.max", "30000 100000\n")]);
-        let line = "30 24 0:26 /docker/x /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
-        let mounts = Mounts::parse(line.as_bytes(), folder.path());
-        assert_eq!(cpu_limit(&Groups::parse(b"0::/docker/x"), &mounts), Some(0.3));
-        assert_eq!(cpu_limit(&Groups::parse(b"0::/../other"), &mounts), Some(0.3));
-    }
 
     #[test]
     fn a_group_is_frozen_with_those_around_it() {

@@ -181,6 +181,7 @@ impl Report {
                 frameless: synopsis.frameless(),
                 threads: if about.is_part { synopsis.threads_seen() } else { synopsis.thread_count() },
             }),
+            throttled: None,
             end,
             written: None,
         });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::aggregate::LeftOut;
 use crate::printable::printable;
 use crate::sample::{Mixing, Processes, Stopped, Tally};
+use crate::target::cgroup::Throttling;
 
 pub use crate::sample::Ending;
 
@@ -26,6 +27,8 @@ pub struct Summary {
     pub left_out: LeftOut,
     /// What is in the profile, if that is what was made.
     pub profile: Option<Profile>,
+    /// By which CPU limit the process was throttled meanwhile, as far as that is known.
+    pub throttled: Option<Throttling>,
     /// Why it ended.
     pub end: Ending,
     /// Where the profile is, in words, if one was written.
@@ -59,6 +62,7 @@ impl Display for Summary {
             self.mixing(f)?;
             self.stops(f)?;
             self.own_cpu(f)?;
+            self.throttled.iter().try_for_each(|throttling| writeln!(f, "  throttled   {throttling}"))?;
         }
         if let (Some(processes), Ending::NeverPython) = (&self.processes, self.end) {
             told(processes, f)?;
@@ -255,6 +259,7 @@ mod tests {
             processes: None,
             left_out: LeftOut::default(),
             profile: Some(Profile { stacks: 1000, slots: 1000, distinct: 14, frameless: 0, threads: 2 }),
+            throttled: None,
             end: Ending::Duration,
             written: Some("profile.svg".into()),
         }
@@ -295,6 +300,12 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the time was up
         let summary = Summary {
             tally,
             profile: summary().profile.map(|profile| Profile { frameless: 7, slots: 1070, ..profile }),
+            throttled: Some(Throttling {
+                processors: 1.5,
+                period: Duration::from_millis(100),
+                periods: 50,
+                throttled: 7,
+            }),
             end: Ending::TargetExited,
             ..summary()
         };
@@ -309,6 +320,7 @@ Recorded app.py (pid 4242) · Python 3.11.7 for 5.0 s, until the process ended
   truncated   2: outer frames are missing
   stopped     never
   own CPU     0.00 s: 0.0 % of a core
+  throttled   in 7 of 50 periods of 100 ms, by a CPU limit of 1.5 processors
   written     profile.svg
 "
         );

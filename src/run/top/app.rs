@@ -16,6 +16,7 @@ use super::super::described::Described;
 use super::super::follow::{ended, what};
 use super::super::notices::{Notice, Notices};
 use super::super::suspend::{Wish, Wishes};
+use super::super::throttle::Throttle;
 use super::Over;
 use super::collect::{Collected, Collector, Whole};
 use super::printed::Printed;
@@ -207,6 +208,7 @@ impl App<'_> {
                 program: &subject.program,
                 rate: plan.sampling.rate,
                 uptime: around.uptime(live, state.of.process),
+                throttled: around.throttle().and_then(Throttle::lately),
                 ended,
                 sources: &around.files,
                 dump,
@@ -386,7 +388,8 @@ impl App<'_> {
             Ending::TargetExited | Ending::NeverPython => "the process has ended".into(),
             Ending::FamilyEnded => "it and its Python descendants have ended".into(),
         });
-        self.over = Some(Over { outcome, left_out, end });
+        let throttled = self.around.throttle().and_then(Throttle::altogether);
+        self.over = Some(Over { outcome, left_out, throttled, end });
     }
 
     fn leave(mut self, go: Go) -> Left {

@@ -20,6 +20,7 @@ use pysample::python::Interpreter;
 use pysample::sample::{program_of, short_file};
 use pysample::sampler::{self, Outcome, Recording};
 use pysample::target::Target;
+use pysample::target::cgroup::Throttling;
 use pysample::target::command::Command;
 use pysample::view::summary::{Ending, Summary};
 use pysample::view::top::{Report, Scene, State};
@@ -30,6 +31,7 @@ use super::follow::{ended, what};
 use super::notices::{Notice, Notices};
 use super::session::{Search, forward_until_end, nobody, root, search};
 use super::suspend::BetweenSamples;
+use super::throttle::Throttle;
 use super::{Exit, attach, print, record, tell};
 use crate::plan::{Form, Reach, Subject, Top};
 use collect::Collector;
@@ -45,6 +47,8 @@ pub struct Over {
     pub outcome: Outcome,
     /// What was not shown because it was not wanted.
     pub left_out: LeftOut,
+    /// By which CPU limit the process was throttled.
+    pub throttled: Option<Throttling>,
     /// Why it ended.
     pub end: Ending,
 }
@@ -145,7 +149,7 @@ fn watch(
     let header = record::header(&subject, &plan.sampling);
     let live = Live::new(shorten(plan.files));
     let collector = Collector::start(recording, plan.choice.rules.clone(), &header, live)?;
-    let (Over { outcome, left_out, end }, saved) = match plan.form {
+    let (Over { outcome, left_out, throttled, end }, saved) = match plan.form {
         Form::Screen => {
             let left = app::show(plan, &subject, notices, collector, (command, printed))?;
             if left.is_interrupted {
@@ -169,6 +173,7 @@ fn watch(
         processes: (plan.choice.reach == Reach::Family).then_some(outcome.processes),
         left_out,
         profile: None,
+        throttled,
         end,
         written: None,
     };
@@ -223,11 +228,13 @@ fn refresh(
         Ending::TargetForbidden => Some("it became one that we may not read"),
         Ending::Duration | Ending::Stopped | Ending::NeverPython => None,
     };
+    let throttled = around.throttle().and_then(Throttle::altogether);
     let scene = Scene {
         live: &live,
         program: &subject.program,
         rate: plan.sampling.rate,
         uptime: around.uptime(&live, None),
+        throttled,
         ended: why,
         sources: &around.files,
         dump: &[],
@@ -240,7 +247,7 @@ fn refresh(
         Form::Json => report.write_json(out),
         Form::Text | Form::Screen => report.write_text(&scene, out),
     })?;
-    Ok(Over { outcome, left_out, end })
+    Ok(Over { outcome, left_out, throttled, end })
 }
 
 /// What files are called.

@@ -9,6 +9,8 @@ use pysample::sample::{Process, ProcessId};
 use pysample::target::Target;
 use pysample::target::usage::Usage;
 
+use super::super::throttle::Throttle;
+
 /// Files that are kept; then they are read anew.
 const MOST_FILES: usize = 64;
 
@@ -21,6 +23,8 @@ pub struct Surroundings {
     /// What was known of each process when it was last looked at, and what all have used of processors since each was first.
     known: HashMap<u32, Usage>,
     used: Duration,
+    /// Of the first process that was looked at and is there.
+    throttle: Option<(u32, Throttle)>,
 }
 
 impl Surroundings {
@@ -60,12 +64,23 @@ impl Surroundings {
         if usages.is_empty() {
             return;
         }
+        if let Some(&first) = pids.iter().find(|&pid| usages.contains_key(pid)) {
+            match &mut self.throttle {
+                Some((pid, throttle)) if *pid == first => throttle.look(),
+                other => *other = Some((first, Throttle::of(first))),
+            }
+        }
         for (pid, usage) in &usages {
             self.used += used(self.known.insert(*pid, *usage), *usage, at);
         }
         let used_by = |(id, process): (ProcessId, &Process)| Some((id, usages.get(&process.pid)?.cpu));
         let each = live.present().filter_map(used_by).collect();
         live.take_usage(at, self.used, each);
+    }
+
+    /// How often its control groups throttle a process: the first that is there.
+    pub fn throttle(&self) -> Option<&Throttle> {
+        self.throttle.as_ref().map(|(_, throttle)| throttle)
     }
 
     /// For how long a process has run, or the first, when it was last looked at.

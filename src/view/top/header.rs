@@ -106,6 +106,11 @@ fn threads(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
         number => format!("{number} threads  "),
     };
     pen.skip(1).write(&number, look.bold());
+    if let Some(throttled) = scene.throttled {
+        let (percent, limit) = (throttled.share() * 100.0, throttled.processors);
+        let text = format!("throttled in {percent:.0} % of periods by a CPU limit of {limit:.1}");
+        pen.write(&text, look.warning()).write(if states.is_empty() { "" } else { look.dot() }, look.dim());
+    }
     for (index, (state, (count, gil))) in states.into_iter().enumerate() {
         let between = if index > 0 { look.dot() } else { "" };
         let style = super::threads::style(state, gil, look);

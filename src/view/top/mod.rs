@@ -31,6 +31,7 @@ pub use report::{Report, SCHEMA};
 pub use state::{Action, At, Cursor, Filter, FilterKind, Hit, Opened, State, Typing, View, Whole};
 
 use crate::aggregate::live::Live;
+use crate::target::cgroup::Throttling;
 
 /// From so many columns on there is room for two things side by side.
 const WIDE: u16 = 120;
@@ -48,6 +49,8 @@ pub struct Scene<'a> {
     pub rate: f64,
     /// For how long the process has run that is shown alone, or the first that is there.
     pub uptime: Option<Duration>,
+    /// By which CPU limit it is throttled: lately, or in all the time that is shown.
+    pub throttled: Option<Throttling>,
     /// That, and why, it is over.
     pub ended: Option<&'a str>,
     /// Source files that were read: their lines; `None` for those that cannot be.

@@ -11,6 +11,7 @@ use super::{Scene, State, Whole};
 use crate::aggregate::live::{Counts, LONGEST};
 use crate::printable::printable;
 use crate::sample::{ProcessId, ThreadState, Tid, program_of};
+use crate::target::cgroup::Throttling;
 use crate::view::summary::threads;
 
 /// The version of the JSON's shape. It grows when a reader of the old one would be misled.
@@ -34,6 +35,8 @@ pub struct Report {
     samples: Samples,
     /// Cores used by the processes, as last seen.
     cpu: Option<f64>,
+    /// By which CPU limit they were throttled.
+    throttled: Option<Throttling>,
     gils: Vec<Gil>,
     threads: Vec<Thread>,
     functions: Vec<Row>,
@@ -149,6 +152,7 @@ impl Report {
             seconds: live.elapsed().as_secs_f64(),
             samples: samples(scene, state),
             cpu: live.cpu(),
+            throttled: scene.throttled,
             gils: gils.collect(),
             threads: threads.collect(),
             function_count: rows.len(),
@@ -190,6 +194,9 @@ impl Report {
                 }
                 false => write!(out, "{begin}{whose}no GIL")?,
             }
+        }
+        if let Some(throttling) = &self.throttled {
+            write!(out, "\nThrottled {throttling}")?;
         }
         let Samples { rate, rate_asked, stopped_share, own_cpu, .. } = self.samples;
         let (stopped, own_cpu) = (stopped_share * 100.0, own_cpu * 100.0);
