@@ -29,13 +29,17 @@ pub struct Displacer {
     last: Option<(Tid, SchedStat)>,
     /// How often it is not worth the wait for a turn.
     reluctant: u32,
-    /// Whether nobody is displaced any more: somebody more urgent than we had the processor, or nobody could help.
+    /// Until when nobody is displaced: somebody more urgent than we had the processor, or the machine under us did without it.
+    rests_until: Option<Instant>,
+    /// Whether nobody is displaced any more: nobody could help who is kept from his processor.
     is_over: bool,
 }
 
 /// A wait for a turn that is too long for a sample, and how often it is spared then.
 const LONG: Duration = Duration::from_millis(1);
 const SPARED: u32 = 16;
+/// After a wait that was too long for anybody so many times as long a rest, in which threads are stopped, or not read.
+const REST: u32 = 10;
 
 /// How a thread was found that was displaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +69,12 @@ impl Displacer {
     /// run all the same.
     pub fn displace(&mut self, target: &Target, tid: Tid, processor: usize) -> Option<Displaced> {
         let home = sched_getcpu();
-        if self.is_over || home != processor && self.reluctant > 0 {
-            self.reluctant = self.reluctant.saturating_sub(1);
+        let came = Instant::now();
+        if self.is_over || self.rests_until.is_some_and(|until| came < until) {
+            return None;
+        }
+        if home != processor && self.reluctant > 0 {
+            self.reluctant -= 1;
             return None;
         }
         // Whoever keeps us, or everybody, from a processor has a reason.
@@ -76,7 +84,6 @@ impl Displacer {
             self.is_over = true;
             return None;
         };
-        let came = Instant::now();
         self.urgency.begin();
         let is_urgent = self.urgency.is_urgent();
         let before = target.sched_stat(tid);
@@ -86,9 +93,9 @@ impl Displacer {
         let account = target.sched_stat(tid);
         let waited = arrived - came;
         match is_urgent {
-            true => self.is_over |= waited > rescue::PATIENCE,
+            true if waited > rescue::PATIENCE => self.rests_until = Some(arrived + waited * REST),
             false if waited > LONG => self.reluctant = SPARED,
-            false => {}
+            _ => {}
         }
         // If we were on its processor already, it may have run until we woke up.
         let is_as = |then| account.is_some() && account == then;
@@ -215,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_more_urgent_is_not_waited_for() {
+    fn whoever_is_more_urgent_is_not_waited_for_until_after_a_rest() {
         let usual = sched_getaffinity(None).unwrap();
         let processor = (0..CpuSet::MAX_CPU).rfind(|&processor| usual.is_set(processor)).unwrap();
         let mut urgency = Urgency::default();
@@ -225,13 +232,18 @@ mod tests {
             return;
         }
         let busy = Busy::on(processor, &[]);
-        let _urgent = Busy::on(processor, &["chrt", "-f", "10"]);
+        let urgent = Busy::on(processor, &["chrt", "-f", "10"]);
         let target = Target::attach(busy.0.id()).unwrap();
         let mut displacer = Displacer::default();
         let displaced = displacer.displace(&target, Tid(busy.0.id()), processor);
-        assert_eq!((displaced, displacer.is_over), (None, true));
+        assert_eq!((displaced, displacer.is_over, displacer.rests_until.is_some()), (None, false, true));
         assert_eq!(sched_getaffinity(None).unwrap(), usual);
         assert_eq!(displacer.displace(&target, Tid(busy.0.id()), processor), None);
+
+        drop(urgent);
+        let until = displacer.rests_until.unwrap();
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        assert!(displacer.displace(&target, Tid(busy.0.id()), processor).is_some());
     }
 
     #[test]

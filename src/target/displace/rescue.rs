@@ -99,6 +99,8 @@ impl Drop for Bound {
 
 fn look_after_all() {
     Urgency::inherit_none();
+    // It is not to wait where those do whom it is to help.
+    Urgency::default().begin();
     let (mut seen, mut idle) = (0, 0);
     loop {
         let mut watched = watched();
