@@ -42,7 +42,7 @@ impl Quota {
     }
 }
 
-/// How often a limit has throttled a group: kept all of it from running, as it had used up its processor time.
+/// How often a limit has throttled a group: kept some of it or all from running, as its processor time was used up.
 ///
 /// `nr_periods` and `nr_throttled` of its `cpu.stat`, see the kernel's `Documentation/scheduler/sched-bwc.rst`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
