@@ -983,7 +983,7 @@ fn throttled() {
 
     let doctor = doctor(&mut doctor_of(PYSAMPLE, target.pid()), 0);
     let told = value(&doctor, "CPU limit");
-    assert!(told.starts_with("0.20 processors, by its control group, which was throttled in "), "{told}");
+    assert!(told.starts_with("0.2 processors, by its control group: throttled in "), "{told}");
     let counts = counts();
     let periods: Vec<u64> = told.split(' ').filter_map(|word| word.parse().ok()).collect();
     assert!(periods[0] <= counts[1] && periods[0] * 2 > counts[1], "{told}: {counts:?}");

@@ -963,7 +963,16 @@ fn a_limit_that_throttles_is_told_at_80_columns_and_in_a_refresh() {
     let throttled = Throttling { processors: 0.2, period, periods: 30, throttled: 28 };
     let made = Made { throttled: Some(throttled), ..shop() };
     let shown = text(&made.after(&[], COLOURED, SIZES[0]).0);
-    assert!(shown.contains("threads  throttled in 93 % of periods by a CPU limit of 0.2 · "), "{shown}");
+    let usual = text(&shop().after(&[], COLOURED, SIZES[0]).0);
+    let (line, usual_line) = (shown.lines().nth(1).unwrap(), usual.lines().nth(1).unwrap());
+    assert!(line.starts_with(" CPU  93.0 % throttled 93 %, limit 0.2 "), "{shown}");
+    assert_eq!(line.split_once("GIL").unwrap().1.split_whitespace().last(), usual_line.split_whitespace().last());
+    let others = |text: &str| {
+        text.lines().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| line.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(others(&shown), others(&usual), "nothing else has moved");
+    let narrow = text(&made.after(&[], COLOURED, (40, 24)).0);
+    assert!(narrow.lines().nth(1).unwrap().contains(" throttled 93 % "), "{narrow}");
     let report = Report::new(&made.scene(), &mut state());
     let (mut as_text, mut as_json) = (Vec::new(), Vec::new());
     report.write_text(&made.scene(), &mut as_text).unwrap();

@@ -1,6 +1,7 @@
 //! Why a process can be read, or cannot: every rule, then everything tried for real.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pysample::error::{Error, Result};
@@ -156,23 +157,22 @@ fn of_python(target: &Target, interpreter: &Interpreter) -> Vec<Finding> {
 
 /// How much processor time a process may use, and whether that was enough so far.
 fn cpu_limit(pid: u32) -> Finding {
-    let value = match Limits::around(pid) {
+    let value = match Limits::around(pid, &Mounts::ours()) {
         None => "not known: its control group is not to be seen from here".into(),
         Some(limits) => {
-            let limits: Vec<String> = limits.count().into_iter().flatten().map(|limit| limit_text(&limit)).collect();
-            if limits.is_empty() { "none".into() } else { limits.join("; ") }
+            let text = |(folder, of): &(PathBuf, Throttling)| {
+                let whose = if limits.is_own(folder) { "its control group" } else { "a group around that" };
+                let (limit, percent) = (of.limit(), of.share() * 100.0);
+                let Throttling { throttled, periods, .. } = of;
+                format!(
+                    "{limit} processors, by {whose}: throttled in {throttled} of {periods} periods so far ({percent:.0} %)"
+                )
+            };
+            let texts: Vec<String> = limits.count().0.iter().map(text).collect();
+            if texts.is_empty() { "none, in the groups that are to be seen from here".into() } else { texts.join("; ") }
         }
     };
     Finding::new("CPU limit", Outcome::Told, value)
-}
-
-fn limit_text(limit: &Throttling) -> String {
-    let (throttled, periods) = (limit.throttled, limit.periods);
-    let percent = limit.share() * 100.0;
-    format!(
-        "{:.2} processors, by its control group, which was throttled in {throttled} of {periods} periods so far ({percent:.0} %)",
-        limit.processors
-    )
 }
 
 /// Samples it for a moment; `None` if no sample was taken.

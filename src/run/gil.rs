@@ -93,7 +93,8 @@ impl Purpose for Gil {
         } else {
             let name = |code: &Code, line: Option<u32>| labels.frame(code, line);
             let process = subject.process().clone();
-            let report = Report::new(process, &account, recorded.elapsed, &recorded.tally, &name);
+            let report = Report::new(process, &account, recorded.elapsed, &recorded.tally, &name)
+                .with_throttling(recorded.throttled);
             print(|out| match self.shape {
                 Shape::Json => report.write_json(out),
                 Shape::Text => report.write_text(colour(), out),

@@ -1,53 +1,56 @@
-//! Whether a CPU limit throttles a process, looked at now and then.
+//! Whether CPU limits throttle a process, looked at now and then.
 
 use std::collections::VecDeque;
 
-use pysample::target::cgroup::{Limits, Throttling, throttled};
+use pysample::target::cgroup::{Counts, Limits, Mounts, Throttling};
 
-/// So many looks are the last ones.
-const LAST: usize = 6;
+/// So many times between two looks are the last ones.
+const LAST: usize = 5;
 
-/// What the control groups around a process have counted of how often they throttle it.
+/// What the control groups around a process count of how often they are throttled, as long as it is in them.
 #[derive(Debug)]
 pub struct Throttle {
+    pid: u32,
+    mounts: Mounts,
     /// `None` where they are not to be seen.
     limits: Option<Limits>,
-    /// Of each group the first count, and the last: a limit may be set later, and a group be gone with its process.
-    first: Vec<Option<Throttling>>,
-    last: Vec<Option<Throttling>>,
-    /// At the last looks.
-    looks: VecDeque<Vec<Option<Throttling>>>,
+    /// At the last look.
+    counts: Counts,
+    /// What was counted between two looks: of all, and of each of the last.
+    sum: Counts,
+    last: VecDeque<Counts>,
 }
 
 impl Throttle {
     /// Begins to look at those of a process.
     pub fn of(pid: u32) -> Throttle {
-        let limits = Limits::around(pid);
+        let (mounts, sum, last) = (Mounts::ours(), Counts::default(), VecDeque::new());
+        let limits = Limits::around(pid, &mounts);
         let counts = limits.as_ref().map(Limits::count).unwrap_or_default();
-        Throttle { limits, first: counts.clone(), last: counts.clone(), looks: [counts].into() }
+        Throttle { pid, mounts, limits, counts, sum, last }
     }
 
-    /// Looks what they have counted by now.
+    /// Looks what they have counted by now. It may be in others than before; once it has ended, those that it was in last count.
     pub fn look(&mut self) {
-        let Some(limits) = &self.limits else { return };
-        let counts = limits.count();
-        for ((count, first), last) in counts.iter().zip(&mut self.first).zip(&mut self.last) {
-            *first = first.or(*count);
-            *last = count.or(*last);
-        }
-        self.looks.push_back(counts);
-        while self.looks.len() > LAST {
-            self.looks.pop_front();
+        self.limits = Limits::around(self.pid, &self.mounts).or(self.limits.take());
+        let counts = self.limits.as_ref().map(Limits::count).unwrap_or_default();
+        let new = counts.since(std::mem::replace(&mut self.counts, counts.clone()));
+        self.sum.add(&new);
+        self.last.push_back(new);
+        while self.last.len() > LAST {
+            self.last.pop_front();
         }
     }
 
-    /// By which limit it was throttled most since we began to look; `None` if by none, or if that cannot be seen.
+    /// The limit that throttled for longest since we began to look; `None` if none did, or if that cannot be seen.
     pub fn altogether(&self) -> Option<Throttling> {
-        throttled(&self.first, &self.last)
+        self.sum.most()
     }
 
     /// The same of the last looks.
     pub fn lately(&self) -> Option<Throttling> {
-        throttled(self.looks.front()?, self.looks.back()?)
+        let mut sum = Counts::default();
+        self.last.iter().for_each(|new| sum.add(new));
+        sum.most()
     }
 }

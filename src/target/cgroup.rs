@@ -6,7 +6,7 @@ mod cpu;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use cpu::{Limits, Throttling, cpu_limit, throttled};
+pub use cpu::{Counts, Limits, Throttling, cpu_limit};
 
 /// The groups of a process: the lines of `/proc/PID/cgroup`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,17 +203,24 @@ impl Mounts {
         let mount = |line: &str| {
             let (left, right) = line.split_once(" - ")?;
             let mut left = left.split(' ').skip(3);
-            let (root, at) = (left.next()?, left.next()?);
+            let (root, at) = (left.next()?, base.join(left.next()?.trim_start_matches('/')));
             let mut right = right.split(' ');
             let version = match right.next()? {
-                "cgroup" => Version::One,
-                "cgroup2" => Version::Two,
-                _ => return None,
+                "cgroup" => Some(Version::One),
+                "cgroup2" => Some(Version::Two),
+                _ => None,
             };
             let options = right.nth(1)?.split(',').map(str::to_owned).collect();
-            Some(Mount { root: root.to_owned(), at: base.join(at.trim_start_matches('/')), version, options })
+            let mount = version.map(|version| Mount { root: root.to_owned(), at: at.clone(), version, options });
+            Some((at, mount))
         };
-        Mounts(text.lines().filter_map(mount).collect())
+        let mut mounts = Mounts::default();
+        for (at, mount) in text.lines().filter_map(mount) {
+            // It covers what was mounted there before.
+            mounts.0.retain(|covered| covered.at != at);
+            mounts.0.extend(mount);
+        }
+        mounts
     }
 
     fn find(&self, controller: &str, version: Version) -> Option<&Mount> {

@@ -31,6 +31,8 @@ pub struct Displacer {
     reluctant: u32,
     /// Until when nobody is displaced: somebody more urgent than we had the processor, or the machine under us did without it.
     rests_until: Option<Instant>,
+    /// How many of the last waits were that long.
+    failed: u32,
     /// Whether nobody is displaced any more: nobody could help who is kept from his processor.
     is_over: bool,
 }
@@ -38,8 +40,10 @@ pub struct Displacer {
 /// A wait for a turn that is too long for a sample, and how often it is spared then.
 const LONG: Duration = Duration::from_millis(1);
 const SPARED: u32 = 16;
-/// After a wait that was too long for anybody so many times as long a rest, in which threads are stopped, or not read.
+/// After a wait that was too long for anybody so many times as long a rest, in which threads are stopped, or not read; twice
+/// as long, up to so many times, after each further one without a shorter wait between them.
 const REST: u32 = 10;
+const MOST_DOUBLED: u32 = 6;
 
 /// How a thread was found that was displaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +97,13 @@ impl Displacer {
         let account = target.sched_stat(tid);
         let waited = arrived - came;
         match is_urgent {
-            true if waited > rescue::PATIENCE => self.rests_until = Some(arrived + waited * REST),
+            true if waited > rescue::PATIENCE => {
+                self.rests_until = Some(arrived + waited * (REST << self.failed.min(MOST_DOUBLED)));
+                self.failed += 1;
+            }
+            true => self.failed = 0,
             false if waited > LONG => self.reluctant = SPARED,
-            _ => {}
+            false => {}
         }
         // If we were on its processor already, it may have run until we woke up.
         let is_as = |then| account.is_some() && account == then;

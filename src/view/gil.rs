@@ -12,6 +12,7 @@ use crate::aggregate::gil::{Gil, Held, Hold, ThreadAccount, Wait};
 use crate::aggregate::{CallTree, GilAccount, GilId, Share};
 use crate::printable::printable;
 use crate::sample::{Code, CodeId, FrameId, GilState, StackId, Tally, ThreadId, ThreadState, Tid};
+use crate::target::cgroup::Throttling;
 
 /// The version of the JSON's shape. It grows when a reader of the old one would be misled.
 pub const SCHEMA: u32 = 1;
@@ -38,6 +39,8 @@ pub struct Report {
     process: Process,
     seconds: f64,
     samples: Samples,
+    /// By which CPU limit the process was throttled meanwhile, as far as that is known.
+    throttled: Option<Throttling>,
     told_of: ToldOf,
     gils: Vec<Part>,
 }
@@ -240,7 +243,13 @@ impl Report {
         let gils = account.gils().iter().map(|(owner, gil)| teller.part(*owner, gil)).collect();
         let (schema, pysample) = (SCHEMA, env!("CARGO_PKG_VERSION"));
         let told_of = teller.told_of();
-        Report { schema, pysample, process, seconds: elapsed.as_secs_f64(), samples, told_of, gils }
+        let seconds = elapsed.as_secs_f64();
+        Report { schema, pysample, process, seconds, samples, throttled: None, told_of, gils }
+    }
+
+    /// The same, with what is known of a CPU limit.
+    pub fn with_throttling(self, throttled: Option<Throttling>) -> Report {
+        Report { throttled, ..self }
     }
 
     /// Writes the report for a program.

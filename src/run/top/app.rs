@@ -16,7 +16,6 @@ use super::super::described::Described;
 use super::super::follow::{ended, what};
 use super::super::notices::{Notice, Notices};
 use super::super::suspend::{Wish, Wishes};
-use super::super::throttle::Throttle;
 use super::Over;
 use super::collect::{Collected, Collector, Whole};
 use super::printed::Printed;
@@ -94,8 +93,7 @@ pub fn show(
 ) -> Result<Left> {
     let mut state = State::new(plan.mode, plan.window);
     state.has_output = printed.is_some();
-    let mut around = Surroundings::default();
-    around.open(subject.process().pid);
+    let around = Surroundings::of(subject.process().pid);
     let (keys, wishes) = (keys()?, Wishes::listen()?);
     let screen = Screen::enter().map_err(|source| Error::Io { what: "cannot use the terminal".into(), source })?;
     let mut app = App {
@@ -208,7 +206,7 @@ impl App<'_> {
                 program: &subject.program,
                 rate: plan.sampling.rate,
                 uptime: around.uptime(live, state.of.process),
-                throttled: around.throttle().and_then(Throttle::lately),
+                throttled: around.throttle.lately(),
                 ended,
                 sources: &around.files,
                 dump,
@@ -388,7 +386,7 @@ impl App<'_> {
             Ending::TargetExited | Ending::NeverPython => "the process has ended".into(),
             Ending::FamilyEnded => "it and its Python descendants have ended".into(),
         });
-        let throttled = self.around.throttle().and_then(Throttle::altogether);
+        let throttled = self.around.throttle.altogether();
         self.over = Some(Over { outcome, left_out, throttled, end });
     }
 

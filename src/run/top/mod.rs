@@ -31,7 +31,6 @@ use super::follow::{ended, what};
 use super::notices::{Notice, Notices};
 use super::session::{Search, forward_until_end, nobody, root, search};
 use super::suspend::BetweenSamples;
-use super::throttle::Throttle;
 use super::{Exit, attach, print, record, tell};
 use crate::plan::{Form, Reach, Subject, Top};
 use collect::Collector;
@@ -192,10 +191,9 @@ fn refresh(
     collector: Collector,
     command: Option<&Command>,
 ) -> Result<Over> {
-    let mut around = Surroundings::default();
+    let mut around = Surroundings::of(subject.process().pid);
     let (began, usage) = (Instant::now(), tick(USAGE_EVERY));
     let mut has_exited = false;
-    around.open(subject.process().pid);
     around.look(&mut collector.collected().look(), began.elapsed());
     loop {
         select! {
@@ -228,7 +226,7 @@ fn refresh(
         Ending::TargetForbidden => Some("it became one that we may not read"),
         Ending::Duration | Ending::Stopped | Ending::NeverPython => None,
     };
-    let throttled = around.throttle().and_then(Throttle::altogether);
+    let throttled = around.throttle.altogether();
     let scene = Scene {
         live: &live,
         program: &subject.program,

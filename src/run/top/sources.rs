@@ -15,7 +15,6 @@ use super::super::throttle::Throttle;
 const MOST_FILES: usize = 64;
 
 /// Source files and usage of the processes of a recording. A process is opened once more for it, to be read only.
-#[derive(Default)]
 pub struct Surroundings {
     targets: HashMap<u32, Option<Target>>,
     /// Lines of files; `None` for those that cannot be read.
@@ -23,11 +22,24 @@ pub struct Surroundings {
     /// What was known of each process when it was last looked at, and what all have used of processors since each was first.
     known: HashMap<u32, Usage>,
     used: Duration,
-    /// Of the first process that was looked at and is there.
-    throttle: Option<(u32, Throttle)>,
+    /// How often the control groups of the process that was named are throttled.
+    pub throttle: Throttle,
 }
 
 impl Surroundings {
+    /// Of the process that was named.
+    pub fn of(pid: u32) -> Surroundings {
+        let mut around = Surroundings {
+            targets: HashMap::new(),
+            files: HashMap::new(),
+            known: HashMap::new(),
+            used: Duration::ZERO,
+            throttle: Throttle::of(pid),
+        };
+        around.open(pid);
+        around
+    }
+
     /// Opens a process as long as it is there.
     pub fn open(&mut self, pid: u32) {
         self.targets.entry(pid).or_insert_with(|| Target::attach(pid).inspect(Target::keep_sources).ok());
@@ -54,8 +66,9 @@ impl Surroundings {
         self.targets.get(&pid)?.as_ref()?.source_line(file, line)
     }
 
-    /// Looks what the processes have used by now.
+    /// Looks what the processes have used by now, and how often they were throttled.
     pub fn look(&mut self, live: &mut Live, at: Duration) {
+        self.throttle.look();
         let mut pids: Vec<u32> = live.present().map(|(_, process)| process.pid).collect();
         if pids.is_empty() {
             pids.extend(self.targets.keys());
@@ -64,23 +77,12 @@ impl Surroundings {
         if usages.is_empty() {
             return;
         }
-        if let Some(&first) = pids.iter().find(|&pid| usages.contains_key(pid)) {
-            match &mut self.throttle {
-                Some((pid, throttle)) if *pid == first => throttle.look(),
-                other => *other = Some((first, Throttle::of(first))),
-            }
-        }
         for (pid, usage) in &usages {
             self.used += used(self.known.insert(*pid, *usage), *usage, at);
         }
         let used_by = |(id, process): (ProcessId, &Process)| Some((id, usages.get(&process.pid)?.cpu));
         let each = live.present().filter_map(used_by).collect();
         live.take_usage(at, self.used, each);
-    }
-
-    /// How often its control groups throttle a process: the first that is there.
-    pub fn throttle(&self) -> Option<&Throttle> {
-        self.throttle.as_ref().map(|(_, throttle)| throttle)
     }
 
     /// For how long a process has run, or the first, when it was last looked at.

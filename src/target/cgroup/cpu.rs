@@ -79,13 +79,26 @@ impl Throttling {
     pub fn share(&self) -> f64 {
         self.throttled as f64 / self.periods.max(1) as f64
     }
+
+    /// The limit in processors, with as many digits as it is set with.
+    pub fn limit(&self) -> f64 {
+        to_thousandths(self.processors)
+    }
+
+    fn has_limit_of(&self, other: &Throttling) -> bool {
+        self.processors == other.processors && self.period == other.period
+    }
+
+    fn time(&self) -> f64 {
+        self.throttled as f64 * self.period.as_secs_f64()
+    }
 }
 
 /// In a few words: `in 28 of 30 periods of 100 ms, by a CPU limit of 0.2 processors`.
 impl Display for Throttling {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Throttling { processors, period, periods, throttled } = self;
-        let (millis, processors) = (to_thousandths(period.as_secs_f64() * 1000.0), to_thousandths(*processors));
+        let Throttling { period, periods, throttled, .. } = self;
+        let (millis, processors) = (to_thousandths(period.as_secs_f64() * 1000.0), self.limit());
         write!(f, "in {throttled} of {periods} periods of {millis} ms, by a CPU limit of {processors} processors")
     }
 }
@@ -107,8 +120,8 @@ pub struct Limits {
 
 impl Limits {
     /// Those of a process; `None` where they are not to be seen from here.
-    pub fn around(pid: u32) -> Option<Limits> {
-        Limits::of(&Groups::of(&pid.to_string()), &Mounts::ours())
+    pub fn around(pid: u32, mounts: &Mounts) -> Option<Limits> {
+        Limits::of(&Groups::of(&pid.to_string()), mounts)
     }
 
     fn of(groups: &Groups, mounts: &Mounts) -> Option<Limits> {
@@ -117,20 +130,59 @@ impl Limits {
         folders.first().is_some_and(|folder| folder.is_dir()).then_some(Limits { version: place.0, folders })
     }
 
-    /// What each that has a limit has counted since it was made; of those that have none, or are gone, `None`.
-    pub fn count(&self) -> Vec<Option<Throttling>> {
-        self.folders.iter().map(|folder| Throttling::of(folder, self.version)).collect()
+    /// What each that has a limit has counted since it was made.
+    pub fn count(&self) -> Counts {
+        let of = |folder: &PathBuf| Some((folder.clone(), Throttling::of(folder, self.version)?));
+        Counts(self.folders.iter().filter_map(of).collect())
+    }
+
+    /// Whether a folder is that of the process's own group.
+    pub fn is_own(&self, folder: &Path) -> bool {
+        self.folders.first().is_some_and(|own| own == folder)
     }
 }
 
-/// By which limit a process was throttled most between two counts; `None` if by none.
-pub fn throttled(before: &[Option<Throttling>], after: &[Option<Throttling>]) -> Option<Throttling> {
-    let between = before.iter().zip(after).filter_map(|(before, after)| {
-        let (before, after) = ((*before)?, (*after)?);
-        let periods = after.periods.checked_sub(before.periods)?;
-        Some(Throttling { periods, throttled: after.throttled.checked_sub(before.throttled)?, ..after })
-    });
-    between.filter(|one| one.throttled > 0).max_by(|one, other| one.share().total_cmp(&other.share()))
+/// What groups have counted, each by its folder and its limit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts(pub Vec<(PathBuf, Throttling)>);
+
+impl Counts {
+    fn find(&mut self, folder: &Path, of: &Throttling) -> Option<&mut Throttling> {
+        self.0.iter_mut().find(|(known, with)| known == folder && with.has_limit_of(of)).map(|(_, with)| with)
+    }
+
+    /// What has been counted since, as far as the same group had the same limit before.
+    pub fn since(&self, mut before: Counts) -> Counts {
+        let since = |(folder, now): &(PathBuf, Throttling)| {
+            let before = before.find(folder, now)?;
+            // A group that was made anew begins anew.
+            let periods = now.periods.checked_sub(before.periods)?;
+            let throttled = now.throttled.checked_sub(before.throttled)?;
+            Some((folder.clone(), Throttling { periods, throttled, ..*now }))
+        };
+        Counts(self.0.iter().filter_map(since).collect())
+    }
+
+    /// Adds what was counted in another time.
+    pub fn add(&mut self, other: &Counts) {
+        for (folder, more) in &other.0 {
+            match self.find(folder, more) {
+                Some(sum) => {
+                    sum.periods = sum.periods.saturating_add(more.periods);
+                    sum.throttled = sum.throttled.saturating_add(more.throttled);
+                }
+                None => self.0.push((folder.clone(), *more)),
+            }
+        }
+    }
+
+    /// Of the limit that throttled for longest; `None` if none did.
+    pub fn most(&self) -> Option<Throttling> {
+        // The kernel counts a period and what became of it one after the other.
+        let whole = |of: &Throttling| Throttling { throttled: of.throttled.min(of.periods), ..*of };
+        let throttled = self.0.iter().map(|(_, of)| whole(of)).filter(|of| of.throttled > 0);
+        throttled.max_by(|one, other| one.time().total_cmp(&other.time()))
+    }
 }
 
 #[cfg(test)]
@@ -191,11 +243,15 @@ mod tests {
             ("sys/fs/cgroup/cpu/docker/x/cpu.stat", STAT),
         ]);
         let mounts = Mounts::parse(BOTH.as_bytes(), folder.path());
-        let count = |cgroup: &str| Limits::of(&Groups::parse(cgroup.as_bytes()), &mounts).map(|limits| limits.count());
+        let count = |cgroup: &str| {
+            let counts = Limits::of(&Groups::parse(cgroup.as_bytes()), &mounts)?.count();
+            let name = |(path, of): (PathBuf, Throttling)| (path.file_name().unwrap().to_str().unwrap().to_owned(), of);
+            Some(counts.0.into_iter().map(name).collect::<Vec<_>>())
+        };
         let pod = Throttling { processors: 3.0, period: Duration::from_millis(50), periods: 7, throttled: 0 };
-        assert_eq!(count("0::/pod/app"), Some(vec![None, Some(pod), None]));
+        assert_eq!(count("0::/pod/app"), Some(vec![("pod".into(), pod)]));
         let x = Throttling { processors: 0.2, period: Duration::from_millis(100), periods: 30, throttled: 28 };
-        assert_eq!(count("4:cpu,cpuacct:/docker/x\n0::/"), Some(vec![Some(x), None, None]));
+        assert_eq!(count("4:cpu,cpuacct:/docker/x\n0::/"), Some(vec![("x".into(), x)]));
         assert_eq!(x.to_string(), "in 28 of 30 periods of 100 ms, by a CPU limit of 0.2 processors");
         assert_eq!(count("0::/gone"), None);
         assert_eq!(count(""), None);
@@ -208,7 +264,7 @@ mod tests {
             let line = format!("30 24 0:26 {root} /sys/fs/cgroup ro - cgroup2 cgroup rw\n");
             let mounts = Mounts::parse(line.as_bytes(), folder.path());
             let limits = Limits::of(&Groups::parse(cgroup.as_bytes()), &mounts);
-            limits.is_some_and(|limits| limits.count().iter().any(Option::is_some))
+            limits.is_some_and(|limits| !limits.count().0.is_empty())
         };
         assert!(seen("/", "0::/") && seen("/docker/x", "0::/docker/x"));
         for cgroup in ["0::/docker/other", "0::/docker/xy", "0::/", "0::/docker/x/../other"] {
@@ -218,14 +274,46 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_that_throttled_most_is_told_of_the_time_between() {
-        let period = Duration::from_millis(100);
-        let counted = |processors, periods, throttled| Some(Throttling { processors, period, periods, throttled });
-        let before = [None, counted(2.0, 100, 50), counted(0.5, 10, 10), counted(3.0, 5, 5), counted(4.0, 9, 9)];
-        let after = [counted(1.0, 8, 2), counted(2.0, 200, 50), counted(0.5, 20, 19), None, counted(4.0, 4, 4)];
-        assert_eq!(throttled(&before, &after), counted(0.5, 10, 9));
-        assert_eq!(throttled(&before[..2], &after[..2]), None);
-        assert_eq!(throttled(&before, &before), None);
-        assert_eq!(throttled(&[], &after), None);
+    fn a_mount_that_another_one_covers_does_not_count() {
+        let folder = machine(&[("sys/fs/cgroup/cpu.max", "30000 100000\n")]);
+        let line = |root: &str| format!("30 24 0:26 {root} /sys/fs/cgroup ro - cgroup2 cgroup rw\n");
+        let mounts = Mounts::parse((line("/docker/x") + &line("/docker/y")).as_bytes(), folder.path());
+        let is_seen = |cgroup: &str| Limits::of(&Groups::parse(cgroup.as_bytes()), &mounts).is_some();
+        assert!(is_seen("0::/docker/y") && !is_seen("0::/docker/x"));
+        let other = "31 24 0:27 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n";
+        let mounts = Mounts::parse((line("/") + other).as_bytes(), folder.path());
+        assert_eq!(cpu_limit(&Groups::parse(b"0::/"), &mounts), None);
+    }
+
+    fn counts(of: &[(&str, f64, u64, u64)]) -> Counts {
+        let one = |&(folder, processors, periods, throttled): &(&str, f64, u64, u64)| {
+            (folder.into(), Throttling { processors, period: Duration::from_millis(100), periods, throttled })
+        };
+        Counts(of.iter().map(one).collect())
+    }
+
+    #[test]
+    fn what_is_new_is_of_groups_and_limits_that_were_there_before() {
+        let before =
+            counts(&[("same", 0.5, 10, 10), ("changed", 0.5, 10, 10), ("left", 0.5, 1, 1), ("remade", 0.5, 9, 9)]);
+        let after =
+            counts(&[("same", 0.5, 20, 19), ("changed", 2.0, 30, 30), ("joined", 0.5, 8, 8), ("remade", 0.5, 4, 4)]);
+        assert_eq!(after.since(before), counts(&[("same", 0.5, 10, 9)]));
+    }
+
+    #[test]
+    fn the_limit_that_throttled_for_longest_is_told() {
+        let mut sum = counts(&[]);
+        assert_eq!(sum.most(), None);
+        sum.add(&counts(&[("a", 0.2, 20, 20), ("b", 3.0, 20, 0)]));
+        sum.add(&counts(&[("a", 2.0, 20, 0), ("b", 3.0, 20, 19)]));
+        sum.add(&counts(&[("a", 0.2, 5, 1)]));
+        assert_eq!(sum, counts(&[("a", 0.2, 25, 21), ("b", 3.0, 40, 19), ("a", 2.0, 20, 0)]));
+        assert_eq!(sum.most().unwrap().to_string(), "in 21 of 25 periods of 100 ms, by a CPU limit of 0.2 processors");
+        let short = Throttling { processors: 0.05, period: Duration::from_millis(10), periods: 90, throttled: 90 };
+        sum.add(&Counts(vec![("c".into(), short)]));
+        assert_eq!(sum.most().unwrap().limit(), 0.2, "9 tenths of a second are less than 21");
+        assert_eq!(counts(&[("a", 0.2, 5, 6)]).most().unwrap().throttled, 5);
+        assert_eq!(counts(&[("a", 0.2, 5, 0), ("b", 0.2, 0, 1)]).most(), None);
     }
 }

@@ -65,7 +65,15 @@ fn load(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
     pen.skip(1).write("CPU ", look.bold());
     pen.write(&format!("{now} % "), look.heat(last.unwrap_or(0.0)));
     let most = cpu.iter().copied().flatten().fold(1.0, f64::max);
-    let cells = half.saturating_sub(16);
+    let throttled = scene.throttled.map(|by| {
+        let percent = format!("throttled {:.0} %", by.share() * 100.0);
+        let whole = format!("{percent}, limit {} ", by.limit());
+        // What is at the right is not to be moved away.
+        if usize::from(half) >= whole.len() + 13 { whole } else { percent + " " }
+    });
+    let throttled = throttled.unwrap_or_default();
+    pen.write(&throttled, look.warning());
+    let cells = half.saturating_sub(16 + width(&throttled));
     let scaled: Vec<f64> = cpu.iter().map(|cores| cores.unwrap_or(0.0) / most).collect();
     pen.left_in(&look.sparkline(&scaled, usize::from(cells.min(60))), cells.min(60), look.busy());
     pen.skip(2);
@@ -106,11 +114,6 @@ fn threads(pen: &mut Pen, scene: &Scene, state: &State, look: Look) {
         number => format!("{number} threads  "),
     };
     pen.skip(1).write(&number, look.bold());
-    if let Some(throttled) = scene.throttled {
-        let (percent, limit) = (throttled.share() * 100.0, throttled.processors);
-        let text = format!("throttled in {percent:.0} % of periods by a CPU limit of {limit:.1}");
-        pen.write(&text, look.warning()).write(if states.is_empty() { "" } else { look.dot() }, look.dim());
-    }
     for (index, (state, (count, gil))) in states.into_iter().enumerate() {
         let between = if index > 0 { look.dot() } else { "" };
         let style = super::threads::style(state, gil, look);
