@@ -219,6 +219,7 @@ fn merged_lines(kind: &Kind) {
         .chain([("<module>", 1)])
         .collect();
     let target = kind.start_ready("spin.py", &[]);
+    wait_until("it computes alone", || common::others_read_input(target.pid()));
     let (merged, _) = target.record(&["-r", "1000", "-d", "1", "-F"]);
     let (apart, _) = target.record(&["-r", "1000", "-d", "1"]);
     for (stack, _) in &merged.stacks {

@@ -317,13 +317,15 @@ impl Reader<'_> {
     }
 
     fn frame_object(&self, shape: &FrameObject) -> Result<FrameObject, DwarfError> {
-        let lasti = self.at(FRAME_OBJECT, &["f_lasti"])?;
+        let executing = self.at(FRAME_OBJECT, &["f_executing", "f_state"])?;
         Ok(FrameObject {
-            size: lasti + size_of::<i32>(),
+            size: executing + size_of::<u8>(),
             back: self.at(FRAME_OBJECT, &["f_back"])?,
             code: self.at(FRAME_OBJECT, &["f_code"])?,
-            lasti,
+            lasti: self.at(FRAME_OBJECT, &["f_lasti"])?,
             lasti_unit: shape.lasti_unit,
+            executing,
+            is_executing: shape.is_executing,
         })
     }
 

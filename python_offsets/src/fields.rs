@@ -225,6 +225,8 @@ fn frame_object(of: &FrameObject, list: &mut List) {
         ("PyFrameObject.f_code", Field::At(of.code)),
         ("PyFrameObject.f_lasti", Field::At(of.lasti)),
         ("bytes for one step of f_lasti", Field::Number(of.lasti_unit)),
+        ("PyFrameObject.f_executing or f_state", Field::At(of.executing)),
+        ("what is there while it is executed", Field::Number(of.is_executing.into())),
     ]);
 }
 

@@ -264,6 +264,10 @@ pub struct FrameObject {
     pub lasti: usize,
     /// Bytes of bytecode that one step of `f_lasti` stands for: 1 up to 3.9, 2 in 3.10.
     pub lasti_unit: usize,
+    /// `f_executing` (up to 3.9) or `f_state`: C `char`, whether the frame is being executed.
+    pub executing: usize,
+    /// What is there if it is: 1 up to 3.9, 0 in 3.10.
+    pub is_executing: u8,
 }
 
 /// `_PyInterpreterFrame` of 3.11 and later.

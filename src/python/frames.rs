@@ -400,8 +400,11 @@ impl Stack {
                 Err(stop) => return Some(stop),
             };
             let decoded = match &offsets.frame {
-                // One that was left meanwhile leads nowhere, as if it were the outermost.
-                Frame::Object(shape) => decode_object(shape, bytes, !self.is_moving || is_alive(bytes, offsets)),
+                // One that was left meanwhile, or has only been made, leads nowhere, as if it were the outermost.
+                Frame::Object(shape) => {
+                    let may_end = !self.is_moving || is_alive(bytes, offsets) && is_executed(shape, bytes);
+                    decode_object(shape, bytes, may_end)
+                }
                 Frame::Interpreter(shape) => decode_interpreter_frame(self.next, shape, &offsets.code.bytecode, bytes),
             };
             let Some(decoded) = decoded else { return Some(Walk::Failed(Unreadable::Invalid)) };
@@ -609,6 +612,10 @@ struct Decoded {
     is_entry: bool,
     /// Whether it says that it runs itself.
     runs: bool,
+}
+
+fn is_executed(shape: &FrameObject, bytes: &[u8]) -> bool {
+    bytes.u8_at(shape.executing) == Some(shape.is_executing)
 }
 
 fn decode_object(shape: &FrameObject, bytes: &[u8], may_end: bool) -> Option<Decoded> {

@@ -52,7 +52,15 @@ const RELEASE: Offsets = Offsets {
         state: None,
         current_executor: None,
     },
-    frame: Frame::Object(FrameObject { size: 100, back: 24, code: 32, lasti: 96, lasti_unit: 2 }),
+    frame: Frame::Object(FrameObject {
+        size: 109,
+        back: 24,
+        code: 32,
+        lasti: 96,
+        lasti_unit: 2,
+        executing: 108,
+        is_executing: 0,
+    }),
     code: Code {
         size: 176,
         filename: 104,
@@ -88,7 +96,15 @@ const RELEASE: Offsets = Offsets {
 };
 
 const TRACE_REFS: Offsets = Offsets {
-    frame: Frame::Object(FrameObject { size: 116, back: 40, code: 48, lasti: 112, lasti_unit: 2 }),
+    frame: Frame::Object(FrameObject {
+        size: 125,
+        back: 40,
+        code: 48,
+        lasti: 112,
+        lasti_unit: 2,
+        executing: 124,
+        is_executing: 0,
+    }),
     code: Code {
         size: 192,
         filename: 120,

@@ -60,7 +60,15 @@ const RELEASE: Offsets = Offsets {
         state: None,
         current_executor: None,
     },
-    frame: Frame::Object(FrameObject { size: 108, back: 24, code: 32, lasti: 104, lasti_unit: 1 }),
+    frame: Frame::Object(FrameObject {
+        size: 117,
+        back: 24,
+        code: 32,
+        lasti: 104,
+        lasti_unit: 1,
+        executing: 116,
+        is_executing: 1,
+    }),
     code: Code {
         size: 144,
         filename: 96,
@@ -96,7 +104,15 @@ const RELEASE: Offsets = Offsets {
 };
 
 const DEBUG: Offsets = Offsets {
-    frame: Frame::Object(FrameObject { size: 124, back: 40, code: 48, lasti: 120, lasti_unit: 1 }),
+    frame: Frame::Object(FrameObject {
+        size: 133,
+        back: 40,
+        code: 48,
+        lasti: 120,
+        lasti_unit: 1,
+        executing: 132,
+        is_executing: 1,
+    }),
     code: Code {
         size: 160,
         filename: 112,
