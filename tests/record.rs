@@ -278,7 +278,9 @@ fn unwinding(kind: &Kind) {
     for rate in ["2000", "20000"] {
         let (profile, account) = target.record(&["-r", rate, "-d", "2", "--never-pause", "-F"]);
         let cut: Vec<_> = profile.stacks.iter().filter(|(stack, _)| function_of(&stack[0]) != "<module>").collect();
-        assert!(cut.is_empty(), "{rate} Hz: {cut:?}, {account:?}");
+        // A frame can be left or called between the reads of its caller and of whether it is executed.
+        let count: u64 = cut.iter().map(|(_, count)| count).sum();
+        assert!(count * 500 <= account.stacks, "{rate} Hz: {cut:?}, {account:?}");
         assert!(account.taken > 100 && account.stacks * 4 > account.taken, "{account:?}");
     }
     ends_well(target);
