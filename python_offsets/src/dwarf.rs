@@ -319,7 +319,8 @@ impl Reader<'_> {
     fn frame_object(&self, shape: &FrameObject) -> Result<FrameObject, DwarfError> {
         let executing = self.at(FRAME_OBJECT, &["f_executing", "f_state"])?;
         Ok(FrameObject {
-            size: executing + size_of::<u8>(),
+            // With what pads it.
+            size: executing + size_of::<i32>(),
             back: self.at(FRAME_OBJECT, &["f_back"])?,
             code: self.at(FRAME_OBJECT, &["f_code"])?,
             lasti: self.at(FRAME_OBJECT, &["f_lasti"])?,

@@ -53,7 +53,7 @@ const RELEASE: Offsets = Offsets {
         current_executor: None,
     },
     frame: Frame::Object(FrameObject {
-        size: 109,
+        size: 112,
         back: 24,
         code: 32,
         lasti: 96,
@@ -97,7 +97,7 @@ const RELEASE: Offsets = Offsets {
 
 const TRACE_REFS: Offsets = Offsets {
     frame: Frame::Object(FrameObject {
-        size: 125,
+        size: 128,
         back: 40,
         code: 48,
         lasti: 112,

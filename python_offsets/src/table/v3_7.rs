@@ -61,7 +61,7 @@ const RELEASE: Offsets = Offsets {
         current_executor: None,
     },
     frame: Frame::Object(FrameObject {
-        size: 117,
+        size: 120,
         back: 24,
         code: 32,
         lasti: 104,
@@ -105,7 +105,7 @@ const RELEASE: Offsets = Offsets {
 
 const DEBUG: Offsets = Offsets {
     frame: Frame::Object(FrameObject {
-        size: 133,
+        size: 136,
         back: 40,
         code: 48,
         lasti: 120,
