@@ -614,6 +614,7 @@ struct Decoded {
     runs: bool,
 }
 
+/// Whether a frame is one that is being executed: neither left, nor only made, nor a generator's that waits.
 fn is_executed(shape: &FrameObject, bytes: &[u8]) -> bool {
     bytes.u8_at(shape.executing) == Some(shape.is_executing)
 }

@@ -24,17 +24,23 @@ pub struct Throttle {
 impl Throttle {
     /// Begins to look at those of a process.
     pub fn of(pid: u32) -> Throttle {
-        let (mounts, sum, last) = (Mounts::ours(), Counts::default(), VecDeque::new());
-        let limits = Limits::around(pid, &mounts);
-        let counts = limits.as_ref().map(Limits::count).unwrap_or_default();
-        Throttle { pid, mounts, limits, counts, sum, last }
+        let (counts, sum, last) = (Counts::default(), Counts::default(), VecDeque::new());
+        let mut throttle = Throttle { pid, mounts: Mounts::ours(), limits: None, counts, sum, last };
+        throttle.counts = throttle.count();
+        throttle
     }
 
-    /// Looks what they have counted by now. It may be in others than before; once it has ended, those that it was in last count.
-    pub fn look(&mut self) {
+    /// It may be in others than before; once it has ended, those that it was in last count.
+    fn count(&mut self) -> Counts {
         self.limits = Limits::around(self.pid, &self.mounts).or(self.limits.take());
-        let counts = self.limits.as_ref().map(Limits::count).unwrap_or_default();
-        let new = counts.since(std::mem::replace(&mut self.counts, counts.clone()));
+        self.limits.as_ref().map(Limits::count).unwrap_or_default()
+    }
+
+    /// Looks what they have counted by now.
+    pub fn look(&mut self) {
+        let counts = self.count();
+        let new = counts.since(&self.counts);
+        self.counts = counts;
         self.sum.add(&new);
         self.last.push_back(new);
         while self.last.len() > LAST {

@@ -147,14 +147,14 @@ impl Limits {
 pub struct Counts(pub Vec<(PathBuf, Throttling)>);
 
 impl Counts {
-    fn find(&mut self, folder: &Path, of: &Throttling) -> Option<&mut Throttling> {
-        self.0.iter_mut().find(|(known, with)| known == folder && with.has_limit_of(of)).map(|(_, with)| with)
+    fn position(&self, folder: &Path, of: &Throttling) -> Option<usize> {
+        self.0.iter().position(|(known, with)| known == folder && with.has_limit_of(of))
     }
 
     /// What has been counted since, as far as the same group had the same limit before.
-    pub fn since(&self, mut before: Counts) -> Counts {
+    pub fn since(&self, before: &Counts) -> Counts {
         let since = |(folder, now): &(PathBuf, Throttling)| {
-            let before = before.find(folder, now)?;
+            let (_, before) = &before.0[before.position(folder, now)?];
             // A group that was made anew begins anew.
             let periods = now.periods.checked_sub(before.periods)?;
             let throttled = now.throttled.checked_sub(before.throttled)?;
@@ -166,8 +166,9 @@ impl Counts {
     /// Adds what was counted in another time.
     pub fn add(&mut self, other: &Counts) {
         for (folder, more) in &other.0 {
-            match self.find(folder, more) {
-                Some(sum) => {
+            match self.position(folder, more) {
+                Some(index) => {
+                    let (_, sum) = &mut self.0[index];
                     sum.periods = sum.periods.saturating_add(more.periods);
                     sum.throttled = sum.throttled.saturating_add(more.throttled);
                 }
@@ -298,7 +299,7 @@ mod tests {
             counts(&[("same", 0.5, 10, 10), ("changed", 0.5, 10, 10), ("left", 0.5, 1, 1), ("remade", 0.5, 9, 9)]);
         let after =
             counts(&[("same", 0.5, 20, 19), ("changed", 2.0, 30, 30), ("joined", 0.5, 8, 8), ("remade", 0.5, 4, 4)]);
-        assert_eq!(after.since(before), counts(&[("same", 0.5, 10, 9)]));
+        assert_eq!(after.since(&before), counts(&[("same", 0.5, 10, 9)]));
     }
 
     #[test]
