@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::recording::{Recorded, Recording};
 use common::{Running, ordinary};
+use pysample::target::urgency::Urgency;
 use serde_json::Value;
 
 /// One test at a time: each has the machine busy.
@@ -73,6 +74,28 @@ fn phases_are_told_by_the_time_where_a_program_may_not_be_stopped_for_long() {
 #[test]
 fn phases_are_told_by_the_time_where_little_processor_time_may_be_used() {
     are_told_by_the_time(&["--max-cpu", "5", "--max-pause", "100"]);
+}
+
+/// A stop is asked for from another processor, and found sooner at the end of a call than amid computing.
+#[test]
+fn what_follows_a_system_call_is_told_by_the_time() {
+    let mut urgency = Urgency::default();
+    urgency.begin();
+    urgency.end();
+    if urgency == Urgency::Refused {
+        return;
+    }
+    let _alone = alone();
+    let (told, recorded) = recorded(ordinary().start("calls.py", &["5", "10"]), 1, &["-r", "200"]);
+    let names = ["before", "call", "after"];
+    let phases = phases(&recorded, &names);
+    let slots: u64 = phases.values().map(|(_, slots)| slots).sum();
+    let all: f64 = names.iter().map(|name| told[name].as_f64().unwrap()).sum();
+    for name in names {
+        let expected = told[name].as_f64().unwrap() / all;
+        let seen = phases.get(name).map_or(0.0, |(_, slots)| *slots as f64) / slots as f64;
+        assert!((seen - expected).abs() < 0.2, "{name} has {seen}, not {expected}: {phases:?}: {}", recorded.told);
+    }
 }
 
 /// Far more workers than processors, so that while they compute all that is taken is taken from them. At first and at last

@@ -125,10 +125,13 @@ impl Clock {
         self.slots.rest = rest;
     }
 
-    /// Waits for the moment of the next sample, or the end.
-    pub fn next(&mut self) -> Tick {
+    /// Waits for the moment of the next sample, or the end. The moment of a sample is told beforehand.
+    pub fn next(&mut self, mut foresee: impl FnMut(Instant)) -> Tick {
         let missed = self.slots.skip(self.elapsed(), self.pace.stretch());
         let due = self.slots.due();
+        if let Some(due) = due {
+            foresee(self.start + due);
+        }
         if due.or(self.slots.end).is_some_and(|until| self.wait(until)) {
             return self.stop(missed);
         }
@@ -491,9 +494,11 @@ mod tests {
         pace.set_stretch(1e6);
         clock.keep_pace(pace);
         clock.start();
-        assert!(matches!(clock.next(), Tick::Due(_)));
+        assert!(matches!(clock.next(|_| ()), Tick::Due(_)));
         stop.send(()).unwrap();
-        let Tick::Stopped(Missed { late, stretched, spared, .. }) = clock.next() else { panic!("it was stopped") };
+        let Tick::Stopped(Missed { late, stretched, spared, .. }) = clock.next(|_| ()) else {
+            panic!("it was stopped")
+        };
         let passed = clock.elapsed().as_millis() as u64 / 100;
         assert!(late == 0 && stretched == 0 && spared <= passed, "{spared} of {passed}");
     }
@@ -533,7 +538,7 @@ mod tests {
             let (_stop, stopped) = bounded(1);
             let mut clock = Clock::new(rate, Some(duration), stopped);
             clock.start();
-            while !matches!(clock.next(), Tick::Over(_)) {}
+            while !matches!(clock.next(|_| ()), Tick::Over(_)) {}
             // A machine that is busy with other things may wake us up later.
             let over = clock.elapsed();
             assert!(over >= duration && over < Duration::from_secs(1), "{rate}: {over:?}");
@@ -547,7 +552,7 @@ mod tests {
         clock.start();
         let (mut due, mut passed) = (0, 0);
         loop {
-            match clock.next() {
+            match clock.next(|_| ()) {
                 Tick::Due(missed) => {
                     due += 1;
                     passed += missed.late;
@@ -573,7 +578,7 @@ mod tests {
         let mut clock = Clock::new(1000.0, None, stopped);
         clock.start();
         clock.rest_until(Duration::from_millis(20));
-        let Tick::Due(missed) = clock.next() else { panic!("a sample is due") };
+        let Tick::Due(missed) = clock.next(|_| ()) else { panic!("a sample is due") };
         assert!(clock.elapsed() >= Duration::from_millis(20));
         assert!(missed.late + missed.stretched >= 20, "{missed:?}");
     }
@@ -585,7 +590,7 @@ mod tests {
         clock.start();
         std::thread::sleep(Duration::from_millis(10));
         stop.send(()).unwrap();
-        let Tick::Stopped(missed) = clock.next() else { panic!("it was stopped") };
+        let Tick::Stopped(missed) = clock.next(|_| ()) else { panic!("it was stopped") };
         assert!(missed.late >= 10, "{missed:?}");
     }
 
@@ -597,6 +602,6 @@ mod tests {
         assert!(!clock.is_over());
         stop.send(()).unwrap();
         assert!(clock.is_over());
-        assert_eq!(clock.next(), Tick::Stopped(Missed::default()));
+        assert_eq!(clock.next(|_| ()), Tick::Stopped(Missed::default()));
     }
 }

@@ -10,6 +10,7 @@ mod family;
 mod foreign;
 mod gate;
 mod held;
+mod heralds;
 mod intern;
 mod moment;
 mod names;
@@ -59,9 +60,6 @@ const LOCATE_EVERY: Duration = Duration::from_millis(20);
 const FEW: u64 = 20;
 const PROMPT: Duration = Duration::from_millis(500);
 
-/// Up to so many samples a second ours is a small part of a processor, for which we may run before all others.
-const SELDOM: f64 = 1000.0;
-
 /// Whether threads are stopped while they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
@@ -73,10 +71,10 @@ pub enum Pause {
 }
 
 impl Pause {
-    /// For moments that are seldom, or not.
-    fn pausing(self, target: &Target, are_seldom: bool) -> Pausing {
+    /// For so many moments a second.
+    fn pausing(self, target: &Target, rate: f64) -> Pausing {
         match self {
-            Pause::Holder if target.can_be_paused() => Pausing::of(target.pid(), are_seldom),
+            Pause::Holder if target.can_be_paused() => Pausing::of(target.pid(), rate),
             Pause::Holder | Pause::Never => Pausing::never(),
         }
     }
@@ -339,7 +337,7 @@ impl Sampler {
             forbidden: None,
             reads_before: target.reads(),
             cpu_before: clock::cpu_time(),
-            pausing: settings.pause.pausing(&target, settings.rate <= SELDOM),
+            pausing: settings.pause.pausing(&target, settings.rate),
             stops: Stops::default(),
             budget: Budget::new(settings.max_pause),
             thrift: settings.max_cpu.budget(),
@@ -373,7 +371,7 @@ impl Sampler {
         self.stops.add(self.pausing.arrive());
         self.within = None;
         let end = loop {
-            match self.clock.next() {
+            match self.clock.next(|due| self.pausing.foresee(due)) {
                 Tick::Stopped(missed) => {
                     self.miss(missed);
                     break End::Stopped;

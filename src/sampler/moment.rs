@@ -382,6 +382,7 @@ impl Reader {
             self.look_at_threads(target, wanted, pausing);
             self.prepare(!pausing.is_never());
             self.pause_holders(target, pausing)?;
+            pausing.dismiss_herald();
             if number >= PATIENT_TRIES {
                 self.pause_running(target, pausing);
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::thread::sched_getcpu;
 
+use super::heralds::Heralds;
 use crate::sample::{Remark, Tid};
 use crate::target::displace::{Displaced, Displacer};
 use crate::target::pause::{Pauser, Refusal};
@@ -15,6 +16,10 @@ use crate::target::{Place, Target};
 const CROWDED: u8 = 8;
 /// For how many moments we stay urgent after somebody had no processor, or had to be followed to its.
 const LINGERS: u8 = 64;
+/// Up to so many moments a second ours is a small part of a processor, for which we may run before all others.
+const SELDOM: f64 = 1000.0;
+/// Up to so many it is a small part of the target's processor that heralds take.
+const RARE: f64 = 250.0;
 /// A stop so long makes one ask whether we had a processor all the time.
 const LONG_STOP: Duration = Duration::from_micros(300);
 /// How soon it is tried again to stop threads where the kernel forbade it; twice as long each time, up to a minute or so.
@@ -37,6 +42,8 @@ pub struct Pausing {
     may_linger: bool,
     lingers: u8,
     urgency: Urgency,
+    /// Who is sent, if anybody may be.
+    heralds: Option<Heralds>,
     /// How often this thread of ours was preempted, when that was last asked.
     preemptions: i64,
     /// For how long threads were displaced that ran, in this moment.
@@ -67,9 +74,10 @@ impl Pausing {
         Pausing::default()
     }
 
-    /// Threads of a process are stopped for a moment each. Between moments that are seldom we may stay urgent.
-    pub fn of(pid: u32, are_seldom: bool) -> Pausing {
-        Pausing { pauser: Some(Pauser::new(pid)), may_linger: are_seldom, ..Pausing::default() }
+    /// Threads of a process are stopped for so many moments a second.
+    pub fn of(pid: u32, rate: f64) -> Pausing {
+        let heralds = (rate <= RARE).then(Heralds::default);
+        Pausing { pauser: Some(Pauser::new(pid)), may_linger: rate <= SELDOM, heralds, ..Pausing::default() }
     }
 
     /// From now on threads are stopped again, if the kernel forbade it and that is some time ago: whoever traced them may have
@@ -110,7 +118,11 @@ impl Pausing {
     /// It is stopped if it runs, as far as can be told beforehand. One that has probably no processor, or whose
     /// processor we have, is displaced; see [`Pausing::still_holds`]. So is one that has not stopped in time.
     pub fn hold(&mut self, target: &Target, tid: Tid, place: Place) -> bool {
-        if self.displace_if_likely(target, tid, place) || self.pause(tid) {
+        if self.displace_if_likely(target, tid, place) {
+            return true;
+        }
+        if self.pause_at(tid, Some(place.processor)) {
+            self.heralds.iter_mut().for_each(|heralds| heralds.note_place(place.processor));
             return true;
         }
         let is_displaced = self.has_given_up(tid) && self.displace(target, tid, place);
@@ -151,10 +163,17 @@ impl Pausing {
 
     /// Stops a thread; true if it is stopped. Where the kernel forbids it, nobody is stopped until [`Pausing::try_again`].
     pub fn pause(&mut self, tid: Tid) -> bool {
+        self.pause_at(tid, None)
+    }
+
+    /// Likewise, where it was seen on a processor.
+    fn pause_at(&mut self, tid: Tid, processor: Option<usize>) -> bool {
         self.leave_processor();
         let hurries = self.must_hurry();
         let Some(pauser) = &mut self.pauser else { return false };
-        let paused = pauser.pause(tid, hurries);
+        let herald = self.heralds.as_mut().and_then(|heralds| heralds.at(processor));
+        let paused = pauser.pause(tid, hurries, herald);
+        self.heralds.iter_mut().for_each(Heralds::dismiss);
         if pauser.has_waited() {
             (self.crowded, self.lingers) = (CROWDED, LINGERS);
         }
@@ -197,11 +216,36 @@ impl Pausing {
                 pauser.resume()
             }
         };
+        if let (Some(_), Some(pauser), Some(heralds)) = (stopped, &self.pauser, &mut self.heralds) {
+            heralds.note_stop(pauser.had_called());
+        }
         if stopped.is_some_and(|stopped| stopped > LONG_STOP) {
             self.look_for_others();
         }
         self.linger();
         [displaced, stopped].into_iter().flatten().reduce(|all, next| all + next)
+    }
+
+    /// To be told when the next moment is due, before we wait for it.
+    pub fn foresee(&mut self, due: Instant) {
+        if let Some(heralds) = self.heralds.as_mut().filter(|_| self.crowded == 0) {
+            heralds.send(due);
+        }
+    }
+
+    /// Whether a herald was sent to where somebody may have to be stopped; see [`Heralds`].
+    pub fn expects_herald(&self) -> bool {
+        self.heralds.as_ref().is_some_and(Heralds::is_expected)
+    }
+
+    /// Waits for him. To be called right before it is looked who is to be stopped.
+    pub fn wait_for_herald(&mut self) {
+        self.heralds.iter_mut().for_each(Heralds::wait);
+    }
+
+    /// Lets him go, where nobody was to be stopped.
+    pub fn dismiss_herald(&mut self) {
+        self.heralds.iter_mut().for_each(Heralds::dismiss);
     }
 
     /// Whether others might take the processor from us while somebody is stopped. Where processors are to be had hardly anybody

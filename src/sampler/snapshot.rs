@@ -40,7 +40,7 @@ pub fn snapshot(target: &Target, interpreter: &Interpreter, wanted: Wanted, paus
 }
 
 fn take(target: &Target, interpreter: &Interpreter, wanted: Wanted, pause: Pause) -> Result<Snapshot> {
-    let mut pausing = pause.pausing(target, false);
+    let mut pausing = pause.pausing(target, f64::INFINITY);
     let pid = target.pid();
     let mut reader = Reader::new(interpreter);
     let mut names = Names::default();

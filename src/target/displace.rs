@@ -162,17 +162,17 @@ impl Seat {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{BufRead, BufReader};
     use std::process::{Child, Command, Stdio};
 
     use super::*;
 
     /// A process that computes on one processor, until this is dropped at the latest.
-    struct Busy(Child);
+    pub struct Busy(Child);
 
     impl Busy {
-        fn on(processor: usize, before: &[&str]) -> Busy {
+        pub fn on(processor: usize, before: &[&str]) -> Busy {
             let processor = processor.to_string();
             let mut command = Command::new("taskset");
             // It ends by itself after some seconds, whatever becomes of us.
@@ -182,6 +182,10 @@ mod tests {
             let mut line = String::new();
             BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
             Busy(child)
+        }
+
+        pub fn id(&self) -> u32 {
+            self.0.id()
         }
     }
 

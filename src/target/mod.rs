@@ -9,6 +9,7 @@ pub mod command;
 pub mod displace;
 pub mod elf;
 pub mod family;
+pub mod herald;
 mod image;
 pub mod job_control;
 mod live;

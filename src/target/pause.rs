@@ -25,6 +25,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, gettid};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use super::herald::Herald;
 use super::proc::Status;
 use super::reaper::{Reaper, WALL, reap};
 use super::urgency::Urgency;
@@ -81,6 +82,8 @@ pub struct Pauser {
     urgency: Urgency,
     /// Whether the last that was told to stop had no processor.
     has_waited: bool,
+    /// Whether the last that was let go was at the end of a system call.
+    had_called: bool,
     /// Since when a thread waits that was caught on its way to a signal that cannot be passed on, and which thread of ours
     /// has to end for it; see [`Pauser::must_leave`].
     must_leave: Option<(Instant, Pid)>,
@@ -136,6 +139,7 @@ impl Pauser {
             late: None,
             urgency: Urgency::default(),
             has_waited: false,
+            had_called: false,
             must_leave: None,
         }
     }
@@ -151,7 +155,8 @@ impl Pauser {
     }
 
     /// Stops a thread, until [`Pauser::resume`]. Who hurries is run before all others until then, which takes a privilege.
-    pub fn pause(&mut self, tid: Tid, hurries: bool) -> Result<(), Refusal> {
+    /// A herald that keeps it from running is let go once it has been told to stop.
+    pub fn pause(&mut self, tid: Tid, hurries: bool, herald: Option<(&Herald, Instant)>) -> Result<(), Refusal> {
         self.tend();
         self.has_waited = false;
         let pid = Pid::from_raw(tid.0 as i32);
@@ -173,13 +178,17 @@ impl Pauser {
         };
         seized.map_err(|e| self.refusal(tid, e))?;
         self.refused = 0;
-        let stopped = match ptrace::interrupt(pid) {
+        let interrupted = ptrace::interrupt(pid);
+        if let Some((herald, _)) = herald {
+            herald.dismiss();
+        }
+        let stopped = match interrupted {
             Ok(()) => self.wait(pid),
             Err(e) => Err(self.refusal(tid, e)),
         };
         match stopped {
             Ok((pid, caught, since)) => {
-                self.since.get_or_insert(since);
+                self.since.get_or_insert(herald.map_or(since, |(_, since)| since));
                 self.paused.push(Paused { tid, pid, caught });
                 Ok(())
             }
@@ -237,6 +246,11 @@ impl Pauser {
         self.has_waited
     }
 
+    /// Whether the last that was let go was at the end of a system call, as far as that can be told.
+    pub fn had_called(&self) -> bool {
+        self.had_called
+    }
+
     /// Waits until a thread that was interrupted stops. When it stopped is not told by the kernel: it was after the last
     /// look at which it had not.
     fn wait(&mut self, pid: Pid) -> Result<(Pid, Caught, Instant), Refusal> {
@@ -281,7 +295,7 @@ impl Pauser {
 
     fn release(&mut self, pid: Pid, caught: Caught) {
         // Not as soon as it has stopped: by now the kernel has taken it from its processor, and need not wait for that.
-        system_calls::begin_again(pid);
+        self.had_called = system_calls::begin_again(pid);
         let released = match caught {
             Caught::Interruption => ptrace::detach(pid, None),
             Caught::Signal(signal) => ptrace::detach(pid, signal),
@@ -388,12 +402,12 @@ fn caught(status: i32) -> Caught {
 mod system_calls {
     use nix::unistd::Pid;
 
-    /// Has the kernel begin a call again that a stop made fail.
+    /// Has the kernel begin a call again that a stop made fail. Returns whether a thread is at the end of any.
     ///
     /// The kernel looks at what a call returns when the thread goes on, and `ERESTARTNOHAND` (`linux/errno.h`) says:
     /// EINTR if the thread goes to a signal handler now, and otherwise begin again.
     #[cfg(target_arch = "x86_64")]
-    pub fn begin_again(pid: Pid) {
+    pub fn begin_again(pid: Pid) -> bool {
         use nix::sys::ptrace;
 
         const EINTR: i64 = -4;
@@ -402,18 +416,21 @@ mod system_calls {
         const RAX: usize = 80;
         const ORIG_RAX: usize = 120;
         let word = |at| ptrace::read_user(pid, std::ptr::without_provenance_mut(at)).ok();
-        // Of nearly all threads the first word says that they are in no such call.
-        if word(ORIG_RAX).is_some_and(fails) && word(RAX) == Some(EINTR) {
+        // Of nearly all threads the first word says that they are in no call.
+        let Some(number) = word(ORIG_RAX).filter(|&number| number >= 0) else { return false };
+        if fails(number) && word(RAX) == Some(EINTR) {
             // It fails only for a thread that has been killed meanwhile.
             let _ = ptrace::write_user(pid, std::ptr::without_provenance_mut(RAX), ERESTARTNOHAND);
         }
+        true
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    pub fn begin_again(_: Pid) {}
+    pub fn begin_again(_: Pid) -> bool {
+        false
+    }
 
     /// Whether a call is one that fails when its thread is stopped: a wait, or a transfer by a socket that has a timeout.
-    /// A number that is none means that the thread is in no call.
     #[cfg(target_arch = "x86_64")]
     fn fails(number: i64) -> bool {
         match number {
@@ -441,7 +458,7 @@ mod tests {
         let pid = Pid::from_raw(slow.id() as i32);
         let mut pauser = Pauser::new(std::process::id());
         pauser.bury(pid);
-        assert_eq!(pauser.pause(Tid(slow.id()), true), Err(Refusal::WillNotStop));
+        assert_eq!(pauser.pause(Tid(slow.id()), true, None), Err(Refusal::WillNotStop));
         drop(slow.stdin.take());
         pauser.settle(|| true);
         assert!(pauser.has_settled());

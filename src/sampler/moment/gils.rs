@@ -100,6 +100,11 @@ impl Reader {
         }
         let is_at_hand = self.read_at.is_some_and(|at| at.elapsed() < STILL_AT_HAND);
         let (mut fetched, mut rehearsed) = (false, is_at_hand);
+        if pausing.expects_herald() {
+            self.rehearse(target.memory())?;
+            rehearsed = true;
+            pausing.wait_for_herald();
+        }
         for index in 0..self.gils.len() {
             let runs = |tid: Tid| target.place(tid).map(|place| (tid, place));
             let has_it = |reader: &Reader| reader.by_addr.get(&reader.gils[index].passed?.to).copied();
