@@ -42,6 +42,7 @@ const OF_EACH_VERSION: Tests = &[
     ("code that comes and goes at one address is not mixed up", stale_names),
     ("where nobody is stopped no code object is made of two", renamed),
     ("stacks that nobody keeps still are whole or are not told", unwinding),
+    ("what is thrown into frames or leaves them is told, also where nobody is stopped", thrown),
     ("what C calls is seen whole, also as it begins", entries),
     ("a program that is executed at the same addresses does not bear old names", reborn),
     ("threads that come and go are recorded by their own names", churn),
@@ -284,6 +285,16 @@ fn unwinding(kind: &Kind) {
         assert!(account.taken > 100 && account.stacks * 4 > account.taken, "{account:?}");
     }
     ends_well(target);
+}
+
+fn thrown(kind: &Kind) {
+    for way in ["into", "out"] {
+        let target = kind.start_ready("thrown.py", &[way]);
+        wait_until("it computes alone", || common::others_read_input(target.pid()));
+        let (_, account) = target.record(&["-r", "500", "-d", "1", "--never-pause"]);
+        assert!(account.taken > 50 && account.stacks * 2 > account.taken, "{way}: {account:?}");
+        ends_well(target);
+    }
 }
 
 fn entries(kind: &Kind) {

@@ -99,6 +99,8 @@ pub struct Stack {
     /// Whether the thread is taken to be at the beginning of the interpreter's loop, see [`Stack::walk`].
     is_entering: bool,
     cycle: Cycle,
+    /// The frame that is not executed in which the last walks ended, and how many they were.
+    idle_end: (Addr, u8),
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -402,7 +404,7 @@ impl Stack {
             let decoded = match &offsets.frame {
                 // One that was left meanwhile, or has only been made, leads nowhere, as if it were the outermost.
                 Frame::Object(shape) => {
-                    let may_end = !self.is_moving || is_alive(bytes, offsets) && is_executed(shape, bytes);
+                    let may_end = !self.is_moving || is_alive(bytes, offsets) && self.may_end_in(shape, bytes);
                     decode_object(shape, bytes, may_end)
                 }
                 Frame::Interpreter(shape) => decode_interpreter_frame(self.next, shape, &offsets.code.bytecode, bytes),
@@ -421,6 +423,22 @@ impl Stack {
             self.next = decoded.previous;
             self.may_end = decoded.may_end;
         }
+    }
+
+    /// Whether the frame that comes next may be the outermost, of a stack that moves. One that is not executed may be, for
+    /// some time: an exception is thrown into a generator that delegates (3.9), or leaves the frame (3.10).
+    fn may_end_in(&mut self, shape: &FrameObject, bytes: &[u8]) -> bool {
+        /// So many walks do not end in the same frame one after the other by chance.
+        const ENOUGH: u8 = 3;
+        if bytes.addr_at(shape.back) != Some(Addr::NULL) {
+            return true;
+        }
+        self.idle_end = match self.idle_end {
+            _ if is_executed(shape, bytes) => (Addr::NULL, ENOUGH),
+            (last, walks) if last == self.next => (last, walks.saturating_add(1)),
+            _ => (self.next, 1),
+        };
+        self.idle_end.1 >= ENOUGH
     }
 
     /// Finds the innermost frame anew, by what the frames that were copied together say of themselves, and whether each

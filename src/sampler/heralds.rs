@@ -13,6 +13,9 @@ const CALLS: u8 = 128;
 /// somebody is stopped.
 const FIRST_DELAY: Duration = Duration::from_micros(100);
 const LONGEST_DELAY: Duration = Duration::from_micros(300);
+/// After so many in a row that came in vain none is sent for so many moments.
+const MOST_VAIN: u8 = 8;
+const RESTS: u16 = 1000;
 /// So long we rather wait for him than he for us.
 const SPARE: Duration = Duration::from_micros(10);
 
@@ -25,16 +28,17 @@ pub struct Heralds {
     calls: u8,
     /// Where the thread ran that was stopped for this moment.
     place: Option<usize>,
-    /// Where he is or will be.
-    sent: Option<usize>,
-    /// Since when he keeps others from running there.
-    since: Option<Instant>,
+    /// Where he is or will be, and whether he has been waited for and is there.
+    sent: Option<(usize, bool)>,
+    /// How often in a row he came in vain, and for how many moments nobody is sent for that.
+    vain: u8,
+    rests: u16,
     delay: Duration,
 }
 
 impl Default for Heralds {
     fn default() -> Heralds {
-        Heralds { herald: None, calls: 0, place: None, sent: None, since: None, delay: FIRST_DELAY }
+        Heralds { herald: None, calls: 0, place: None, sent: None, vain: 0, rests: 0, delay: FIRST_DELAY }
     }
 }
 
@@ -47,38 +51,48 @@ impl Heralds {
     /// Notes whether it was at the end of a system call.
     pub fn note_stop(&mut self, had_called: bool) {
         self.calls = if had_called { CALLS } else { self.calls.saturating_sub(1) };
+        self.rests = self.rests.saturating_sub(1);
     }
 
     /// Sends one for a sample that is due at a time, if he is of use. To be called before we go to sleep.
     pub fn send(&mut self, due: Instant) {
         self.dismiss();
-        let Some(processor) = self.place.take().filter(|_| self.calls > 0) else { return };
+        let Some(processor) = self.place.take().filter(|_| self.calls > 0 && self.rests == 0) else { return };
         let herald = self.herald.get_or_insert_with(Herald::start).as_mut();
-        self.sent = herald.is_some_and(|herald| herald.send(processor, due + self.delay)).then_some(processor);
+        let is_sent = herald.is_some_and(|herald| herald.send(processor, due + self.delay));
+        self.sent = is_sent.then_some((processor, false));
     }
 
     /// Whether one was sent, and has not been waited for.
     pub fn is_expected(&self) -> bool {
-        self.sent.is_some() && self.since.is_none()
+        self.sent.is_some_and(|(_, is_there)| !is_there)
     }
 
     /// Waits for him, unless he is late. Until [`Heralds::dismiss`], whoever ran where he is does not.
     pub fn wait(&mut self) {
-        let Some(Some(herald)) = self.herald.as_ref().filter(|_| self.sent.is_some()) else { return };
+        let (Some(Some(herald)), Some((processor, _))) = (&self.herald, self.sent) else { return };
         let ready = Instant::now() + SPARE;
-        self.since = herald.wait();
-        self.delay = delay_after(self.delay, ready, self.since.unwrap_or_else(Instant::now));
-        if self.since.is_none() {
-            self.sent = None;
+        let is_there = herald.wait();
+        self.sent = is_there.then_some((processor, true));
+        self.delay = delay_after(self.delay, ready, herald.came().unwrap_or_else(Instant::now));
+        self.vain = if is_there { 0 } else { self.vain + 1 };
+        if self.vain >= MOST_VAIN {
+            (self.vain, self.rests) = (0, RESTS);
         }
     }
 
-    /// The herald, and since when he keeps a thread from running that was on a processor. Who is elsewhere is let go.
-    pub fn at(&mut self, processor: Option<usize>) -> Option<(&Herald, Instant)> {
-        if processor.is_none() || self.sent != processor {
+    /// The herald, if he keeps a thread from running that was on a processor. Who is elsewhere is let go.
+    pub fn at(&mut self, processor: Option<usize>) -> Option<&Herald> {
+        if self.sent.map(|(at, _)| at) != processor {
             self.dismiss();
         }
-        self.herald.as_ref()?.as_ref().zip(self.since)
+        self.herald.as_ref()?.as_ref().filter(|_| self.sent.is_some())
+    }
+
+    /// For how long he stayed since that was last asked: whoever waited there was held up.
+    pub fn take_stayed(&self) -> Option<Duration> {
+        let stayed = self.herald.as_ref()?.as_ref()?.take_stayed();
+        (!stayed.is_zero()).then_some(stayed)
     }
 
     /// Lets him go.
@@ -86,7 +100,6 @@ impl Heralds {
         if let (Some(_), Some(Some(herald))) = (self.sent.take(), &self.herald) {
             herald.dismiss();
         }
-        self.since = None;
     }
 }
 

@@ -206,6 +206,7 @@ impl Pausing {
     /// Lets everybody go. Returns for how long somebody was stopped, or displaced.
     pub fn resume(&mut self) -> Option<Duration> {
         self.given_up.clear();
+        self.dismiss_herald();
         self.leave_processor();
         self.has_tried = false;
         let displaced = self.displaced.take();
@@ -223,7 +224,8 @@ impl Pausing {
             self.look_for_others();
         }
         self.linger();
-        [displaced, stopped].into_iter().flatten().reduce(|all, next| all + next)
+        let stayed = self.heralds.as_ref().and_then(Heralds::take_stayed);
+        [displaced, stayed, stopped].into_iter().flatten().reduce(|all, next| all + next)
     }
 
     /// To be told when the next moment is due, before we wait for it.

@@ -31,8 +31,8 @@ const STACK: usize = 64 << 10;
 pub struct Herald {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
-    /// The only processor that it may use.
-    processor: Option<usize>,
+    /// Where it was sent last.
+    processor: usize,
 }
 
 #[derive(Debug)]
@@ -40,9 +40,10 @@ struct Shared {
     phase: AtomicU8,
     /// What times are counted from.
     start: Instant,
-    /// When it is to be there, and when it came, in nanoseconds.
+    /// When it is to be there, when it came, and for how long it stayed altogether, in nanoseconds.
     due: AtomicU64,
     came: AtomicU64,
+    stayed: AtomicU64,
     /// Its id, 0 until it is ready.
     tid: AtomicU32,
 }
@@ -64,11 +65,12 @@ impl Herald {
             start: Instant::now(),
             due: AtomicU64::new(0),
             came: AtomicU64::new(0),
+            stayed: AtomicU64::new(0),
             tid: AtomicU32::new(0),
         });
         let theirs = shared.clone();
         let thread = std::thread::Builder::new().name("herald".into()).stack_size(STACK).spawn(move || theirs.run());
-        Some(Herald { shared, thread: thread.ok()?, processor: None })
+        Some(Herald { shared, thread: thread.ok()?, processor: CpuSet::MAX_CPU })
     }
 
     /// Sends it to a processor, where it is to be at a time. False if it cannot be there then.
@@ -86,10 +88,6 @@ impl Herald {
 
     /// Binds it to a processor. False if it may not be there.
     fn bind(&mut self, processor: usize) -> bool {
-        if self.processor == Some(processor) {
-            return true;
-        }
-        self.processor = None;
         // Whoever keeps us from a processor has a reason.
         let usual = sched_getaffinity(None);
         let is_usual = processor < CpuSet::MAX_CPU && usual.is_ok_and(|usual| usual.is_set(processor));
@@ -97,25 +95,36 @@ impl Herald {
         let Some(tid) = tid.filter(|_| is_usual) else { return false };
         let mut only = CpuSet::new();
         only.set(processor);
-        self.processor = sched_setaffinity(Some(tid), &only).ok().map(|()| processor);
-        self.processor.is_some()
+        self.processor = processor;
+        sched_getaffinity(Some(tid)) == Ok(only) || sched_setaffinity(Some(tid), &only).is_ok()
     }
 
-    /// Waits for it, if it was sent and is not late. Returns since when whoever ran there does not; `None` if he may.
-    pub fn wait(&self) -> Option<Instant> {
+    /// Waits for it, if it was sent and is not late. True if whoever ran there does not.
+    pub fn wait(&self) -> bool {
         // Where we are it could only wait for us.
-        if self.processor != Some(sched_getcpu()) {
+        if self.processor != sched_getcpu() {
             let latest = self.shared.time(&self.shared.due) + LATE;
             loop {
                 match self.shared.phase() {
-                    THERE => return Some(self.shared.time(&self.shared.came)),
+                    THERE => return true,
                     SENT if Instant::now() < latest => std::hint::spin_loop(),
                     _ => break,
                 }
             }
         }
         self.dismiss();
-        None
+        false
+    }
+
+    /// When it came; `None` if it has not.
+    pub fn came(&self) -> Option<Instant> {
+        let came = self.shared.time(&self.shared.came);
+        (came >= self.shared.time(&self.shared.due)).then_some(came)
+    }
+
+    /// For how long it stayed since that was last asked, whoever waited there.
+    pub fn take_stayed(&self) -> Duration {
+        Duration::from_nanos(self.shared.stayed.swap(0, Ordering::AcqRel))
     }
 
     /// Lets it go, wherever it is.
@@ -143,8 +152,10 @@ impl Shared {
         }
         self.tid.store(gettid().as_raw_nonzero().get() as u32, Ordering::Release);
         loop {
+            // In this order: it is sent after it is told when.
+            let phase = self.phase();
             let left = self.time(&self.due).saturating_duration_since(Instant::now());
-            match self.phase() {
+            match phase {
                 OVER => return,
                 SENT if !left.is_zero() => std::thread::park_timeout(left),
                 SENT => self.stay(),
@@ -162,6 +173,7 @@ impl Shared {
                 std::hint::spin_loop();
             }
             self.change(THERE, IDLE);
+            self.stayed.fetch_add(came.elapsed().as_nanos() as u64, Ordering::AcqRel);
         }
     }
 
@@ -210,10 +222,11 @@ mod tests {
             let due = Instant::now() + Duration::from_millis(5);
             herald.send(processor, due);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let Some(since) = herald.wait() else { continue };
-            let before = account();
-            assert!(since >= due);
-            while since.elapsed() < STAYS / 2 {
+            if !herald.wait() {
+                continue;
+            }
+            let (before, there) = (account(), herald.came().unwrap());
+            while there.elapsed() < STAYS / 2 {
                 std::hint::spin_loop();
             }
             let after = account();
@@ -229,6 +242,7 @@ mod tests {
             }
         }
         assert_eq!(turns, TIMES);
+        assert!(herald.take_stayed() >= STAYS / 2 * (TIMES - 1) as u32);
     }
 
     #[test]
@@ -238,6 +252,6 @@ mod tests {
         assert!(!herald.send(CpuSet::MAX_CPU, now + Duration::from_secs(1)));
         assert!(!herald.send(CpuSet::MAX_CPU - 1, now + Duration::from_secs(1)));
         assert!(!herald.send(sched_getcpu(), now));
-        assert_eq!(herald.wait(), None);
+        assert!(!herald.wait() && herald.take_stayed().is_zero());
     }
 }

@@ -156,7 +156,7 @@ impl Pauser {
 
     /// Stops a thread, until [`Pauser::resume`]. Who hurries is run before all others until then, which takes a privilege.
     /// A herald that keeps it from running is let go once it has been told to stop.
-    pub fn pause(&mut self, tid: Tid, hurries: bool, herald: Option<(&Herald, Instant)>) -> Result<(), Refusal> {
+    pub fn pause(&mut self, tid: Tid, hurries: bool, herald: Option<&Herald>) -> Result<(), Refusal> {
         self.tend();
         self.has_waited = false;
         let pid = Pid::from_raw(tid.0 as i32);
@@ -179,16 +179,14 @@ impl Pauser {
         seized.map_err(|e| self.refusal(tid, e))?;
         self.refused = 0;
         let interrupted = ptrace::interrupt(pid);
-        if let Some((herald, _)) = herald {
-            herald.dismiss();
-        }
+        herald.iter().for_each(|herald| herald.dismiss());
         let stopped = match interrupted {
             Ok(()) => self.wait(pid),
             Err(e) => Err(self.refusal(tid, e)),
         };
         match stopped {
             Ok((pid, caught, since)) => {
-                self.since.get_or_insert(herald.map_or(since, |(_, since)| since));
+                self.since.get_or_insert(since);
                 self.paused.push(Paused { tid, pid, caught });
                 Ok(())
             }

@@ -6,7 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import stacks
-from machine import TOO_MUCH, Company, Patience, Unusable, need, run, tell
+from machine import FOR_PROFILERS, TOO_MUCH, Company, Patience, Unusable, need, run, tell
+from targets import CALLS as SYSTEM_CALLS
 from targets import DEEP, DEEPER, THREADS, TORTURE, started
 
 PYSAMPLE, NEVER_PAUSE, ALL_PAUSE = "pysample", "pysample --never-pause", "pysample --max-pause 100"
@@ -104,13 +105,13 @@ class Recorded:
     company: float  # how much of a processor others used meanwhile
 
 
-def record(profiler, kind, target, rate, seconds, wrapper=()):
-    """Records a target."""
+def record(profiler, kind, target, rate, seconds, wrapper=(), on=FOR_PROFILERS):
+    """Records a target, on a processor of its own or, if that is `None`, on any."""
     out = kind.place / "profile"
     out.outside.unlink(missing_ok=True)
     company = Company(target.pid)
     command = [*wrapper, *profiler.command(kind, target.pid, rate, seconds, out)]
-    finished = run(command, kind.place.outside, 3 * seconds + 60, profiler.good)
+    finished = run(command, kind.place.outside, 3 * seconds + 60, profiler.good, on)
     share = company.share()
     found = profiler.read(out)
     if not found:
@@ -145,6 +146,21 @@ def truth(bench):
 
     for profiler, kind in bench.rounds("truth", everybody):
         bench.attempt("truth", measure, profiler, kind)
+
+
+def calls(bench):
+    """Which share of its time a thread is seen in a system call, and which the thread itself says it was."""
+    everybody = [PYSAMPLE, NEVER_PAUSE, PY_SPY, PY_SPY_NONBLOCKING, AUSTIN, TACHYON, TACHYON_BLOCKING]
+
+    def measure(profiler, kind):
+        with started(kind, SYSTEM_CALLS) as target:
+            target.watch(SETTLING)
+            recorded = record(profiler, kind, target, 200, 2 * bench.seconds, on=None)
+            took = held_up(target.tenths(recorded.finished.ended))
+        return {"seen": stacks.share(recorded.stacks, "call"), "took": took, "company": recorded.company}
+
+    for profiler, kind in bench.rounds("calls", everybody):
+        bench.attempt("calls", measure, profiler, kind)
 
 
 def slow_down(bench):
@@ -245,4 +261,4 @@ def cost(bench):
             bench.attempt(experiment, measure, profiler, kind, scene)
 
 
-EXPERIMENTS = {"truth": truth, "slow-down": slow_down, "reads": reads, "rate": rate, "cost": cost}
+EXPERIMENTS = {"truth": truth, "calls": calls, "slow-down": slow_down, "reads": reads, "rate": rate, "cost": cost}

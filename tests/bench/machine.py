@@ -167,9 +167,9 @@ def mount_proc(root):
 
 @contextlib.contextmanager
 def on_processor(number):
-    """What is started meanwhile runs on this processor only."""
+    """What is started meanwhile runs on this processor only, or on any of ours if it is `None`."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {number})
+    os.sched_setaffinity(0, set(PROCESSORS) if number is None else {number})
     try:
         yield
     finally:
@@ -207,12 +207,12 @@ class Finished:
         return (self.ended - self.began) / 1e9
 
 
-def run(command, scratch, seconds, good=(0,)):
+def run(command, scratch, seconds, good=(0,), on=FOR_PROFILERS):
     """Runs a profiler to its end, which must come before so many seconds have passed and with a good exit status."""
     said, peak = scratch / "said", scratch / "peak"
     # A child of a large process is as large until it executes another program, so memory is for a small one to measure.
     measured = [TIME, "-o", peak, "-f", "%M"] if os.path.exists(TIME) else []
-    with open(said, "wb") as out, on_processor(FOR_PROFILERS):
+    with open(said, "wb") as out, on_processor(on):
         began = time.monotonic_ns()
         with running([*measured, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out) as process:
             status, usage = _wait(process, seconds)

@@ -77,6 +77,11 @@ def depths(stacks):
     return histogram
 
 
+def share(stacks, function):
+    """The share of the stacks that a function is in."""
+    return sum(count for stack, count in stacks.items() if function in stack) / stacks.total()
+
+
 def distance(one, other):
     """How far two histograms are apart: 0 for the same shares, 1 for nothing in common."""
     all_of_one, all_of_other = sum(one.values()) or 1, sum(other.values()) or 1

@@ -206,6 +206,7 @@ def _cpu(scene, most):
 
 
 KEPT = middle("truth", PERCENT, lambda run: run["kept"] / run["asked"])
+BEYOND = middle("calls", PERCENT, lambda run: run["seen"] - run["took"])
 RATE = middle("rate", A_SECOND, lambda run: run["rate"])
 PEAK = middle("cost", MEBIBYTES, lambda run: run["peak"], "depth 100", "50 idle threads", choose=max)
 BLOCKING, OTHERS = (who.PY_SPY, who.TACHYON_BLOCKING), (who.PY_SPY_NONBLOCKING, who.AUSTIN, who.TACHYON)
@@ -219,6 +220,8 @@ ROWS = [
     Row("samples kept of those asked, 1000 Hz", at_least(0.995, PERCENT), who.NEVER_PAUSE, KEPT, PUNCTUAL[1:]),
     Row("bias, 1000 Hz", at_most(0.03, DISTANCE), who.PYSAMPLE, bias, BLOCKING),
     Row("bias, 1000 Hz", at_most(0.06, DISTANCE), who.NEVER_PAUSE, bias, OTHERS),
+    Row("a system call beyond its share, 200 Hz", at_most(0.05, PERCENT), who.PYSAMPLE, BEYOND, BLOCKING),
+    Row("a system call beyond its share, 200 Hz", at_most(0.05, PERCENT), who.NEVER_PAUSE, BEYOND, OTHERS),
     _slow_down("depth 100", 100, 0.01),
     _slow_down("depth 1000", 100, 0.01),
     _slow_down("50 idle threads", 100, 0.01),

@@ -30,6 +30,7 @@ TORTURE = Scene("torture", ("torture", "6"))
 DEEP = Scene("depth 100", ("deep", "100"))
 DEEPER = Scene("depth 1000", ("deep", "1000"))
 THREADS = Scene("50 idle threads", ("threads", "50"), stacks=51)
+CALLS = Scene("calls", ("calls", "10"))
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
-"""What the benchmark looks at: workload.py torture|deep|threads NUMBER
+"""What the benchmark looks at: workload.py torture|deep|threads|calls NUMBER
 
 torture   functions that call each other as fast as can be, NUMBER deep. Each one's name is its caller's and one digit
           more, so that a stack which never was shows
 deep      a stack NUMBER deep whose innermost function calls a short one all the time
 threads   NUMBER threads that sleep, 20 deep, beside one like the innermost of `deep`
+calls     NUMBER us of computing in `before`, a short system call in `call`, and as long in `after`
 
 Prints `ready`, and then a line for each tenth of a second: when it ended, how long it was, and for how much of it the work
 was held up, all in nanoseconds (of the monotonic clock). A round of the work that takes longer than the median round of
-its tenth, by a fifth and by 8 us at least, was held up for as long. Ends when nobody is there to read. It is one file, so
-that it can be copied into a root.
+its tenth, by a fifth and by 8 us at least, was held up for as long; of `calls` it is the time in `call`. Ends when nobody
+is there to read. It is one file, so that it can be copied into a root.
 """
 
 import os
@@ -76,6 +77,39 @@ def count(work):
         os.write(1, b"%d %d %d\n" % (now, now - begun, held_up(took)))
 
 
+def compute(until):
+    while time.monotonic_ns() < until:
+        pass
+
+
+def before(until):
+    compute(until)
+
+
+def call():
+    os.getppid()
+
+
+def after(until):
+    compute(until)
+
+
+def count_calls(each):
+    os.write(1, b"ready\n")
+    while True:
+        took = 0
+        now = begun = time.monotonic_ns()
+        while now < begun + TENTH:
+            before(now + each)
+            now = time.monotonic_ns()
+            call()
+            called = time.monotonic_ns()
+            took += called - now
+            after(called + each)
+            now = time.monotonic_ns()
+        os.write(1, b"%d %d %d\n" % (now, now - begun, took))
+
+
 def held_up(took):
     usual = sorted(took)[len(took) // 2]
     least = usual + max(LEAST, usual // 5)
@@ -92,6 +126,8 @@ def main():
     elif scene == "threads":
         start_sleepers(number)
         count(short_calls)
+    elif scene == "calls":
+        count_calls(number * 1000)
 
 
 if __name__ == "__main__":
