@@ -1,8 +1,8 @@
 //! A thread of ours that is where a thread of the target runs, at a moment that was arranged before.
 //!
-//! To interrupt another processor takes a while: 1 us, in some virtual machines 9. What is asked of the thread there is
-//! heeded sooner if it comes to the end of a system call in that time, so that a thread which makes many is found at the
-//! ends of these too often, and in what follows them hardly ever. A processor's own timer interrupts it at once. So a
+//! To interrupt another processor takes a while, 9 us in a virtual machine where it was measured. What is asked of the
+//! thread there is heeded sooner if it comes to the end of a system call in that time, so that a thread which makes many
+//! is found at the ends of these too often, and in what follows them hardly ever. A processor's own timer interrupts it at once. So a
 //! herald sleeps on the processor where the thread runs. When it wakes up it keeps that thread from running until what is
 //! to be asked of it has been asked: the thread heeds it before it runs on.
 //!
