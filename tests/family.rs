@@ -455,11 +455,14 @@ fn living_processes_are_recorded_on_where_fewer_files_may_be_open_than_they_have
     }
 }
 
-/// How many files and threads a process of pysample has, but for the one thread that is begun when it is first needed.
+/// How many files and threads a process of pysample has, but for the threads that are begun when they are first needed: one
+/// for all, and one of the mother's sampler.
 fn holdings(pid: u32) -> (usize, usize) {
     let names = |what: &str| common::names(Path::new(&format!("/proc/{pid}/{what}")));
-    let counts = |tid: &String| fs::read(format!("/proc/{pid}/task/{tid}/comm")).is_ok_and(|name| name != b"rescue\n");
-    (names("fd").len(), names("task").iter().filter(|tid| counts(tid)).count())
+    let name = |tid: String| fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm")).ok();
+    let threads: Vec<String> = names("task").into_iter().filter_map(name).collect();
+    let number = |name: &str| threads.iter().filter(|thread| thread.trim_end() == name).count();
+    (names("fd").len(), threads.len() - number("rescue") - number("herald").min(1))
 }
 
 /// Records while so many children live for 80 ms each, some at a time. At least 95 % must be seen of those that lived so
