@@ -126,7 +126,7 @@ impl Clock {
     }
 
     /// Waits for the moment of the next sample, or the end. The moment of a sample is told beforehand.
-    pub fn next(&mut self, mut foresee: impl FnMut(Instant)) -> Tick {
+    pub fn next(&mut self, foresee: impl FnOnce(Instant)) -> Tick {
         let missed = self.slots.skip(self.elapsed(), self.pace.stretch());
         let due = self.slots.due();
         if let Some(due) = due {

@@ -13,10 +13,10 @@ mod rescue;
 
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu};
+use rustix::thread::sched_getcpu;
 
 use super::urgency::Urgency;
-use super::{SchedStat, Target};
+use super::{SchedStat, Target, machine};
 use crate::sample::Tid;
 use rescue::Bound;
 
@@ -81,9 +81,7 @@ impl Displacer {
             self.reluctant -= 1;
             return None;
         }
-        // Whoever keeps us, or everybody, from a processor has a reason.
-        let usual = sched_getaffinity(None).ok();
-        let usual = usual.filter(|usual| processor < CpuSet::MAX_CPU && usual.is_set(processor))?;
+        let usual = machine::usual_with(processor)?;
         let Some(bound) = Bound::begin(usual) else {
             self.is_over = true;
             return None;
@@ -166,6 +164,8 @@ pub(super) mod tests {
     use std::io::{BufRead, BufReader};
     use std::process::{Child, Command, Stdio};
 
+    use rustix::thread::{CpuSet, sched_getaffinity};
+
     use super::*;
 
     /// A process that computes on one processor, until this is dropped at the latest.
@@ -233,16 +233,20 @@ pub(super) mod tests {
         assert_eq!(displacer.leave(), None);
     }
 
-    #[test]
-    fn whoever_is_more_urgent_is_not_waited_for_until_after_a_rest() {
-        let usual = sched_getaffinity(None).unwrap();
-        let processor = (0..CpuSet::MAX_CPU).rfind(|&processor| usual.is_set(processor)).unwrap();
+    /// The last processor, if it is not the only one and we may be urgent.
+    pub fn last_of_several() -> Option<usize> {
         let mut urgency = Urgency::default();
         urgency.begin();
         urgency.end();
-        if urgency == Urgency::Refused || usual.count() == 1 {
-            return;
-        }
+        let usual = sched_getaffinity(None).unwrap();
+        let last = (0..CpuSet::MAX_CPU).rfind(|&processor| usual.is_set(processor));
+        last.filter(|_| urgency != Urgency::Refused && usual.count() > 1)
+    }
+
+    #[test]
+    fn whoever_is_more_urgent_is_not_waited_for_until_after_a_rest() {
+        let usual = sched_getaffinity(None).unwrap();
+        let Some(processor) = last_of_several() else { return };
         let busy = Busy::on(processor, &[]);
         let urgent = Busy::on(processor, &["chrt", "-f", "10"]);
         let target = Target::attach(busy.0.id()).unwrap();

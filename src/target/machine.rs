@@ -39,6 +39,19 @@ pub fn container(pid: u32) -> Option<Container> {
     Groups::of(&pid.to_string()).container()
 }
 
+/// The processors that the calling thread may use, if this is one of them. Whoever keeps it from one has a reason.
+pub fn usual_with(processor: usize) -> Option<CpuSet> {
+    let usual = sched_getaffinity(None).ok();
+    usual.filter(|usual| processor < CpuSet::MAX_CPU && usual.is_set(processor))
+}
+
+/// One processor and no other. It is one that there may be: below `CpuSet::MAX_CPU`.
+pub fn only(processor: usize) -> CpuSet {
+    let mut only = CpuSet::new();
+    only.set(processor);
+    only
+}
+
 /// How many processors we may use at once: those that we may run on, or as much as the limit of our control group is, if
 /// that is less.
 pub fn processors() -> f64 {

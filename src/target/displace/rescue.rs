@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 
+use crate::target::machine;
 use crate::target::urgency::Urgency;
 
 /// For how long a thread may be bound.
@@ -73,8 +74,7 @@ impl Bound {
 
     /// Binds the thread to a processor, on which it is when this returns, unless it was unbound.
     pub fn to(&self, processor: usize) {
-        let mut only = CpuSet::new();
-        only.set(processor);
+        let only = machine::only(processor);
         // It fails where the processor is not to be used; then we stay where we are.
         if self.is_ours() && sched_setaffinity(None, &only).is_ok() {
             self.now.set(only);
